@@ -1,0 +1,61 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+// Packages resolve to their sources through this condition, so tests need no build.
+const conditions = ['@tidemark/source'];
+const root = fileURLToPath(new URL('..', import.meta.url));
+const setup = fileURLToPath(new URL('fast-check.setup.ts', import.meta.url));
+const ignored = ['**/node_modules/**', '**/dist/**'];
+
+interface ProjectOptions {
+  readonly name: string;
+  readonly include: readonly string[];
+  readonly exclude?: readonly string[];
+  readonly testTimeoutMs: number;
+}
+
+const project = ({ name, include, exclude = [], testTimeoutMs }: ProjectOptions) => ({
+  root,
+  resolve: { conditions: [...conditions, 'module', 'node', 'development|production'] },
+  ssr: { resolve: { conditions: [...conditions, 'node'], externalConditions: conditions } },
+  test: {
+    name,
+    include: [...include],
+    exclude: [...ignored, ...exclude],
+    environment: 'node' as const,
+    pool: 'forks' as const,
+    maxWorkers: 2,
+    setupFiles: [setup],
+    testTimeout: testTimeoutMs,
+    hookTimeout: testTimeoutMs,
+    sequence: { shuffle: false, concurrent: false },
+    allowOnly: false,
+  },
+});
+
+export default defineConfig({
+  root,
+  test: {
+    allowOnly: false,
+    projects: [
+      project({
+        name: 'unit',
+        include: ['packages/*/src/**/*.test.ts'],
+        exclude: ['**/*.property.test.ts'],
+        testTimeoutMs: 10_000,
+      }),
+      project({
+        name: 'property',
+        include: ['packages/*/src/**/*.property.test.ts'],
+        testTimeoutMs: 600_000,
+      }),
+      project({ name: 'contract', include: ['test/contract/**/*.test.ts'], testTimeoutMs: 60_000 }),
+      project({
+        name: 'integration',
+        include: ['test/integration/**/*.test.ts'],
+        testTimeoutMs: 120_000,
+      }),
+      project({ name: 'tidy', include: ['test/tidy/**/*.test.ts'], testTimeoutMs: 120_000 }),
+    ],
+  },
+});
