@@ -1,0 +1,136 @@
+/* TextEncoder and TextDecoder exist in every runtime we support, but not in the ES2022 library types. */
+declare const TextEncoder: new () => { encode(text: string): Uint8Array };
+declare const TextDecoder: new (
+  label: string,
+  options: { fatal: boolean; ignoreBOM: boolean },
+) => { decode(bytes: Uint8Array): string };
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Encodes text as UTF-8. Lone surrogates become U+FFFD: check `isWellFormed` first where that matters. */
+export const utf8Encode = (text: string): Uint8Array => encoder.encode(text);
+
+/** Decodes UTF-8. Throws `TypeError` on malformed input. */
+export const utf8Decode = (bytes: Uint8Array): string => decoder.decode(bytes);
+
+/** Tells whether a string holds no lone surrogate, so that UTF-8 gives it back unchanged. */
+export const isWellFormed = (text: string): boolean => {
+  for (let i = 0; i < text.length; i += 1) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0xd800 || unit > 0xdfff) continue;
+    const next = text.charCodeAt(i + 1);
+    if (unit > 0xdbff || !(next >= 0xdc00 && next <= 0xdfff)) return false;
+    i += 1;
+  }
+  return true;
+};
+
+/** Length in bytes of the UTF-8 form of a string, without encoding it. */
+export const utf8Length = (text: string): number => {
+  let bytes = 0;
+  for (let i = 0; i < text.length; i += 1) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x80) bytes += 1;
+    else if (unit < 0x800) bytes += 2;
+    else if (unit >= 0xd800 && unit <= 0xdbff) {
+      bytes += 4;
+      i += 1;
+    } else bytes += 3;
+  }
+  return bytes;
+};
+
+/** Orders byte strings as LevelDB does: by the first differing byte, then by length. */
+export const compareBytes = (a: Uint8Array, b: Uint8Array): number => {
+  const shared = Math.min(a.length, b.length);
+  for (let i = 0; i < shared; i += 1) {
+    const difference = (a[i] as number) - (b[i] as number);
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+};
+
+/** Tells whether two byte strings are equal. */
+export const equalBytes = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && compareBytes(a, b) === 0;
+
+/** Concatenates byte strings into a new one. */
+export const concatBytes = (parts: readonly Uint8Array[]): Uint8Array => {
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const out = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+};
+
+const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'));
+
+/** Prints bytes as lower-case hexadecimal. */
+export const toHex = (bytes: Uint8Array): string => {
+  let out = '';
+  for (const byte of bytes) out += HEX[byte];
+  return out;
+};
+
+/** Reads hexadecimal; `undefined` when the text is not an even run of hexadecimal digits. */
+export const fromHex = (text: string): Uint8Array | undefined => {
+  if (text.length % 2 !== 0 || !/^[0-9a-f]*$/.test(text)) return undefined;
+  const out = new Uint8Array(text.length / 2);
+  for (let i = 0; i < out.length; i += 1)
+    out[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  return out;
+};
+
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+const SEXTET = new Int16Array(128).fill(-1);
+for (let i = 0; i < ALPHABET.length; i += 1) SEXTET[ALPHABET.charCodeAt(i)] = i;
+
+/** Prints bytes as base64 with padding. */
+export const toBase64 = (bytes: Uint8Array): string => {
+  const out: string[] = [];
+  for (let i = 0; i < bytes.length; i += 3) {
+    const a = bytes[i] as number;
+    const b = bytes[i + 1];
+    const c = bytes[i + 2];
+    const word = (a << 16) | ((b ?? 0) << 8) | (c ?? 0);
+    out.push(
+      (ALPHABET[word >> 18] as string) +
+        (ALPHABET[(word >> 12) & 63] as string) +
+        (b === undefined ? '=' : (ALPHABET[(word >> 6) & 63] as string)) +
+        (c === undefined ? '=' : (ALPHABET[word & 63] as string)),
+    );
+  }
+  return out.join('');
+};
+
+/** Reads padded base64; `undefined` when the text is malformed. */
+export const fromBase64 = (text: string): Uint8Array | undefined => {
+  if (text.length % 4 !== 0) return undefined;
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
+  const digits = text.length - padding;
+  const out = new Uint8Array((text.length / 4) * 3 - padding);
+  let word = 0;
+  let bits = 0;
+  let at = 0;
+  for (let i = 0; i < digits; i += 1) {
+    const code = text.charCodeAt(i);
+    const sextet = code < 128 ? (SEXTET[code] as number) : -1;
+    if (sextet < 0) return undefined;
+    word = ((word << 6) | sextet) & 0xffffff;
+    bits += 6;
+    if (bits >= 8) {
+      bits -= 8;
+      out[at] = (word >> bits) & 255;
+      at += 1;
+    }
+  }
+  return out;
+};
+
+/** Hash is a synchronous SHA-256: 32 bytes for any input. */
+export type Hash = (bytes: Uint8Array) => Uint8Array;

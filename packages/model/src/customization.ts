@@ -1,0 +1,291 @@
+import * as E from 'fp-ts/lib/Either.js';
+import * as t from 'io-ts';
+import type { Problem } from './error.js';
+import { left, right, type Result } from './result.js';
+import {
+  deleteRules,
+  fieldIdMax,
+  resolutionRules,
+  userTableIdMax,
+  type Customization,
+  type FieldDefinition,
+  type TableDefinition,
+} from './schema.js';
+import { fieldTypes, stringLengthMax } from './value.js';
+
+/** Bounds of a customization. */
+export const tablesMax = 500;
+export const fieldsPerTableMax = 1_000;
+export const indexesPerTableMax = 16;
+export const optionsMax = 1_000;
+const problemsMax = 100;
+
+const literals = (values: readonly string[]): t.Type<string> =>
+  new t.Type<string>(
+    values.join(' | '),
+    (u): u is string => typeof u === 'string' && values.includes(u),
+    (u, c) => (typeof u === 'string' && values.includes(u) ? t.success(u) : t.failure(u, c)),
+    t.identity,
+  );
+
+const FieldJson = t.intersection([
+  t.type({ id: t.number, name: t.string, type: literals(fieldTypes) }),
+  t.partial({
+    required: t.boolean,
+    maxLength: t.number,
+    options: t.array(t.string),
+    table: t.string,
+    rule: literals(resolutionRules),
+  }),
+]);
+
+const TableJson = t.intersection([
+  t.type({
+    id: t.number,
+    name: t.string,
+    fields: t.array(FieldJson),
+    rule: literals(resolutionRules),
+    onDelete: literals(deleteRules),
+    indexes: t.array(t.type({ name: t.string, fields: t.array(t.string) })),
+  }),
+  t.partial({ scopeKey: t.string }),
+]);
+
+const CustomizationJson = t.type({
+  format: t.literal(1),
+  version: t.number,
+  tables: t.array(TableJson),
+});
+
+const pathOf = (context: t.Context): string => {
+  let path = '';
+  for (const { key, type } of context.slice(1)) {
+    // Intersections add positions of their parts to the context; they are not part of the input.
+    if (type === undefined || key === '') continue;
+    path += /^\d+$/.test(key) ? `[${key}]` : path === '' ? key : `.${key}`;
+  }
+  return path.replace(/\](\[\d+\])(?=\.|$)/g, ']');
+};
+
+const shapeProblems = (errors: t.Errors): Problem[] => {
+  const byPath = new Map<string, Problem>();
+  for (const error of errors) {
+    const last = error.context[error.context.length - 1];
+    const path = pathOf(error.context);
+    const got = error.value === undefined ? 'nothing' : typeof error.value;
+    byPath.set(path, { path, message: `expected ${last?.type.name ?? 'a value'}, got ${got}` });
+  }
+  return [...byPath.values()];
+};
+
+const isName = (name: string): boolean =>
+  /^[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(name) && name !== '__proto__';
+
+const idProblem = (id: number, max: number): string | undefined =>
+  Number.isSafeInteger(id) && id >= 1 && id <= max
+    ? undefined
+    : `expected an integer from 1 to ${max}`;
+
+class Problems {
+  readonly list: Problem[] = [];
+  add(path: string, message: string | undefined): void {
+    if (message !== undefined && this.list.length < problemsMax) this.list.push({ path, message });
+  }
+  unique(path: string, seen: Set<string | number>, value: string | number): void {
+    if (seen.has(value)) this.add(path, `"${value}" is used twice`);
+    seen.add(value);
+  }
+}
+
+const checkField = (
+  problems: Problems,
+  path: string,
+  field: FieldDefinition,
+  tableNames: ReadonlySet<string>,
+): void => {
+  problems.add(`${path}.id`, idProblem(field.id, fieldIdMax));
+  if (!isName(field.name)) problems.add(`${path}.name`, 'expected a name of letters, digits and _');
+  if (field.name === 'id')
+    problems.add(`${path}.name`, '"id" is the record id and cannot be a field');
+  if (field.type === 'option') {
+    const options = field.options ?? [];
+    if (options.length === 0 || options.length > optionsMax || options.includes(''))
+      problems.add(`${path}.options`, `expected 1 to ${optionsMax} non-empty options`);
+    if (new Set(options).size !== options.length)
+      problems.add(`${path}.options`, 'options must differ');
+  } else if (field.options !== undefined) {
+    problems.add(`${path}.options`, 'only option fields have options');
+  }
+  if (field.type === 'reference') {
+    if (field.table === undefined || !tableNames.has(field.table))
+      problems.add(`${path}.table`, 'expected the name of a table of this customization');
+  } else if (field.table !== undefined) {
+    problems.add(`${path}.table`, 'only reference fields name a table');
+  }
+  if (field.maxLength !== undefined) {
+    if (field.type !== 'string' && field.type !== 'text')
+      problems.add(`${path}.maxLength`, 'only string and text fields have a maximum length');
+    if (
+      !Number.isSafeInteger(field.maxLength) ||
+      field.maxLength < 1 ||
+      field.maxLength > stringLengthMax * 16
+    )
+      problems.add(`${path}.maxLength`, 'expected a positive integer');
+  }
+  if ((field.rule as string) === 'device-wins-full')
+    problems.add(`${path}.rule`, 'device-wins-full is a rule of tables');
+  if (field.rule !== undefined && (field.type === 'counter' || field.type === 'text'))
+    problems.add(`${path}.rule`, 'counters add and texts combine: they take no rule');
+  if (field.required === true && (field.type === 'counter' || field.type === 'text'))
+    problems.add(`${path}.required`, 'counters and texts always have a value');
+};
+
+/** Field types that an index may hold. */
+const indexable = new Set([
+  'boolean',
+  'number',
+  'string',
+  'decimal',
+  'date',
+  'datetime',
+  'option',
+  'reference',
+]);
+
+const checkTable = (
+  problems: Problems,
+  path: string,
+  table: TableDefinition,
+  tableNames: ReadonlySet<string>,
+): void => {
+  problems.add(`${path}.id`, idProblem(table.id, userTableIdMax));
+  if (!isName(table.name)) problems.add(`${path}.name`, 'expected a name of letters, digits and _');
+  if (table.fields.length === 0 || table.fields.length > fieldsPerTableMax)
+    problems.add(`${path}.fields`, `expected 1 to ${fieldsPerTableMax} fields`);
+  const ids = new Set<string | number>();
+  const names = new Set<string | number>();
+  const byName = new Map(table.fields.map((field) => [field.name, field]));
+  table.fields.forEach((field, i) => {
+    checkField(problems, `${path}.fields[${i}]`, field, tableNames);
+    problems.unique(`${path}.fields[${i}].id`, ids, field.id);
+    problems.unique(`${path}.fields[${i}].name`, names, field.name);
+  });
+  if (table.indexes.length > indexesPerTableMax)
+    problems.add(`${path}.indexes`, `expected at most ${indexesPerTableMax} indexes`);
+  const indexNames = new Set<string | number>();
+  table.indexes.forEach((index, i) => {
+    problems.unique(`${path}.indexes[${i}].name`, indexNames, index.name);
+    if (index.fields.length === 0 || index.fields.length > 4)
+      problems.add(`${path}.indexes[${i}].fields`, 'expected 1 to 4 fields');
+    index.fields.forEach((name, j) => {
+      const type = byName.get(name)?.type;
+      if (type === undefined || !indexable.has(type))
+        problems.add(
+          `${path}.indexes[${i}].fields[${j}]`,
+          'expected a field of this table that can be indexed',
+        );
+    });
+  });
+  if (table.scopeKey !== undefined && !indexable.has(byName.get(table.scopeKey)?.type ?? ''))
+    problems.add(`${path}.scopeKey`, 'expected a field of this table that can be indexed');
+};
+
+/**
+ * Decodes a customization from JSON and checks its meaning.
+ *
+ * Reports all problems with their paths (at most 100). Unknown properties are dropped.
+ */
+export const decodeCustomization = (json: unknown): Result<readonly Problem[], Customization> => {
+  const decoded = CustomizationJson.decode(json);
+  if (E.isLeft(decoded)) return left(shapeProblems(decoded.left).slice(0, problemsMax));
+  const customization = tidy(decoded.right as unknown as Customization);
+  const problems = new Problems();
+  if (!Number.isSafeInteger(customization.version) || customization.version < 1)
+    problems.add('version', 'expected a positive integer');
+  if (customization.tables.length > tablesMax)
+    problems.add('tables', `expected at most ${tablesMax} tables`);
+  const names = new Set(customization.tables.map((table) => table.name));
+  const seenNames = new Set<string | number>();
+  const seenIds = new Set<string | number>();
+  customization.tables.forEach((table, i) => {
+    checkTable(problems, `tables[${i}]`, table, names);
+    problems.unique(`tables[${i}].name`, seenNames, table.name);
+    problems.unique(`tables[${i}].id`, seenIds, table.id);
+    if (table.name.startsWith('sync_'))
+      problems.add(`tables[${i}].name`, 'names that start with sync_ are reserved');
+  });
+  return problems.list.length > 0 ? left(problems.list) : right(customization);
+};
+
+/** Rebuilds the customization with known properties in a fixed order, so that its JSON is canonical. */
+const tidy = (input: Customization): Customization => ({
+  format: 1,
+  version: input.version,
+  tables: input.tables.map((table) => ({
+    id: table.id,
+    name: table.name,
+    fields: table.fields.map((field) => ({
+      id: field.id,
+      name: field.name,
+      type: field.type,
+      ...(field.required === undefined ? {} : { required: field.required }),
+      ...(field.maxLength === undefined ? {} : { maxLength: field.maxLength }),
+      ...(field.options === undefined ? {} : { options: field.options }),
+      ...(field.table === undefined ? {} : { table: field.table }),
+      ...(field.rule === undefined ? {} : { rule: field.rule }),
+    })),
+    rule: table.rule,
+    onDelete: table.onDelete,
+    indexes: table.indexes.map(({ name, fields }) => ({ name, fields: [...fields] })),
+    ...(table.scopeKey === undefined ? {} : { scopeKey: table.scopeKey }),
+  })),
+});
+
+/**
+ * Compares a new customization with the current one: problems where it removes or retypes something.
+ *
+ * An empty list means that it only adds tables, fields, indexes, options or changes rules.
+ */
+export const destructiveChanges = (
+  current: Customization,
+  next: Customization,
+): readonly Problem[] => {
+  const problems = new Problems();
+  if (next.version <= current.version)
+    problems.add('version', `expected more than ${current.version}`);
+  const nextTables = new Map(next.tables.map((table) => [table.id, table]));
+  for (const table of current.tables) {
+    const after = nextTables.get(table.id);
+    const path = `tables.${table.name}`;
+    if (after === undefined) {
+      problems.add(path, 'the table was removed');
+      continue;
+    }
+    if (after.name !== table.name) problems.add(path, 'the table was renamed');
+    if (after.scopeKey !== table.scopeKey) problems.add(path, 'the scope key was changed');
+    const fields = new Map(after.fields.map((field) => [field.id, field]));
+    for (const field of table.fields) {
+      const fieldAfter = fields.get(field.id);
+      if (fieldAfter === undefined) problems.add(`${path}.${field.name}`, 'the field was removed');
+      else if (fieldAfter.name !== field.name)
+        problems.add(`${path}.${field.name}`, 'the field was renamed');
+      else if (fieldAfter.type !== field.type)
+        problems.add(`${path}.${field.name}`, 'the field was retyped');
+      else if (fieldAfter.table !== field.table)
+        problems.add(`${path}.${field.name}`, 'the reference was retargeted');
+      else if (fieldAfter.required === true && field.required !== true)
+        problems.add(`${path}.${field.name}`, 'an optional field cannot become required');
+      else if (
+        field.options?.some((option) => !(fieldAfter.options ?? []).includes(option)) === true
+      )
+        problems.add(`${path}.${field.name}`, 'an option was removed');
+    }
+    for (const added of after.fields)
+      if (added.required === true && !table.fields.some((field) => field.id === added.id))
+        problems.add(
+          `${path}.${added.name}`,
+          'a field added to an existing table cannot be required',
+        );
+  }
+  return problems.list;
+};

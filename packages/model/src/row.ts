@@ -1,0 +1,109 @@
+import { utf8Decode, utf8Encode } from './bytes.js';
+import type { BaseVersion, FieldId, ServerVersion } from './ids.js';
+import type { Value } from './value.js';
+
+/** Fields of a row by numeric id; absent means null. */
+export type RowFields = Readonly<Record<FieldId, Value>>;
+
+/**
+ * Record as replicas hold it: fields with the facts that the server keeps about the record.
+ *
+ * `docs` are CRDT documents in base64 by field; `fields` holds their projected text. `editedAt` (ms) is
+ * kept for tables with latest-wins. `modifiedOn`, `createdOn` are server times in ms.
+ */
+export interface Row {
+  readonly version: ServerVersion;
+  /** OpId text of the create; unchanged when the create is offered again. */
+  readonly born: string;
+  readonly modifiedOn: number;
+  readonly modifiedBy: string;
+  readonly createdOn: number;
+  readonly owner: string;
+  readonly fields: RowFields;
+  readonly docs: Readonly<Record<FieldId, string>>;
+  readonly editedAt: Readonly<Record<FieldId, number>>;
+}
+
+const isEmpty = (object: object): boolean => {
+  for (const _ in object) return false;
+  return true;
+};
+
+const withoutNulls = (fields: RowFields): Record<string, Value> => {
+  const out: Record<string, Value> = {};
+  for (const id in fields) {
+    const value = fields[id as unknown as FieldId];
+    if (value !== null && value !== undefined) out[id] = value;
+  }
+  return out;
+};
+
+/**
+ * Encodes a row as canonical UTF-8 JSON; equal rows give equal bytes.
+ *
+ * Integer-like keys of objects are enumerated in ascending order in JavaScript, so field order is by id.
+ */
+export const encodeRow = (row: Row): Uint8Array =>
+  utf8Encode(
+    JSON.stringify([
+      row.version.incarnation,
+      row.version.n,
+      row.born,
+      row.modifiedOn,
+      row.modifiedBy,
+      row.createdOn,
+      row.owner,
+      withoutNulls(row.fields),
+      isEmpty(row.docs) ? 0 : row.docs,
+      isEmpty(row.editedAt) ? 0 : row.editedAt,
+    ]),
+  );
+
+type RowJson = readonly [
+  number,
+  number,
+  string,
+  number,
+  string,
+  number,
+  string,
+  RowFields,
+  Readonly<Record<FieldId, string>> | 0,
+  Readonly<Record<FieldId, number>> | 0,
+];
+
+/** Decodes row bytes that this engine wrote; they are verified where they enter, so not checked again. */
+export const decodeRow = (bytes: Uint8Array): Row => {
+  const json = JSON.parse(utf8Decode(bytes)) as RowJson;
+  return {
+    version: { incarnation: json[0], n: json[1] },
+    born: json[2],
+    modifiedOn: json[3],
+    modifiedBy: json[4],
+    createdOn: json[5],
+    owner: json[6],
+    fields: json[7],
+    docs: json[8] === 0 ? {} : json[8],
+    editedAt: json[9] === 0 ? {} : json[9],
+  };
+};
+
+/** What an author who sees this row names as the base of an operation. */
+export const baseOfRow = (row: Row): BaseVersion => ({
+  ...row.version,
+  born: row.born,
+  modifiedOn: row.modifiedOn,
+});
+
+/** Keeps only the given fields of a row, with their documents and times. */
+export const projectRow = (row: Row, fields: ReadonlySet<FieldId>): Row => {
+  const keep = <V>(from: Readonly<Record<FieldId, V>>): Record<FieldId, V> => {
+    const out: Record<FieldId, V> = {};
+    for (const key in from) {
+      const id = Number(key);
+      if (fields.has(id)) out[id] = from[id] as V;
+    }
+    return out;
+  };
+  return { ...row, fields: keep(row.fields), docs: keep(row.docs), editedAt: keep(row.editedAt) };
+};

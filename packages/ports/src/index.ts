@@ -1,0 +1,33 @@
+export type { AbortSignalLike, Clock, Entropy, Timer, Crypto, Logger } from './effects.js';
+export type { FieldCrdt, CrdtKey, CrdtEdit, CrdtApplied } from './field-crdt.js';
+export type {
+  ReplicaStore,
+  ReplicaBatch,
+  OpLog,
+  LogEntry,
+  LogEnd,
+  LayerSpace,
+  LayerPut,
+  LayerRow,
+  LayerPage,
+  IndexRange,
+  IndexEntry,
+  Durability,
+  StoreDamage,
+  Marker,
+} from './replica-store.js';
+export type {
+  ServerStore,
+  ServerBatch,
+  ServerSpace,
+  StoredRecord,
+  RecordPage,
+  Segment,
+  ReadCounters,
+  InputLog,
+  InputPosition,
+  InputMessage,
+  InputExtent,
+  CheckpointFolder,
+} from './server-store.js';
+export type { Endpoint, Caller, Link, Transport, Service } from './transport.js';

@@ -1,0 +1,204 @@
+import type { ServerVersion } from '@tidemark/model';
+import type { Durability, StoreDamage } from './replica-store.js';
+
+/**
+ * Record as the server stores it. `row` are the public row bytes (model `encodeRow`), forwarded without
+ * decoding; `extra` is known to the engine only. A tombstone keeps the whole last row.
+ */
+export interface StoredRecord {
+  readonly id: string;
+  readonly version: ServerVersion;
+  readonly deleted: boolean;
+  readonly row: Uint8Array;
+  readonly extra: Uint8Array;
+}
+
+/** Key-ordered page of records; `next` continues after the last id, undefined at the end of the range. */
+export interface RecordPage {
+  readonly records: readonly StoredRecord[];
+  readonly next: string | undefined;
+}
+
+/** Named small spaces of the engine, each an ordered map from text keys to bytes. */
+export type ServerSpace =
+  | 'replicas'
+  | 'chains'
+  | 'parked'
+  | 'shadows'
+  | 'side-documents'
+  | 'heads'
+  | 'quarantine'
+  | 'sync-logs';
+
+/** Segment of feed or ledger: all entries of one window and one table; the engine encodes the bytes. */
+export interface Segment {
+  readonly table: number;
+  readonly incarnation: number;
+  /** First and last version (n) inside. */
+  readonly first: number;
+  readonly last: number;
+  readonly bytes: Uint8Array;
+}
+
+/** One window of the fold: applied atomically, together with the state that names its position. */
+export interface ServerBatch {
+  /** State of the fold: position, digest, incarnation, counters. At most 64 KB. */
+  readonly state: Uint8Array;
+  readonly records: readonly { readonly table: number; readonly record: StoredRecord }[];
+  /** Tombstones that fall behind the horizon. */
+  readonly prune: readonly { readonly table: number; readonly id: string }[];
+  readonly feed: readonly Segment[];
+  readonly ledger: readonly Segment[];
+  readonly entries: readonly {
+    readonly space: ServerSpace;
+    readonly key: string;
+    readonly value: Uint8Array | null;
+  }[];
+  /** Cuts the feed at its head: segments whose last version is at or below `n` of the incarnation. */
+  readonly cutFeed?: { readonly incarnation: number; readonly n: number };
+}
+
+/** Number of values read from the store since it was opened: the cost of an answer, counted. */
+export interface ReadCounters {
+  readonly records: number;
+  readonly segments: number;
+  readonly entries: number;
+}
+
+/**
+ * Store of a tenant's server: records, feed, ledger, spaces, state. A deterministic fold of the input.
+ *
+ * Ids are ordered by their UTF-8 bytes. One write in flight. Errors: `storage-unavailable`,
+ * `storage-damaged`.
+ */
+export interface ServerStore {
+  readonly damage: readonly StoreDamage[];
+  readonly readState: () => Promise<Uint8Array | undefined>;
+  /** Records in the order of `ids`; give them sorted. Deleted ones are returned with their flag. */
+  readonly getRecords: (
+    table: number,
+    ids: readonly string[],
+  ) => Promise<readonly (StoredRecord | undefined)[]>;
+  /** Records in id order with `after` < id <= `upTo`, at least one if any, up to `maxBytes` of rows. */
+  readonly scanRecords: (
+    table: number,
+    options: {
+      readonly after?: string;
+      readonly upTo?: string;
+      readonly maxBytes: number;
+      readonly maxRecords: number;
+    },
+  ) => Promise<RecordPage>;
+  readonly getEntries: (
+    space: ServerSpace,
+    keys: readonly string[],
+  ) => Promise<readonly (Uint8Array | undefined)[]>;
+  /** Entries with `gt` < key < `lt` in key order (reversed if asked), at most `limit`. */
+  readonly scanEntries: (
+    space: ServerSpace,
+    options: {
+      readonly gt: string;
+      readonly lt: string;
+      readonly limit: number;
+      readonly reverse?: boolean;
+    },
+  ) => Promise<readonly { readonly key: string; readonly value: Uint8Array }[]>;
+  /** Segments that hold a version in (`after`, `upTo`] of the incarnation, by last version, then table; at least one if any, up to `maxBytes`. */
+  readonly scanSegments: (
+    kind: 'feed' | 'ledger',
+    options: {
+      readonly incarnation: number;
+      readonly after: number;
+      readonly upTo: number;
+      readonly maxBytes: number;
+      /** Continues strictly after the segment with this last version and table. */
+      readonly from?: { readonly last: number; readonly table: number };
+    },
+  ) => Promise<readonly Segment[]>;
+  /** First version after which the feed is whole; and its bytes, for the horizon. */
+  readonly feedExtent: () => Promise<{ readonly segments: number; readonly bytes: number }>;
+  readonly commit: (batch: ServerBatch, durability: Durability) => Promise<void>;
+  /** Writes outside the fold: sync logs and other notes that no merge reads. */
+  readonly putEntries: (
+    entries: readonly {
+      readonly space: ServerSpace;
+      readonly key: string;
+      readonly value: Uint8Array | null;
+    }[],
+  ) => Promise<void>;
+  readonly sync: () => Promise<void>;
+  /**
+   * Everything of the store as of this call, as framed chunks of at most 1 MB: the body of a checkpoint.
+   * Later commits do not show in it.
+   */
+  readonly dump: () => AsyncIterable<Uint8Array>;
+  /** Replaces the content of the store by a dump. Not atomic: the store is unusable until it resolves. */
+  readonly load: (chunks: AsyncIterable<Uint8Array>) => Promise<void>;
+  readonly reads: () => ReadCounters;
+  readonly close: () => Promise<void>;
+}
+
+/** Place of a message in the input: sequence numbers count from 1 within a generation. */
+export interface InputPosition {
+  readonly generation: number;
+  readonly seq: number;
+}
+
+/** Message of the input with the time (ms) at which it was stored. */
+export interface InputMessage {
+  readonly position: InputPosition;
+  readonly atMs: number;
+  readonly bytes: Uint8Array;
+}
+
+/** First and last message of the input; undefined when it is empty. */
+export interface InputExtent {
+  readonly generation: number;
+  readonly first: number;
+  /** Sequence number of the last message: 0 when the generation is empty. */
+  readonly last: number;
+}
+
+/**
+ * InputLog is the one ordered input of a tenant.
+ *
+ * `append` resolves when the messages are durable, in the order given, all or none of the call. Message
+ * order is the order of merging; message times never go backwards within a generation.
+ */
+export interface InputLog {
+  readonly damage: readonly StoreDamage[];
+  readonly append: (messages: readonly Uint8Array[]) => Promise<readonly InputPosition[]>;
+  /** Messages after `position` in order, crossing generations; at least one if any, up to the bounds. */
+  readonly read: (
+    after: InputPosition,
+    bounds: { readonly maxBytes: number; readonly maxMessages: number },
+  ) => Promise<readonly InputMessage[]>;
+  readonly extent: () => Promise<InputExtent>;
+  /** Hash of a stored message, to compare with what was folded; undefined when it is gone. */
+  readonly hashAt: (position: InputPosition) => Promise<Uint8Array | undefined>;
+  /**
+   * Starts the next generation with its first message. Rejects with `behind` when the current generation
+   * is not `expected`: exactly one caller wins.
+   */
+  readonly startGeneration: (expected: number, first: Uint8Array) => Promise<InputPosition>;
+  /** Drops messages at or before the position. */
+  readonly trim: (position: InputPosition) => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+/**
+ * Folder of checkpoints outside the store's folder. A checkpoint becomes visible when it is complete and
+ * durable, never before.
+ */
+export interface CheckpointFolder {
+  readonly write: (
+    name: string,
+    manifest: Uint8Array,
+    chunks: AsyncIterable<Uint8Array>,
+  ) => Promise<void>;
+  /** Names, oldest first. */
+  readonly list: () => Promise<readonly string[]>;
+  readonly readManifest: (name: string) => Promise<Uint8Array>;
+  readonly readChunks: (name: string) => AsyncIterable<Uint8Array>;
+  readonly remove: (name: string) => Promise<void>;
+}
