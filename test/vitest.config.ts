@@ -55,6 +55,15 @@ export default defineConfig({
         include: ['test/integration/**/*.test.ts'],
         testTimeoutMs: 120_000,
       }),
+      ...(process.env['TIDEMARK_DEEP'] === '1'
+        ? [
+            project({
+              name: 'deep',
+              include: ['test/deep/**/*.deep.ts'],
+              testTimeoutMs: 3_600_000,
+            }),
+          ]
+        : []),
       project({ name: 'tidy', include: ['test/tidy/**/*.test.ts'], testTimeoutMs: 120_000 }),
     ],
   },

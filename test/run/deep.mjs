@@ -1,0 +1,75 @@
+// `npm run test:deep [-- --minutes N] [--seed N]`: full counts within a time budget. Each suite
+// prints `DEEP <name> <count>/<target>`; the counts are repeated at the end beside their targets.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { conclude, install, root, seconds, vitest } from './steps.mjs';
+
+const minutesMax = 40;
+const propertyShare = 0.2;
+const propertyLimitMs = 20_000;
+// A suite stops by itself when its minutes are over; this much later it is ended.
+const graceMs = 120_000;
+
+const option = (name) => {
+  const at = process.argv.indexOf(`--${name}`);
+  if (at === -1) return undefined;
+  const value = Number(process.argv[at + 1]);
+  if (!Number.isFinite(value) || value < 0) throw new Error(`--${name} needs a number`);
+  return value;
+};
+
+/** Each commit tries another seed, and the same commit the same one. */
+const seedOfCommit = () => {
+  const { stdout } = spawnSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' });
+  const seed = Number.parseInt((stdout ?? '').trim().slice(0, 7), 16);
+  return Number.isNaN(seed) ? 1 : seed;
+};
+
+const minutes = Math.min(option('minutes') ?? minutesMax, minutesMax);
+const seed = option('seed') ?? Number(process.env.TIDEMARK_SEED || seedOfCommit());
+console.log(`deep tests: TIDEMARK_SEED=${seed}, ${minutes} minutes`);
+
+const folder = path.join(root, 'test/deep');
+const suites = existsSync(folder)
+  ? readdirSync(folder)
+      .filter((name) => name.endsWith('.deep.ts'))
+      .sort()
+  : [];
+
+const env = { TIDEMARK_DEEP: '1', TIDEMARK_SEED: String(seed), FC_SEED: String(seed) };
+const total = { passed: 0, failures: [], skipped: [], counts: [] };
+const run = async (title, args, budgetMinutes, more = {}) => {
+  const started = performance.now();
+  console.log(`\n== ${title} (${budgetMinutes.toFixed(1)} minutes)`);
+  const result = await vitest(args, {
+    env: { ...env, TIDEMARK_MINUTES: budgetMinutes.toFixed(3), ...more },
+    limitMs: budgetMinutes * 60_000 + graceMs,
+  });
+  total.passed += result.passed;
+  total.failures.push(...result.failures);
+  total.skipped.push(...result.skipped);
+  total.counts.push(...(result.output.match(/^\s*DEEP .+$/gm) ?? []).map((line) => line.trim()));
+  console.log(`== ${title}: ${seconds(performance.now() - started)}`);
+};
+
+const { code } = install();
+if (code !== 0) {
+  conclude({ passed: 0, failures: ['install'], skipped: [] });
+} else {
+  const started = performance.now();
+  const limitMs = Math.min(propertyLimitMs, (minutes * 60_000 * propertyShare) / 20);
+  await run('properties', ['--project', 'property'], minutes * propertyShare, {
+    FC_LIMIT_MS: String(Math.round(limitMs)),
+  });
+  for (const [at, suite] of suites.entries()) {
+    // What an earlier suite left over is given to those still to come.
+    const left = minutes - (performance.now() - started) / 60_000;
+    const share = Math.max(0.1, left / (suites.length - at));
+    await run(suite, ['--project', 'deep', `test/deep/${suite}`], share);
+  }
+  console.log(`\ncounts beside their targets (TIDEMARK_SEED=${seed}):`);
+  for (const line of total.counts) console.log(line);
+  console.log(`total ${seconds(performance.now() - started)}`);
+  conclude(total);
+}

@@ -1,0 +1,25 @@
+// `npm test`: install, build, every check and the short test projects.
+import { checks, conclude, install, runChecks, seconds, vitest } from './steps.mjs';
+
+const minutesMax = 8;
+const projects = ['unit', 'property', 'contract', 'integration', 'tidy'];
+const started = performance.now();
+
+const { code } = install();
+if (code !== 0) {
+  conclude({ passed: 0, failures: ['install'], skipped: [] });
+} else {
+  const names = Object.keys(checks);
+  const failed = await runChecks(names);
+  const elapsedMs = performance.now() - started;
+  const tests = await vitest(
+    projects.flatMap((name) => ['--project', name]),
+    { limitMs: Math.max(60_000, minutesMax * 60_000 - elapsedMs) },
+  );
+  console.log(`\ntotal ${seconds(performance.now() - started)}`);
+  conclude({
+    passed: names.length - failed.length + tests.passed,
+    failures: [...failed.map((name) => `check ${name}`), ...tests.failures],
+    skipped: tests.skipped,
+  });
+}

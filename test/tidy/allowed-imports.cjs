@@ -1,0 +1,55 @@
+// The import directions of the design, as data: the dependency checker and the tidy tests read
+// this one list. `ours` are workspace packages, `foreign` are registry packages.
+const everything = [
+  'model',
+  'merge',
+  'filter',
+  'protocol',
+  'ports',
+  'crdt-automerge',
+  'client',
+  'merger',
+  'store-level',
+  'transport-local',
+];
+const except = (...names) => everything.filter((name) => !names.includes(name));
+const pureParts = ['model', 'merge', 'filter', 'protocol', 'ports'];
+const codecs = ['fp-ts', 'io-ts'];
+const level = ['abstract-level', 'classic-level', 'level', 'memory-level'];
+
+exports.allowed = {
+  model: { ours: [], foreign: codecs },
+  merge: { ours: ['model'], foreign: codecs },
+  filter: { ours: ['model'], foreign: codecs },
+  protocol: { ours: ['model', 'filter'], foreign: codecs },
+  ports: { ours: ['model'], foreign: [] },
+  'crdt-automerge': {
+    ours: ['model', 'ports'],
+    foreign: ['@automerge/automerge', 'fflate', 'fp-ts'],
+  },
+  client: { ours: pureParts, foreign: [...codecs, 'async-mutex'] },
+  merger: { ours: pureParts, foreign: [...codecs, 'async-mutex'] },
+  'store-level': { ours: ['model', 'ports'], foreign: [...codecs, ...level, 'async-mutex'] },
+  'transport-local': { ours: ['model', 'ports', 'protocol'], foreign: codecs },
+  node: { ours: except('merger'), foreign: [...codecs, 'uuid'] },
+  server: { ours: except('client'), foreign: [...codecs, 'uuid'] },
+  testkit: { ours: pureParts, foreign: ['fast-check', 'vitest', 'fp-ts'] },
+};
+
+/** Packages without timers, dates, chance, console or Node built-ins. */
+exports.pure = [
+  'model',
+  'merge',
+  'filter',
+  'protocol',
+  'ports',
+  'crdt-automerge',
+  'client',
+  'merger',
+];
+
+/** Each foreign system has one package that may import it (tests and benchmarks may, too). */
+exports.owners = [
+  { name: 'automerge', foreign: ['@automerge/automerge'], owner: 'crdt-automerge' },
+  { name: 'level', foreign: level, owner: 'store-level' },
+];
