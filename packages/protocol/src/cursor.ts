@@ -1,0 +1,77 @@
+import * as E from 'fp-ts/lib/Either.js';
+import * as t from 'io-ts';
+import {
+  equalBytes,
+  fromBase64,
+  left,
+  right,
+  toBase64,
+  utf8Decode,
+  utf8Encode,
+  type Result,
+  type TableId,
+} from '@tidemark/model';
+
+/** Where a table's download stands: current to version `at`, or filling after record `filling`. */
+export interface CursorTable {
+  readonly table: TableId;
+  readonly at: number;
+  /** Last id of a fill under way ('' at its start); null when the table is filled. */
+  readonly filling: string | null;
+}
+
+/**
+ * What a resume token holds. `to` is the version that the pass under way goes to, 0 between pulls; `feed`
+ * the feed position inside the pass: last version and table read, or null.
+ */
+export interface CursorState {
+  readonly replica: string;
+  readonly user: string;
+  readonly incarnation: number;
+  readonly tables: readonly CursorTable[];
+  readonly scopeHash: string;
+  readonly customizationVersion: number;
+  readonly principalVersion: number;
+  /** Server time (ms) and UTC offset (minutes) by which relative filters are evaluated. */
+  readonly clockMs: number;
+  readonly utcOffsetMinutes: number;
+  readonly pass: number;
+  readonly to: number;
+  readonly feed: { readonly last: number; readonly table: number } | null;
+}
+
+const CursorJson = t.type({
+  replica: t.string,
+  user: t.string,
+  incarnation: t.number,
+  tables: t.array(t.type({ table: t.number, at: t.number, filling: t.union([t.string, t.null]) })),
+  scopeHash: t.string,
+  customizationVersion: t.number,
+  principalVersion: t.number,
+  clockMs: t.number,
+  utcOffsetMinutes: t.number,
+  pass: t.number,
+  to: t.number,
+  feed: t.union([t.type({ last: t.number, table: t.number }), t.null]),
+});
+
+/** Keyed hash of 32 bytes with the server's key. */
+export type Mac = (bytes: Uint8Array) => Uint8Array;
+
+/** Encodes a cursor as opaque text: format, authentication code and state in base64. */
+export const encodeCursor = (state: CursorState, mac: Mac): string => {
+  const json = utf8Encode(JSON.stringify(state));
+  return `1.${toBase64(mac(json))}.${toBase64(json)}`;
+};
+
+/** Decodes a cursor if this server's key made it; the failure is the same for every other text. */
+export const decodeCursor = (text: string, mac: Mac): Result<'invalid-cursor', CursorState> => {
+  const [format, code, body] = text.split('.');
+  const bytes = fromBase64(body ?? '');
+  const codeBytes = fromBase64(code ?? '');
+  if (format !== '1' || bytes === undefined || codeBytes === undefined)
+    return left('invalid-cursor');
+  if (!equalBytes(mac(bytes), codeBytes)) return left('invalid-cursor');
+  const decoded = CursorJson.decode(JSON.parse(utf8Decode(bytes)));
+  return E.isLeft(decoded) ? left('invalid-cursor') : right(decoded.right);
+};

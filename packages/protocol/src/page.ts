@@ -1,0 +1,171 @@
+import {
+  concatBytes,
+  equalBytes,
+  left,
+  right,
+  utf8Decode,
+  utf8Encode,
+  type Hash,
+  type Result,
+  type ServerVersion,
+  type TableId,
+} from '@tidemark/model';
+
+/** How rows of a page come about: first fill, difference of the feed, or repair by comparison. */
+export type PageMode = 'full' | 'incremental' | 'repair';
+
+/**
+ * Entry of a page. `upsert` carries the public row bytes; `touch` only a new version, when no projected
+ * field changed; `evict` removes the record, alike for deleted and out of scope.
+ */
+export type PageEntry =
+  | {
+      readonly kind: 'upsert';
+      readonly id: string;
+      readonly version: ServerVersion;
+      readonly row: Uint8Array;
+    }
+  | { readonly kind: 'touch'; readonly id: string; readonly version: ServerVersion }
+  | { readonly kind: 'evict'; readonly id: string };
+
+/** Entries of one table. Full pages are in id order. */
+export interface TablePage {
+  readonly table: TableId;
+  readonly mode: PageMode;
+  readonly entries: readonly PageEntry[];
+}
+
+/** Newest format of pages. */
+export const pageFormat = 1;
+const modes: readonly PageMode[] = ['full', 'incremental', 'repair'];
+const kinds: readonly PageEntry['kind'][] = ['upsert', 'touch', 'evict'];
+const headerBytes = 26;
+const entryBytes = 16;
+const checksumBytes = 8;
+
+/**
+ * Encodes a page of one table, integers big-endian: format, mode, table (4), count (4), directory length
+ * (4), rows length (4), checksum (8, of directory and rows); then the directory: per entry kind, id
+ * length, incarnation (4), n (6), row length (4), id; then the rows. Rows are forwarded undecoded.
+ */
+export const encodePage = (page: TablePage, hash: Hash): Uint8Array => {
+  const ids = page.entries.map((entry) => utf8Encode(entry.id));
+  let directoryLength = 0;
+  let rowsLength = 0;
+  page.entries.forEach((entry, i) => {
+    directoryLength += entryBytes + (ids[i] as Uint8Array).length;
+    if (entry.kind === 'upsert') rowsLength += entry.row.length;
+  });
+  const out = new Uint8Array(headerBytes + directoryLength + rowsLength);
+  const view = new DataView(out.buffer);
+  out[0] = pageFormat;
+  out[1] = modes.indexOf(page.mode);
+  view.setUint32(2, page.table);
+  view.setUint32(6, page.entries.length);
+  view.setUint32(10, directoryLength);
+  view.setUint32(14, rowsLength);
+  let at = headerBytes;
+  let rowAt = headerBytes + directoryLength;
+  page.entries.forEach((entry, i) => {
+    const id = ids[i] as Uint8Array;
+    const { incarnation, n } = entry.kind === 'evict' ? { incarnation: 0, n: 0 } : entry.version;
+    out[at] = kinds.indexOf(entry.kind);
+    out[at + 1] = id.length;
+    view.setUint32(at + 2, incarnation);
+    view.setUint16(at + 6, Math.floor(n / 2 ** 32));
+    view.setUint32(at + 8, n % 2 ** 32);
+    view.setUint32(at + 12, entry.kind === 'upsert' ? entry.row.length : 0);
+    out.set(id, at + entryBytes);
+    at += entryBytes + id.length;
+    if (entry.kind === 'upsert') {
+      out.set(entry.row, rowAt);
+      rowAt += entry.row.length;
+    }
+  });
+  out.set(hash(out.subarray(headerBytes)).subarray(0, checksumBytes), headerBytes - checksumBytes);
+  return out;
+};
+
+/** Reason why bytes are not a page. */
+export type PageProblem = 'newer-format' | 'malformed' | 'checksum';
+
+const decodeEntries = (
+  bytes: Uint8Array,
+  count: number,
+  directoryEnd: number,
+): PageEntry[] | undefined => {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const entries: PageEntry[] = [];
+  let at = headerBytes;
+  let rowAt = directoryEnd;
+  for (let i = 0; i < count; i += 1) {
+    if (at + entryBytes > directoryEnd) return undefined;
+    const kind = kinds[bytes[at] as number];
+    const idLength = bytes[at + 1] as number;
+    const version = {
+      incarnation: view.getUint32(at + 2),
+      n: view.getUint16(at + 6) * 2 ** 32 + view.getUint32(at + 8),
+    };
+    const rowLength = view.getUint32(at + 12);
+    if (kind === undefined || idLength === 0 || at + entryBytes + idLength > directoryEnd)
+      return undefined;
+    if (rowAt + rowLength > bytes.length) return undefined;
+    const id = utf8Decode(bytes.subarray(at + entryBytes, at + entryBytes + idLength));
+    if (kind === 'upsert')
+      entries.push({ kind, id, version, row: bytes.subarray(rowAt, rowAt + rowLength) });
+    else if (kind === 'touch') entries.push({ kind, id, version });
+    else entries.push({ kind, id });
+    rowAt += rowLength;
+    at += entryBytes + idLength;
+  }
+  return at === directoryEnd && rowAt === bytes.length ? entries : undefined;
+};
+
+/** Decodes one page. Rows are views into `bytes`. */
+export const decodePage = (bytes: Uint8Array, hash: Hash): Result<PageProblem, TablePage> => {
+  if (bytes.length < headerBytes) return left('malformed');
+  if ((bytes[0] as number) > pageFormat) return left('newer-format');
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const mode = modes[bytes[1] as number];
+  const directoryEnd = headerBytes + view.getUint32(10);
+  if (bytes[0] !== pageFormat || mode === undefined) return left('malformed');
+  if (directoryEnd + view.getUint32(14) !== bytes.length) return left('malformed');
+  const checksum = hash(bytes.subarray(headerBytes)).subarray(0, checksumBytes);
+  if (!equalBytes(checksum, bytes.subarray(headerBytes - checksumBytes, headerBytes)))
+    return left('checksum');
+  const entries = decodeEntries(bytes, view.getUint32(6), directoryEnd);
+  return entries === undefined
+    ? left('malformed')
+    : right({ table: view.getUint32(2), mode, entries });
+};
+
+/** Joins pages into the tail of a message: each preceded by its length (4 bytes, big-endian). */
+export const encodePages = (pages: readonly Uint8Array[]): Uint8Array => {
+  const parts: Uint8Array[] = [];
+  for (const page of pages) {
+    const length = new Uint8Array(4);
+    new DataView(length.buffer).setUint32(0, page.length);
+    parts.push(length, page);
+  }
+  return concatBytes(parts);
+};
+
+/** Splits the tail of a message into pages and decodes them. */
+export const decodePages = (
+  tail: Uint8Array,
+  hash: Hash,
+): Result<PageProblem, readonly TablePage[]> => {
+  const pages: TablePage[] = [];
+  const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
+  let at = 0;
+  while (at < tail.length) {
+    if (at + 4 > tail.length) return left('malformed');
+    const length = view.getUint32(at);
+    if (at + 4 + length > tail.length) return left('malformed');
+    const page = decodePage(tail.subarray(at + 4, at + 4 + length), hash);
+    if (page._tag === 'Left') return page;
+    pages.push(page.right);
+    at += 4 + length;
+  }
+  return right(pages);
+};
