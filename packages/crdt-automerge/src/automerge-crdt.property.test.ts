@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto';
+import fc from 'fast-check';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { concatBytes } from '@tidemark/model';
+import type { CrdtKey, FieldCrdt } from '@tidemark/ports';
+import { ulebBytes } from './byte-reader.js';
+import { joinChanges, splitChanges } from './change-list.js';
+import { loadAutomergeCrdt } from './index.js';
+
+const hash = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
+const key: CrdtKey = { tenant: 'acme', table: 7, record: 'r1', field: 3 };
+const actor = (n: number): Uint8Array => new Uint8Array(16).fill(n);
+
+const text = fc.string({ unit: fc.constantFrom('a', 'b', ' ', 'é', '😀', '\n'), maxLength: 12 });
+const edit = fc.oneof(
+  fc.record({ kind: fc.constant('text' as const), text }),
+  fc.record({ kind: fc.constant('splice' as const), at: fc.nat(12), remove: fc.nat(3), text }),
+);
+type Edit = typeof edit extends fc.Arbitrary<infer E> ? E : never;
+
+describe('crdt-automerge', () => {
+  let crdt: FieldCrdt;
+  beforeAll(async () => {
+    crdt = await loadAutomergeCrdt({ hash });
+  });
+
+  const perform = (start: Uint8Array, edits: readonly Edit[], by: Uint8Array) => {
+    let document = start;
+    const runs: Uint8Array[] = [];
+    for (const step of edits) {
+      const before = crdt.read(document);
+      // A splice counts whole characters, so that it never cuts a surrogate pair.
+      const characters = [...before];
+      const after =
+        step.kind === 'text'
+          ? step.text
+          : [
+              ...characters.slice(0, step.at),
+              step.text,
+              ...characters.slice(step.at + step.remove),
+            ].join('');
+      const at = characters.slice(0, step.kind === 'text' ? 0 : step.at).join('').length;
+      const remove =
+        step.kind === 'text'
+          ? 0
+          : characters.slice(step.at, step.at + step.remove).join('').length;
+      const done =
+        step.kind === 'text'
+          ? crdt.editText(document, after, by, 1_000)
+          : crdt.spliceText(document, at, remove, step.text, by, 1_000);
+      expect(done.value).toBe(after);
+      document = done.document;
+      runs.push(done.changes);
+    }
+    return { document, runs };
+  };
+
+  it('[CRD-4] changes of two replicas converge in text and heads, in any order and grouping', () => {
+    fc.assert(
+      fc.property(
+        text,
+        fc.array(edit, { maxLength: 6 }),
+        fc.array(edit, { maxLength: 6 }),
+        fc.infiniteStream(fc.nat(1_000)),
+        (value, editsA, editsB, order) => {
+          const start = crdt.genesis(key, value);
+          const a = perform(start, editsA, actor(1));
+          const b = perform(start, editsB, actor(2));
+          const runs = [...a.runs, ...b.runs];
+          const shuffled = runs
+            .map((run) => ({ run, rank: order.next().value ?? 0 }))
+            .sort((x, y) => x.rank - y.rank)
+            .map(({ run }) => run);
+          const results = [
+            crdt.apply(start, shuffled),
+            crdt.apply(a.document, b.runs),
+            crdt.apply(b.document, [joinChanges(a.runs.flatMap(splitChanges))]),
+            [...b.runs, ...a.runs].reduce(
+              (done, run) =>
+                done.tag === 'applied' ? crdt.apply(done.document, [run]) : done,
+              crdt.apply(start, []),
+            ),
+          ].map((done) =>
+            done.tag === 'applied' ? [done.value, ...crdt.heads(done.document)] : [done.tag],
+          );
+          expect(results[0]?.length).toBeGreaterThan(1);
+          for (const result of results) expect(result).toEqual(results[0]);
+        },
+      ),
+    );
+  });
+
+  it('[CRD-9] re-express onto the unchanged text gives exactly the author’s text', () => {
+    fc.assert(
+      fc.property(text, text, text, (before, after, server) => {
+        const same = crdt.reexpress(crdt.genesis(key, before), before, after, actor(3), 0);
+        expect(same.value).toBe(after);
+        const other = crdt.genesis({ ...key, record: 'x' }, server);
+        expect(crdt.reexpress(other, before, before, actor(3), 0).value).toBe(server);
+        const merged = crdt.reexpress(other, before, after, actor(3), 0);
+        expect(crdt.reexpress(other, before, after, actor(3), 0)).toEqual(merged);
+      }),
+    );
+  });
+
+  it('[CRD-10] forged changes with right checksums are refused, or leave a document that loads', async () => {
+    const start = crdt.genesis(key, 'hello world');
+    const first = crdt.spliceText(start, 2, 3, 'abc', actor(1), 0);
+    const second = crdt.editText(first.document, 'Zabc 😀 world', actor(1), 0);
+    const content = (run: Uint8Array): Uint8Array => {
+      const chunk = splitChanges(run)[0] ?? new Uint8Array();
+      return chunk.subarray((chunk[9] ?? 0) >= 128 ? 11 : 10);
+    };
+    const sources = [content(first.changes), content(second.changes)];
+    const seen = { applied: 0, refused: 0 };
+    fc.assert(
+      fc.property(
+        fc.nat(1),
+        fc.array(fc.tuple(fc.nat(400), fc.oneof(fc.nat(255), fc.nat(8), fc.integer({ min: 120, max: 127 }))), {
+          minLength: 1,
+          maxLength: 3,
+        }),
+        (which, mutations) => {
+          const body = Uint8Array.from(sources[which] ?? []);
+          for (const [at, byte] of mutations) body[at % body.length] = byte;
+          const hashed = concatBytes([Uint8Array.of(1, ...ulebBytes(body.length)), body]);
+          const chunk = concatBytes([
+            Uint8Array.of(0x85, 0x6f, 0x4a, 0x83),
+            hash(hashed).subarray(0, 4),
+            hashed,
+          ]);
+          const result = crdt.apply(which === 0 ? start : first.document, [joinChanges([chunk])]);
+          if (result.tag === 'applied') {
+            seen.applied += 1;
+            // A splice of the stored document needs a working load, edit and save.
+            const next = crdt.editText(result.document, 'after', actor(5), 0);
+            const again = crdt.apply(result.document, [next.changes]);
+            expect(again).toMatchObject({ tag: 'applied', value: 'after' });
+          } else seen.refused += 1;
+        },
+      ),
+      { numRuns: Math.max(500, fc.readConfigureGlobal().numRuns ?? 0) },
+    );
+    expect(seen.applied).toBeGreaterThan(0);
+    expect(seen.refused).toBeGreaterThan(0);
+    const fresh = await loadAutomergeCrdt({ hash });
+    expect(fresh.read(start)).toBe('hello world');
+  });
+});
