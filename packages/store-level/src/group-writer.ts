@@ -1,0 +1,204 @@
+import { TidemarkError } from '@tidemark/model';
+import type { Durability } from '@tidemark/ports';
+import type { Database, DatabaseOperation } from './database.js';
+import { acknowledgeLoss, ringOperations, verifyRing, type RingState } from './ordinal-ring.js';
+import { guarded, isCorruption, storageError } from './storage-error.js';
+
+/** Maximum number of writes that wait; the next one is refused. */
+export const waitingWritesMax = 10_000;
+/** Maximum number of operations in one physical batch, except that a single write is never split. */
+export const groupOperationsMax = 20_000;
+
+interface Waiting {
+  readonly operations: readonly DatabaseOperation[];
+  readonly durability: Durability;
+  readonly note: Uint8Array;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Options of a GroupWriter. */
+export interface GroupWriterOptions {
+  readonly database: Database;
+  readonly ring: RingState;
+  /** Called after the database was opened again behind a failed write: what was cached must be read anew. */
+  readonly onReopened?: (ring: RingState) => Promise<void>;
+}
+
+/**
+ * GroupWriter is the one way into a database: it numbers each physical batch in the ring, keeps the order
+ * of calls, and lets writers at `disk` that wait together share one fsync. A writer at `os` never waits
+ * for an fsync of its own.
+ *
+ * After a failed write nothing behind it is applied: all waiting writes are rejected too, and the next
+ * write opens the database again first, because LevelDB refuses every put after an I/O error and may
+ * have torn its log. Whether the failed batch itself was applied is known only then.
+ */
+export class GroupWriter {
+  readonly #database: Database;
+  readonly #onReopened: ((ring: RingState) => Promise<void>) | undefined;
+  readonly #lostAtOpen: boolean;
+  #waiting: Waiting[] = [];
+  #running: Promise<void> | undefined;
+  #ordinal: number;
+  #durableOrdinal: number;
+  #note: Uint8Array;
+  #broken = false;
+  #closed = false;
+  #acknowledged = false;
+  #corrupted = false;
+
+  constructor({ database, ring, onReopened }: GroupWriterOptions) {
+    this.#database = database;
+    this.#onReopened = onReopened;
+    this.#ordinal = ring.head;
+    this.#durableOrdinal = 0;
+    this.#note = ring.note;
+    this.#lostAtOpen = ring.lostCount > 0;
+  }
+
+  /** Ordinal of the newest batch applied. */
+  get ordinal(): number {
+    return this.#ordinal;
+  }
+
+  /** Ordinal up to which this writer has fsynced; 0 before its first fsync. */
+  get durableOrdinal(): number {
+    return this.#durableOrdinal;
+  }
+
+  /** True after a write or its reopening reported corruption. */
+  get corrupted(): boolean {
+    return this.#corrupted;
+  }
+
+  /** True while a failed write waits for the database to be opened again. */
+  get broken(): boolean {
+    return this.#broken;
+  }
+
+  /**
+   * Applies operations atomically; resolves at the durability asked for. `note` (at most 64 bytes) is
+   * kept beside the ordinal and returned by `verifyRing`; without it the last note stays. `answersLoss`
+   * ends the reports of lost batches.
+   */
+  write(
+    operations: readonly DatabaseOperation[],
+    durability: Durability,
+    note?: Uint8Array,
+    answersLoss = false,
+  ): Promise<void> {
+    if (this.#closed)
+      return Promise.reject(new TidemarkError('storage-unavailable', 'the store is closed', {}));
+    if (this.#waiting.length >= waitingWritesMax)
+      return Promise.reject(
+        new TidemarkError('storage-unavailable', 'too many writes are waiting', {
+          waiting: waitingWritesMax,
+        }),
+      );
+    if (note !== undefined) this.#note = note;
+    const answered =
+      answersLoss && this.#lostAtOpen && !this.#acknowledged
+        ? [...operations, acknowledgeLoss(this.#ordinal)]
+        : operations;
+    if (answersLoss) this.#acknowledged = true;
+    const at = this.#note;
+    return new Promise<void>((resolve, reject) => {
+      this.#waiting.push({ operations: answered, durability, note: at, resolve, reject });
+      this.#running ??= this.#run();
+    });
+  }
+
+  /** Fsyncs everything written so far. */
+  async sync(): Promise<void> {
+    await this.idle();
+    if (this.#durableOrdinal === this.#ordinal && !this.#broken) return;
+    await this.write([], 'disk');
+  }
+
+  /** Resolves when no write is waiting or in flight. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  /** Refuses further writes and waits for those in flight. Does not close the database. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.idle();
+  }
+
+  async #run(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const group = this.#takeGroup();
+      try {
+        await this.#apply(group);
+      } catch (error) {
+        const failure = storageError(error);
+        this.#broken = true;
+        if (isCorruption(error)) this.#corrupted = true;
+        const behind = this.#waiting;
+        this.#waiting = [];
+        // Cleared before the rejections, so that whoever waits for idleness sees the end of the failure.
+        this.#running = undefined;
+        for (const { reject } of [...group, ...behind]) reject(failure);
+        return;
+      }
+      for (const { resolve } of group) resolve();
+    }
+    this.#running = undefined;
+  }
+
+  /** A leading run at `os` goes alone, so that it waits for no fsync; else all that wait share one. */
+  #takeGroup(): readonly Waiting[] {
+    const first = this.#waiting[0] as Waiting;
+    let count = 0;
+    let operations = 0;
+    for (const item of this.#waiting) {
+      operations += item.operations.length;
+      if (count > 0 && operations > groupOperationsMax) break;
+      if (first.durability === 'os' && item.durability === 'disk') break;
+      count += 1;
+    }
+    return this.#waiting.splice(0, count);
+  }
+
+  async #apply(group: readonly Waiting[]): Promise<void> {
+    if (this.#broken) await this.#reopen();
+    const ordinal = this.#ordinal + 1;
+    const last = group[group.length - 1] as Waiting;
+    const ring = ringOperations(ordinal, last.note);
+    if (group.every(({ durability }) => durability === 'os')) {
+      const all: DatabaseOperation[] = [];
+      for (const { operations } of group) for (const operation of operations) all.push(operation);
+      for (const operation of ring) all.push(operation);
+      // Without an options object: abstract-level would clone it into every operation.
+      await this.#database.batch(all);
+      this.#ordinal = ordinal;
+      return;
+    }
+    const batch = this.#database.batch();
+    try {
+      for (const { operations } of [...group, { operations: ring }])
+        for (const operation of operations)
+          if (operation.type === 'put') batch.put(operation.key, operation.value);
+          else batch.del(operation.key);
+    } catch (error) {
+      await batch.close();
+      throw error;
+    }
+    // `sync` is an option of LevelDB that databases without an fsync ignore.
+    await batch.write({ sync: true } as object);
+    this.#ordinal = ordinal;
+    this.#durableOrdinal = ordinal;
+  }
+
+  async #reopen(): Promise<void> {
+    await this.#database.close();
+    await this.#database.open({ createIfMissing: false });
+    const ring = await guarded(() => verifyRing(this.#database));
+    this.#ordinal = ring.head;
+    this.#durableOrdinal = 0;
+    await this.#onReopened?.(ring);
+    this.#broken = false;
+  }
+}

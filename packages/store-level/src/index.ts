@@ -1,0 +1,1 @@
+export type { Database, DatabaseOperation } from './database.js';

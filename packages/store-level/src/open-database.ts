@@ -1,0 +1,122 @@
+import { equalBytes, TidemarkError, toHex, utf8Decode, utf8Encode } from '@tidemark/model';
+import { put, type Database, type DatabaseOperation } from './database.js';
+import { space } from './keys.js';
+import { verifyRing, type RingState } from './ordinal-ring.js';
+import { guarded } from './storage-error.js';
+
+/** Kind of a store: a database of one kind is never opened as another. */
+export type StoreKind = 'replica' | 'server' | 'input';
+
+/** Length of a store id in bytes. */
+export const storeIdBytes = 16;
+
+const identityKey = new Uint8Array([space.meta, 0x01]);
+
+/** Database that was opened and found to be ours. */
+export interface OpenedDatabase {
+  readonly database: Database;
+  /** Random id of this store, given when it was created. */
+  readonly storeId: Uint8Array;
+  /** True when this call created the store. */
+  readonly created: boolean;
+  readonly ring: RingState;
+}
+
+/** Options of `openDatabase`. */
+export interface OpenDatabaseOptions {
+  readonly database: Database;
+  readonly kind: StoreKind;
+  /** Newest format of this kind that the caller reads; it is written into new stores. */
+  readonly format: number;
+  /** Id of the store that was here before, from its marker; undefined when there was none. */
+  readonly expectedId: Uint8Array | undefined;
+  /** Id for a new store; random when absent. */
+  readonly newId?: Uint8Array;
+}
+
+const randomId = (): Uint8Array => globalThis.crypto.getRandomValues(new Uint8Array(storeIdBytes));
+
+const isEmpty = async (database: Database): Promise<boolean> => {
+  const iterator = database.keys({ limit: 1 });
+  try {
+    return (await iterator.next()) === undefined;
+  } finally {
+    await iterator.close();
+  }
+};
+
+const identityValue = (kind: StoreKind, format: number, id: Uint8Array): Uint8Array => {
+  const text = utf8Encode(kind);
+  const value = new Uint8Array(1 + storeIdBytes + text.length);
+  value[0] = format;
+  value.set(id, 1);
+  value.set(text, 1 + storeIdBytes);
+  return value;
+};
+
+const checkIdentity = (identity: Uint8Array, options: OpenDatabaseOptions): Uint8Array => {
+  const bytes = new Uint8Array(identity);
+  const format = bytes[0] ?? 0;
+  if (format > options.format)
+    throw new TidemarkError('newer-format', 'a newer version wrote this store', {
+      found: format,
+      known: options.format,
+    });
+  const id = bytes.slice(1, 1 + storeIdBytes);
+  if (id.length !== storeIdBytes)
+    throw new TidemarkError('storage-damaged', 'the identity of the store is too short', {});
+  const kind = utf8Decode(bytes.subarray(1 + storeIdBytes));
+  if (kind !== options.kind)
+    throw new TidemarkError('folder-in-use', `the folder holds a store of kind ${kind}`, {
+      found: kind,
+      wanted: options.kind,
+    });
+  if (options.expectedId !== undefined && !equalBytes(id, options.expectedId))
+    throw new TidemarkError('storage-damaged', 'marker and store belong to different stores', {
+      marker: toHex(options.expectedId),
+      store: toHex(id),
+    });
+  return id;
+};
+
+/**
+ * Opens a store on a database: checks format, kind and identity, verifies the ring of ordinals. An empty
+ * database becomes a new store only when nothing was expected in it.
+ *
+ * Rejects with `newer-format`, `folder-in-use` (another kind of store), `store-missing` (the marker says
+ * that a store existed, the database is empty) or `storage-damaged`; nothing is written then.
+ */
+export const openDatabase = (options: OpenDatabaseOptions): Promise<OpenedDatabase> =>
+  guarded(async () => {
+    const { database, kind, format, expectedId } = options;
+    await database.open();
+    const identity = await database.get(identityKey);
+    if (identity !== undefined) {
+      const storeId = checkIdentity(identity, options);
+      return { database, storeId, created: false, ring: await verifyRing(database) };
+    }
+    const empty = await isEmpty(database);
+    if (!empty)
+      throw new TidemarkError('storage-damaged', 'the database lost the identity of its store', {});
+    if (expectedId !== undefined)
+      throw new TidemarkError('store-missing', 'the database is empty, but a store existed', {
+        keys: 0,
+        marker: toHex(expectedId),
+      });
+    const storeId = options.newId ?? randomId();
+    const batch = database.batch();
+    batch.put(identityKey, identityValue(kind, format, storeId));
+    await batch.write({ sync: true } as object);
+    return { database, storeId, created: true, ring: await verifyRing(database) };
+  });
+
+/** Tells whether a key belongs to the store itself (identity, ordinals): dumps and clears leave it out. */
+export const isOwnKey = (key: Uint8Array): boolean =>
+  key[0] === space.meta || key[0] === space.ring;
+
+/** Writes the identity of a store again, as after a repair that lost it. Not durable by itself. */
+export const identityOperation = (
+  kind: StoreKind,
+  format: number,
+  id: Uint8Array,
+): DatabaseOperation => put(identityKey, identityValue(kind, format, id));
