@@ -18,10 +18,7 @@ const accepted = new Set([
 ]);
 
 // Build tools that stay on the developer's machine and in no published package.
-const toolsOnly = new Map([
-  ['lightningcss', 'MPL-2.0'],
-  ['caniuse-lite', 'CC-BY-4.0'],
-]);
+const toolsOnly = new Map([['lightningcss', 'MPL-2.0']]);
 
 const textOfLicence = (manifest: Manifest): string => {
   if (typeof manifest.license === 'string') return manifest.license;
