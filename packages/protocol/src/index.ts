@@ -47,3 +47,15 @@ export {
   type CursorTable,
   type Mac,
 } from './cursor.js';
+export {
+  startRun,
+  advanceRun,
+  endPhases,
+  runAttemptsMax,
+  receiptWaitMs,
+  type SyncPhase,
+  type SyncRunState,
+  type SyncRunEvent,
+  type SyncRunCommand,
+  type SyncRunStep,
+} from './sync-run.js';
