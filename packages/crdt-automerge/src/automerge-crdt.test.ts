@@ -142,7 +142,7 @@ describe('crdt-automerge', () => {
     expect(ab.value).toBe(ba.value);
     expect(ab.value).toBe(`${'alice '.repeat(167).slice(0, 1_000)}note:${'bob '.repeat(250)}`);
     expect(crdt.heads(ab.document)).toEqual(crdt.heads(ba.document));
-  });
+  }, 60_000);
 
   it('[CRD-5] changes of a document carry its genesis and rebuild it from nothing', () => {
     const edited = crdt.editText(crdt.genesis(key, 'hello'), 'hello you', actor(1), 0);

@@ -15,6 +15,7 @@ import { packChangeChunk, readChangeChunk, type ChangeChunk } from './change-chu
 import { joinChanges, splitChanges } from './change-list.js';
 import { orderChanges } from './change-order.js';
 import { LoadedDocuments, type LoadedDocument } from './loaded-documents.js';
+import { singleSplice } from './text-splice.js';
 import { documentChunk, openText, textOf, type Automerge, type TextDoc } from './text-document.js';
 
 /** AutomergeCrdtOptions are the hash that everything is named by, and limits. */
@@ -26,7 +27,11 @@ export interface AutomergeCrdtOptions {
 
 type Loaded = LoadedDocument<TextDoc>;
 type Refused = Exclude<CrdtApplied, { readonly tag: 'applied' }>;
-type Applied = { readonly tag: 'applied'; readonly loaded: Loaded; readonly genesis: string | undefined };
+type Applied = {
+  readonly tag: 'applied';
+  readonly loaded: Loaded;
+  readonly genesis: string | undefined;
+};
 
 const actorBytes = 16;
 // Actors of the throw-away documents in which texts are merged three ways.
@@ -38,7 +43,8 @@ const verifyText = (text: string): void => {
   if (text.length > textLengthMax) {
     throw new TidemarkError('invalid-value', `a text holds at most ${textLengthMax} UTF-16 units`);
   }
-  if (!isWellFormed(text)) throw new TidemarkError('invalid-value', 'a text holds a lone surrogate');
+  if (!isWellFormed(text))
+    throw new TidemarkError('invalid-value', 'a text holds a lone surrogate');
 };
 
 class AutomergeCrdt {
@@ -88,8 +94,12 @@ class AutomergeCrdt {
 
   editText(document: Uint8Array, after: string, actor: Uint8Array, timeMs: number): CrdtEdit {
     verifyText(after);
+    // Typing is mostly one insertion; Automerge's difference reads the whole text (5 ms at 20,000).
+    const splice = singleSplice(this.read(document), after);
     return this.#edit(document, after, actor, timeMs, (draft) =>
-      this.#automerge.updateText(draft, ['t'], after),
+      splice === undefined
+        ? this.#automerge.updateText(draft, ['t'], after)
+        : this.#automerge.splice(draft, ['t'], splice.at, splice.remove, splice.insert),
     );
   }
 

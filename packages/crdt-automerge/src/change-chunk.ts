@@ -105,7 +105,11 @@ const readContent = (
  * Throws UndecodableError on malformed bytes and on chunks of a document, TooLargeError over the
  * budget.
  */
-export const readChangeChunk = (chunk: Uint8Array, hash: Hash, budget: ChunkBudget): ChangeChunk => {
+export const readChangeChunk = (
+  chunk: Uint8Array,
+  hash: Hash,
+  budget: ChunkBudget,
+): ChangeChunk => {
   const reader = new ByteReader(chunk);
   if (!equalBytes(reader.take(magic.length), magic)) throw new UndecodableError('no magic bytes');
   const checksum = reader.take(checksumBytes);
@@ -115,7 +119,8 @@ export const readChangeChunk = (chunk: Uint8Array, hash: Hash, budget: ChunkBudg
   }
   const stored = reader.take(reader.uleb());
   if (!reader.done) throw new UndecodableError('bytes after a chunk');
-  if (type === changeType && stored.length > budget.bytes) throw new TooLargeError('change too large');
+  if (type === changeType && stored.length > budget.bytes)
+    throw new TooLargeError('change too large');
   const content = type === changeType ? stored : inflateBounded(stored, budget.bytes);
   const hashed = hashedBytes(content);
   const digest = hash(hashed);

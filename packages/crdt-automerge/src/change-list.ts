@@ -25,7 +25,8 @@ export const splitChanges = (run: Uint8Array): Uint8Array[] => {
   const changes: Uint8Array[] = [];
   let at = 0;
   while (at < run.length) {
-    if (changes.length === changesPerRunMax) throw new UndecodableError('too many changes in a run');
+    if (changes.length === changesPerRunMax)
+      throw new UndecodableError('too many changes in a run');
     if (run.length - at < lengthBytes) throw new UndecodableError('a run ends early');
     const end = at + lengthBytes + view.getUint32(at);
     if (end > run.length) throw new UndecodableError('a run ends early');

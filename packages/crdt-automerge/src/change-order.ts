@@ -60,9 +60,7 @@ export const orderChanges = (
     for (const dep of chunk.deps) {
       const inBatch = fresh.get(dep);
       const maxOp =
-        inBatch === undefined
-          ? (known(dep)?.maxOp ?? 0)
-          : inBatch.startOp + inBatch.operations - 1;
+        inBatch === undefined ? (known(dep)?.maxOp ?? 0) : inBatch.startOp + inBatch.operations - 1;
       depsMaxOp = Math.max(depsMaxOp, maxOp);
     }
     verifyStart(chunk, depsMaxOp);
