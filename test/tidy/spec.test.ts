@@ -14,7 +14,7 @@ const rules = filesBelow('docs/spec', (file) => file.endsWith('.md')).flatMap((f
 
 // Titles may stand in contract suites (packages/testkit) as well as in test files.
 const titleFiles = [
-  ...filesBelow('packages', (file) => /\.test\.ts$/.test(file)),
+  ...filesBelow('packages', (file) => file.endsWith('.test.ts')),
   ...filesBelow('packages/testkit/src', (file) => file.endsWith('.ts')),
   ...filesBelow(
     'test',
