@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { deflateRawSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { concatBytes, TidemarkError } from '@tidemark/model';
+import { concatBytes, fromHex, TidemarkError } from '@tidemark/model';
 import type { CrdtKey, FieldCrdt } from '@tidemark/ports';
 import { ulebBytes } from './byte-reader.js';
 import { joinChanges, splitChanges } from './change-list.js';
@@ -42,7 +42,7 @@ const claimedRows = (dep: string, rows: number, startOp: number): Uint8Array => 
   ];
   return Uint8Array.from([
     1,
-    ...Buffer.from(dep, 'hex'),
+    ...(fromHex(dep) ?? []),
     16,
     ...actor(9),
     1,

@@ -1,10 +1,11 @@
+import type * as AutomergeModule from '@automerge/automerge';
 import { ByteReader, UndecodableError } from './byte-reader.js';
 
 /** Automerge is the module, loaded lazily. */
-export type Automerge = typeof import('@automerge/automerge');
+export type Automerge = typeof AutomergeModule;
 
 /** TextDoc is an Automerge document with one key: the text. */
-export type TextDoc = import('@automerge/automerge').Doc<{ t: string }>;
+export type TextDoc = AutomergeModule.Doc<{ t: string }>;
 
 const documentType = 0;
 const chunkHeaderBytes = 8;
