@@ -21,9 +21,16 @@ const seed = integer('FC_SEED');
 const limitMs = integer('FC_LIMIT_MS');
 const path = process.env['FC_PATH'];
 
+// Vitest reads -t as a regular expression over the titles joined by spaces.
+const titlePattern = (): string =>
+  (expect.getState().currentTestName ?? '')
+    .replaceAll(' > ', ' ')
+    .replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&')
+    .replaceAll("'", '.');
+
 const reproduction = (details: fc.RunDetails<unknown>): string =>
   `FC_SEED=${details.seed} FC_RUNS=${runs} FC_PATH=${details.counterexamplePath ?? ''} ` +
-  `npx vitest run --config test/vitest.config.ts -t '${expect.getState().currentTestName ?? ''}'`;
+  `npx vitest run --config test/vitest.config.ts -t '${titlePattern()}'`;
 
 fc.configureGlobal({
   numRuns: runs,
