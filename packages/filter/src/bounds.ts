@@ -49,7 +49,13 @@ export const sizeProblem = (expression: FilterExpression): string | undefined =>
     nodes += level.length;
     if (nodes > filterNodesMax) return `filter has more than ${filterNodesMax} nodes`;
     level = level.flatMap((node) =>
-      node.kind === 'and' ? node.all : node.kind === 'or' ? node.any : node.kind === 'not' ? [node.not] : [],
+      node.kind === 'and'
+        ? node.all
+        : node.kind === 'or'
+          ? node.any
+          : node.kind === 'not'
+            ? [node.not]
+            : [],
     );
   }
   return printFilter(expression).length > filterTextLengthMax

@@ -53,7 +53,10 @@ const compileNode = (node: ResolvedNode): FilterPredicate => {
       return compileRead(node.field, compileComparison(node.operator, node.order, node.value));
     case 'starts-with': {
       const { text } = node;
-      return compileRead(node.field, (value) => typeof value === 'string' && value.startsWith(text));
+      return compileRead(
+        node.field,
+        (value) => typeof value === 'string' && value.startsWith(text),
+      );
     }
     case 'contains': {
       const { text } = node;
@@ -78,10 +81,12 @@ const compileAll = (items: readonly FilterPredicate[]): FilterPredicate => {
   };
 };
 
-const compileAny = (items: readonly FilterPredicate[]): FilterPredicate => (record) => {
-  for (const item of items) if (item(record)) return true;
-  return false;
-};
+const compileAny =
+  (items: readonly FilterPredicate[]): FilterPredicate =>
+  (record) => {
+    for (const item of items) if (item(record)) return true;
+    return false;
+  };
 
 const compileRead = (field: FieldId, test: (value: Value) => boolean): FilterPredicate => {
   switch (field) {

@@ -44,7 +44,14 @@ const membersByKind: Readonly<Record<FilterExpression['kind'], readonly string[]
   contains: ['field', 'text'],
 };
 
-const operators: ReadonlySet<unknown> = new Set<ComparisonOperator>(['=', '!=', '<', '<=', '>', '>=']);
+const operators: ReadonlySet<unknown> = new Set<ComparisonOperator>([
+  '=',
+  '!=',
+  '<',
+  '<=',
+  '>',
+  '>=',
+]);
 
 const report = (state: DecodeState, path: string, message: string): undefined => {
   if (state.problems.length < filterProblemsMax) state.problems.push({ path, message });
@@ -58,7 +65,8 @@ const decodeNode = (
   state: DecodeState,
 ): FilterExpression | undefined => {
   state.nodes += 1;
-  if (depth > filterDepthMax) return report(state, path, `filter is nested deeper than ${filterDepthMax}`);
+  if (depth > filterDepthMax)
+    return report(state, path, `filter is nested deeper than ${filterDepthMax}`);
   if (state.nodes > filterNodesMax) {
     // Reported once: the walk over the remaining members ends at once, node by node.
     return state.nodes === filterNodesMax + 1
@@ -98,7 +106,10 @@ const readMembers = (json: unknown, path: string, state: DecodeState): Members |
   }
   const expected = membersByKind[kind as FilterExpression['kind']];
   const names = Object.keys(json);
-  if (names.length !== expected.length + 1 || !expected.every((name) => Object.hasOwn(json, name))) {
+  if (
+    names.length !== expected.length + 1 ||
+    !expected.every((name) => Object.hasOwn(json, name))
+  ) {
     return report(state, path, `expected exactly the members kind, ${expected.join(', ')}`);
   }
   return json as Members;
@@ -143,7 +154,8 @@ const decodeCondition = (
       return values && { kind, field, negated: negated === true, values };
     }
     case 'compare': {
-      if (!operators.has(operator)) return report(state, at('operator'), 'expected =, !=, <, <=, > or >=');
+      if (!operators.has(operator))
+        return report(state, at('operator'), 'expected =, !=, <, <=, > or >=');
       const value = decodeLiteral(members['value'], at('value'), state);
       if (value === undefined) return undefined;
       return value === null
@@ -177,7 +189,11 @@ const decodeList = (
   return values;
 };
 
-const decodeLiteral = (json: unknown, path: string, state: DecodeState): FilterLiteral | undefined => {
+const decodeLiteral = (
+  json: unknown,
+  path: string,
+  state: DecodeState,
+): FilterLiteral | undefined => {
   if (json === null || typeof json === 'boolean') return json;
   if (typeof json === 'number' && Number.isFinite(json)) return json + 0;
   if (typeof json !== 'string') return report(state, path, 'expected a constant');

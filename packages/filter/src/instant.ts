@@ -12,5 +12,11 @@ export const epochMsOfDatetime = (text: string): number => {
   const dayOfEra =
     yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear;
   const days = era * 146_097 + dayOfEra - 719_468;
-  return days * msPerDay + part(11, 13) * 3_600_000 + part(14, 16) * 60_000 + part(17, 19) * 1_000 + part(20, 23);
+  return (
+    days * msPerDay +
+    part(11, 13) * 3_600_000 +
+    part(14, 16) * 60_000 +
+    part(17, 19) * 1_000 +
+    part(20, 23)
+  );
 };

@@ -18,7 +18,9 @@ import { expectedAt, tokenize, type Token } from './token.js';
  */
 export const parseFilter = (text: string): Result<FilterProblem, FilterExpression> => {
   if (text.length > filterTextLengthMax) {
-    return left(boundProblem(filterTextLengthMax, `filter text exceeds ${filterTextLengthMax} characters`));
+    return left(
+      boundProblem(filterTextLengthMax, `filter text exceeds ${filterTextLengthMax} characters`),
+    );
   }
   const tokens = tokenize(text);
   if (isLeft(tokens)) return tokens;
@@ -85,7 +87,8 @@ class TokenReader {
   }
 
   stopAt(position: number, problem: string | undefined): void {
-    if (problem !== undefined) throw new ParseStop(boundProblem(position, `at ${position}: ${problem}`));
+    if (problem !== undefined)
+      throw new ParseStop(boundProblem(position, `at ${position}: ${problem}`));
   }
 }
 
@@ -103,7 +106,8 @@ const readAnd = (reader: TokenReader, depth: number): FilterExpression => {
 
 const readNot = (reader: TokenReader, depth: number): FilterExpression => {
   const { position } = reader.next;
-  if (depth > filterDepthMax) reader.stopAt(position, `filter is nested deeper than ${filterDepthMax}`);
+  if (depth > filterDepthMax)
+    reader.stopAt(position, `filter is nested deeper than ${filterDepthMax}`);
   if (reader.takes('keyword', 'not')) return { kind: 'not', not: readNot(reader, depth + 1) };
   if (!reader.takes('symbol', '(')) return readCondition(reader);
   const inner = readOr(reader, depth + 1);
@@ -145,7 +149,12 @@ const compareWith = (
   field: string,
   operator: ComparisonOperator,
 ): FilterExpression => {
-  if (reader.next.kind === 'keyword' && reader.next.text === 'null' && operator !== '=' && operator !== '!=') {
+  if (
+    reader.next.kind === 'keyword' &&
+    reader.next.text === 'null' &&
+    operator !== '=' &&
+    operator !== '!='
+  ) {
     reader.fail('a constant other than null');
   }
   const value = readLiteral(reader);
@@ -213,7 +222,10 @@ const numberProblem = (text: string): string | undefined => {
 
 /** Significant digits and exponent, the same for all spellings of one number. */
 const digitsOf = (text: string): string => {
-  const [mantissa = '', exponent = '0'] = text.toLowerCase().replace('-', (sign, at) => (at === 0 ? '' : sign)).split('e');
+  const [mantissa = '', exponent = '0'] = text
+    .toLowerCase()
+    .replace('-', (sign, at) => (at === 0 ? '' : sign))
+    .split('e');
   const [integer = '', fraction = ''] = mantissa.split('.');
   const digits = (integer + fraction).replace(/^0+/, '');
   const significant = digits.replace(/0+$/, '');

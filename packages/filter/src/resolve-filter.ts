@@ -150,7 +150,11 @@ const resolveCondition = (
   const { id: field, domain } = target;
   if (node.kind === 'null') return { kind: 'null', field, negated: node.negated };
   if (domain === 'attachment') {
-    return report(state, path, `field ${node.field} is an attachment: only is null and is not null apply`);
+    return report(
+      state,
+      path,
+      `field ${node.field} is an attachment: only is null and is not null apply`,
+    );
   }
   switch (node.kind) {
     case 'compare': {
@@ -165,7 +169,11 @@ const resolveCondition = (
         const literal = node.values[i] as FilterLiteral;
         const value = literal === null ? null : canonicalLiteral(target, literal);
         if (value === undefined) {
-          return report(state, join(path, `values[${i}]`), `field ${node.field} needs ${needOf(target)}`);
+          return report(
+            state,
+            join(path, `values[${i}]`),
+            `field ${node.field} needs ${needOf(target)}`,
+          );
         }
         values.push(value);
       }
@@ -174,7 +182,11 @@ const resolveCondition = (
     default:
       return matchesText(domain)
         ? { kind: node.kind, field, text: node.text }
-        : report(state, path, `field ${node.field} is a ${domain}: ${node.kind} applies to text only`);
+        : report(
+            state,
+            path,
+            `field ${node.field} is a ${domain}: ${node.kind} applies to text only`,
+          );
   }
 };
 

@@ -71,7 +71,8 @@ export const decodeScope = (json: unknown): Result<readonly FilterProblem[], Sco
   }
   if (json.tables === 'all') return right({ tables: 'all' });
   const names = Object.keys(json.tables);
-  if (names.length > tablesMax) return left([{ path: 'tables', message: `more than ${tablesMax} tables` }]);
+  if (names.length > tablesMax)
+    return left([{ path: 'tables', message: `more than ${tablesMax} tables` }]);
   const problems: FilterProblem[] = [];
   const tables: [string, TableSelection][] = [];
   for (const name of names) {
@@ -107,7 +108,10 @@ const decodeSelection = (
     fields !== undefined &&
     (fields.length > fieldsPerTableMax || fields.some((name) => name.length > filterNameLengthMax))
   ) {
-    problems.push({ path: `${path}.fields`, message: `expected at most ${fieldsPerTableMax} field names` });
+    problems.push({
+      path: `${path}.fields`,
+      message: `expected at most ${fieldsPerTableMax} field names`,
+    });
   }
   if (filter !== undefined) {
     const parsed = parseFilter(filter);
@@ -194,7 +198,8 @@ const resolveSelection = (
   if (isLeft(parsed)) return addProblems(problems, `${path}.filter`, [parsed.left]);
   const resolved = resolveFilter(parsed.right, table);
   if (isLeft(resolved)) return addProblems(problems, `${path}.filter`, resolved.left);
-  const keyField = table.scopeKey === undefined ? undefined : table.fieldsByName.get(table.scopeKey);
+  const keyField =
+    table.scopeKey === undefined ? undefined : table.fieldsByName.get(table.scopeKey);
   const value = keyField && equalityKey(resolved.right, keyField.id);
   return {
     ...whole,
@@ -225,7 +230,10 @@ const fieldIds = (
   names.forEach((name, i) => {
     const field = table.fieldsByName.get(name);
     if (field === undefined) {
-      problems.push({ path: `${path}.fields[${i}]`, message: `table ${table.name} has no such field` });
+      problems.push({
+        path: `${path}.fields[${i}]`,
+        message: `table ${table.name} has no such field`,
+      });
     } else ids.add(field.id);
   });
   return [...ids].sort((a, b) => a - b);

@@ -50,7 +50,8 @@ export const tokenize = (text: string): Result<FilterProblem, readonly Token[]> 
     const closer = closers[text[at] as string];
     if (closer !== undefined) {
       const quoted = readQuoted(text, at, closer);
-      if (quoted === undefined) return left(expectedAt(text.length, `a closing ${closer}`, 'the end'));
+      if (quoted === undefined)
+        return left(expectedAt(text.length, `a closing ${closer}`, 'the end'));
       tokens.push({ kind: closer === ']' ? 'name' : 'string', text: quoted.content, position });
       at = quoted.end;
       continue;
@@ -67,8 +68,10 @@ export const tokenize = (text: string): Result<FilterProblem, readonly Token[]> 
     const digits = take(number);
     const sign = digits === undefined ? take(symbol) : undefined;
     if (digits !== undefined) tokens.push({ kind: 'number', text: digits, position });
-    else if (sign !== undefined) tokens.push({ kind: 'symbol', text: sign === '<>' ? '!=' : sign, position });
-    else return left(expectedAt(position, 'a field, an operator or a constant', 'another character'));
+    else if (sign !== undefined)
+      tokens.push({ kind: 'symbol', text: sign === '<>' ? '!=' : sign, position });
+    else
+      return left(expectedAt(position, 'a field, an operator or a constant', 'another character'));
   }
 };
 
