@@ -230,3 +230,12 @@ test('[FLT-6] numbers keep their digits or are refused', () => {
   problemOf('a = 1.00000000000000000001');
   expect(parsed('a = 12.50')).toMatchObject({ value: 12.5 });
 });
+
+test('[FLT-6] minus zero in text is zero, the canonical form', () => {
+  expect(parsed('a = -0.0')).toStrictEqual({
+    kind: 'compare',
+    field: 'a',
+    operator: '=',
+    value: 0,
+  });
+});
