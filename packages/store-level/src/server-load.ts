@@ -1,0 +1,55 @@
+import type { Hash } from '@tidemark/model';
+import { del, put, type Database, type DatabaseOperation } from './database.js';
+import type { GroupWriter } from './group-writer.js';
+import { readDump } from './server-dump.js';
+import { loadingKey, serverSpaceFirst } from './server-keys.js';
+
+/** Bytes of one batch of a load. */
+const loadBatchBytes = 4 * 1024 * 1024;
+/** Entries of one batch of a load. */
+const loadBatchEntries = 10_000;
+
+/** Tells whether a load was under way when the store was closed or the process ended. */
+export const loadWasInterrupted = async (database: Database): Promise<boolean> =>
+  (await database.get(loadingKey())) !== undefined;
+
+/**
+ * Replaces the content of a store by a dump. A key says that a load is under way, from before the first
+ * removal until everything is durable. When the dump proves invalid the store is left empty.
+ */
+export const loadStore = async (
+  database: Database,
+  writer: GroupWriter,
+  chunks: AsyncIterable<Uint8Array>,
+  hash: Hash,
+): Promise<void> => {
+  await writer.write([put(loadingKey(), Uint8Array.of(1))], 'disk');
+  try {
+    await clearContent(database);
+    let operations: DatabaseOperation[] = [];
+    let bytes = 0;
+    for await (const { key, value } of readDump(chunks, hash)) {
+      operations.push(put(key, value));
+      bytes += key.length + value.length;
+      if (bytes < loadBatchBytes && operations.length < loadBatchEntries) continue;
+      await writer.write(operations, 'os');
+      operations = [];
+      bytes = 0;
+    }
+    await writer.write([...operations, del(loadingKey())], 'disk', undefined, true);
+  } catch (error) {
+    await emptyStore(database, writer);
+    throw error;
+  }
+};
+
+/** Empties a store and ends the mark of a load and the reports of lost batches. */
+export const emptyStore = async (database: Database, writer: GroupWriter): Promise<void> => {
+  await writer.recover();
+  await clearContent(database);
+  await writer.write([del(loadingKey())], 'disk', undefined, true);
+};
+
+/** Removes the content, all but the mark of a load. LevelDB does it in small batches of its own. */
+const clearContent = (database: Database): Promise<void> =>
+  database.clear({ gte: Uint8Array.of(serverSpaceFirst), lt: loadingKey() });

@@ -1,0 +1,174 @@
+import { InvariantViolation, type Hash } from '@tidemark/model';
+import type { Marker, ServerStore, StoreDamage } from '@tidemark/ports';
+import { del, plain, put, type Database } from './database.js';
+import { GroupWriter } from './group-writer.js';
+import { openDatabase } from './open-database.js';
+import { printRanges, type RingState } from './ordinal-ring.js';
+import { prepareCommit, readTotals, type Totals } from './server-commit.js';
+import { dumpStore } from './server-dump.js';
+import { getEntries, scanEntries } from './server-entries.js';
+import { entryKey, stateKey } from './server-keys.js';
+import { emptyStore, loadStore, loadWasInterrupted } from './server-load.js';
+import { openMarker, type OpenMarker } from './server-marker.js';
+import { createServerReads, guardedRead, type ReadGuard } from './server-reads.js';
+import { getRecords, scanRecords } from './server-records.js';
+import { scanSegments } from './server-segments.js';
+import { guarded } from './storage-error.js';
+
+/** Newest format of a server store that this version reads and writes. */
+export const serverStoreFormat = 1;
+
+/** What a server store is opened on. */
+export interface ServerStoreOptions {
+  /** Database with `view` encodings of keys and values. */
+  readonly database: Database;
+  /** Small record beside the database that outlives its loss. */
+  readonly marker: Marker;
+  readonly hash: Hash;
+}
+
+/**
+ * Opens the server store of a database; an empty database becomes a new store.
+ *
+ * Batches that LevelDB lost are told in `damage`, at every open until the store is loaded anew. A load
+ * that was interrupted is told there once, and the store is emptied. Rejects with `store-missing`,
+ * `storage-damaged`, `newer-format`, `folder-in-use`, `storage-unavailable`.
+ */
+export const openServerStore = (options: ServerStoreOptions): Promise<ServerStore> =>
+  guarded(async () => {
+    const { database, hash } = options;
+    const marker = await openMarker(options.marker, hash);
+    const opened = await openDatabase({
+      database,
+      kind: 'server',
+      format: serverStoreFormat,
+      expectedId: marker.expectedId,
+    });
+    return createServerStore({ ...opened, marker, hash, damage: [] });
+  });
+
+/** Parts of a server store whose database is open. */
+export interface OpenedServerStore {
+  readonly database: Database;
+  readonly marker: OpenMarker;
+  readonly hash: Hash;
+  readonly storeId: Uint8Array;
+  readonly ring: RingState;
+  /** Damage found while the database was opened. */
+  readonly damage: readonly StoreDamage[];
+}
+
+/** Builds the server store of an open database. */
+export const createServerStore = async (parts: OpenedServerStore): Promise<ServerStore> => {
+  const { database, marker, hash, ring, storeId } = parts;
+  let totals: Totals = await readTotals(database);
+  const reload = async (): Promise<void> => {
+    totals = await readTotals(database);
+  };
+  const writer = new GroupWriter({
+    database,
+    ring,
+    ordinalAtLeast: marker.ordinal,
+    onReopened: reload,
+  });
+  const keeper = await marker.attach(storeId, () => writer.durableOrdinal);
+  const damage = [...parts.damage];
+  if (await loadWasInterrupted(database)) {
+    await emptyStore(database, writer);
+    await reload();
+    damage.push({ kind: 'server', where: 'a load was interrupted: emptied', count: 1 });
+  } else {
+    damage.push(...ringDamage(ring, marker.ordinal));
+  }
+
+  const guard: ReadGuard = {
+    ready: () => writer.reopening,
+    onCorruption: () => keeper.wantRepair(),
+  };
+  const reads = createServerReads(database, guard);
+  let busy = false;
+  /** A commit failed: it may have been stored all the same, and come again. */
+  let uncertain = false;
+  /** Commits and loads change what is kept in memory: the port promises one at a time. */
+  const alone = async <A>(work: () => Promise<A>): Promise<A> => {
+    if (busy) throw new InvariantViolation('a commit or load of the server store is in flight');
+    busy = true;
+    try {
+      return await guarded(async () => {
+        await writer.recover();
+        return work();
+      });
+    } finally {
+      busy = false;
+    }
+  };
+
+  return {
+    damage,
+    readState: () =>
+      guardedRead(guard, async () => {
+        const state = await database.get(stateKey());
+        return state === undefined ? undefined : plain(state);
+      }),
+    getRecords: (table, ids) => getRecords(reads, table, ids),
+    scanRecords: (table, scan) => scanRecords(reads, table, scan),
+    getEntries: (space, keys) => getEntries(reads, space, keys),
+    scanEntries: (space, scan) => scanEntries(reads, space, scan),
+    scanSegments: (kind, scan) => scanSegments(reads, kind, totals[kind], scan),
+    feedExtent: () => Promise.resolve({ segments: totals.feed.segments, bytes: totals.feed.bytes }),
+    commit: (batch, durability) =>
+      alone(async () => {
+        const prepared = await prepareCommit(reads, totals, batch, uncertain);
+        uncertain = true;
+        await writer.write(prepared.operations, durability);
+        uncertain = false;
+        totals = prepared.totals;
+      }),
+    putEntries: (entries) =>
+      writer.write(
+        entries.map(({ space, key, value }) =>
+          value === null ? del(entryKey(space, key)) : put(entryKey(space, key), value),
+        ),
+        'os',
+      ),
+    sync: () => writer.sync(),
+    dump: () => dumpStore(database, hash),
+    load: (chunks) =>
+      alone(async () => {
+        try {
+          await loadStore(database, writer, chunks, hash);
+        } finally {
+          await reload();
+        }
+      }),
+    reads: () => ({ ...reads.counters }),
+    close: () =>
+      guarded(async () => {
+        try {
+          await writer.sync();
+          await keeper.recordOrdinal();
+        } finally {
+          await writer.close();
+          await database.close();
+        }
+      }),
+  };
+};
+
+/** Batches that the ring or the marker miss. */
+const ringDamage = (ring: RingState, markerOrdinal: number): readonly StoreDamage[] => {
+  const damage: StoreDamage[] = [];
+  if (ring.lostCount > 0)
+    damage.push({
+      kind: 'server',
+      where: `batches ${printRanges(ring.lost)}`,
+      count: ring.lostCount,
+    });
+  if (markerOrdinal > ring.head)
+    damage.push({
+      kind: 'server',
+      where: `batches ${ring.head + 1}..${markerOrdinal} at the end`,
+      count: markerOrdinal - ring.head,
+    });
+  return damage;
+};
