@@ -190,6 +190,18 @@ export const errorCatalogue = {
     'It is incomplete, damaged, or of another tenant.',
     'Use another checkpoint.',
   ),
+  'input-mismatch': entry(
+    'ask-operator',
+    'The input is not the one that the store has folded.',
+    'The input lost its tail, was rewound, or continues from a checkpoint that this store does not have.',
+    'Load the newest checkpoint that fits the input; what is missing is offered again by the replicas.',
+  ),
+  'hook-failed': entry(
+    'ask-operator',
+    'A hook of the application threw or read too much.',
+    'A bug in the hook. The fold stopped before the transaction; nothing was decided.',
+    'Mend the hook and start the server again.',
+  ),
   // Transport and protocol
   unreachable: entry(
     'retry-later',

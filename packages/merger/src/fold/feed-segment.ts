@@ -1,0 +1,311 @@
+import {
+  decodeRow,
+  encodeRow,
+  utf8Decode,
+  utf8Encode,
+  type FieldId,
+  type RecordId,
+  type Row,
+  type ServerVersion,
+  type TableId,
+  type Value,
+} from '@tidemark/model';
+
+/** What happened to a record: `restore` is an edit that brought a tombstone back. */
+export type FeedKind = 'create' | 'update' | 'delete' | 'restore';
+
+/**
+ * Change of a record at version `n`, with what it takes to undo it. `before` is null when the record was
+ * not live before (create, restore).
+ */
+export interface FeedEntry {
+  readonly id: RecordId;
+  readonly n: number;
+  readonly kind: FeedKind;
+  readonly before: FeedBefore | null;
+}
+
+/**
+ * Before-image. An update keeps the changed fields; a delete keeps the whole row (`row` bytes as stored).
+ *
+ * CRDT documents are not kept by updates: `docs` names the fields whose document changed.
+ */
+export type FeedBefore =
+  | {
+      readonly kind: 'fields';
+      readonly version: ServerVersion;
+      readonly modifiedOn: number;
+      readonly modifiedBy: string;
+      readonly owner: string;
+      /** Previous values of the changed fields; null where there was none. */
+      readonly fields: Readonly<Record<FieldId, Value>>;
+      readonly docs: readonly FieldId[];
+      /** Previous `editedAt` of the fields whose time changed; 0 where there was none. */
+      readonly editedAt: Readonly<Record<FieldId, number>>;
+    }
+  | { readonly kind: 'row'; readonly row: Uint8Array };
+
+/** Header of a feed segment: enough to tell whether a reader needs its columns. */
+export interface FeedHeader {
+  readonly table: TableId;
+  readonly incarnation: number;
+  readonly first: number;
+  readonly last: number;
+  readonly count: number;
+  /**
+   * Distinct values of the table's scope key before and after the changes inside, null for absent; null
+   * as a whole when the table has no scope key or there are more than `scopeKeyValuesMax`.
+   */
+  readonly scopeKeys: readonly Value[] | null;
+}
+
+/** Feed segment whose columns are decoded when they are asked for. */
+export interface FeedSegment {
+  readonly header: FeedHeader;
+  /** Distinct record ids inside, sorted by UTF-16 units. */
+  readonly ids: () => readonly RecordId[];
+  /** Entries in version order, then id order. */
+  readonly entries: () => readonly FeedEntry[];
+}
+
+/** Newest format of feed segments. */
+export const feedSegmentFormat = 1;
+/** Most scope-key values that a header lists. */
+export const scopeKeyValuesMax = 64;
+
+const kinds: readonly FeedKind[] = ['create', 'update', 'delete', 'restore'];
+
+type BeforeJson =
+  | 0
+  | string
+  | readonly [
+      incarnation: number,
+      n: number,
+      modifiedOn: number,
+      modifiedBy: string,
+      owner: string,
+      fields: Readonly<Record<FieldId, Value>>,
+      docs: readonly FieldId[] | 0,
+      editedAt: Readonly<Record<FieldId, number>> | 0,
+    ];
+
+const isEmpty = (object: object): boolean => {
+  for (const _ in object) return false;
+  return true;
+};
+
+const beforeJson = (before: FeedBefore | null): BeforeJson => {
+  if (before === null) return 0;
+  if (before.kind === 'row') return utf8Decode(before.row);
+  return [
+    before.version.incarnation,
+    before.version.n,
+    before.modifiedOn,
+    before.modifiedBy,
+    before.owner,
+    before.fields,
+    before.docs.length === 0 ? 0 : before.docs,
+    isEmpty(before.editedAt) ? 0 : before.editedAt,
+  ];
+};
+
+const beforeFromJson = (json: BeforeJson): FeedBefore | null => {
+  if (json === 0) return null;
+  if (typeof json === 'string') return { kind: 'row', row: utf8Encode(json) };
+  return {
+    kind: 'fields',
+    version: { incarnation: json[0], n: json[1] },
+    modifiedOn: json[2],
+    modifiedBy: json[3],
+    owner: json[4],
+    fields: json[5],
+    docs: json[6] === 0 ? [] : json[6],
+    editedAt: json[7] === 0 ? {} : json[7],
+  };
+};
+
+const joinSections = (format: number, sections: readonly Uint8Array[]): Uint8Array => {
+  let length = 1;
+  for (const section of sections) length += 4 + section.length;
+  const out = new Uint8Array(length);
+  const view = new DataView(out.buffer);
+  out[0] = format;
+  let at = 1;
+  for (const section of sections) {
+    view.setUint32(at, section.length);
+    out.set(section, at + 4);
+    at += 4 + section.length;
+  }
+  return out;
+};
+
+/**
+ * Encodes a feed segment, integers big-endian: format byte, then sections with 4-byte lengths: header
+ * (JSON), distinct ids (JSON, sorted), per entry 9 bytes {position in ids (4), n - first (4), kind},
+ * before-images (JSON). `entries` are in version order; at least one.
+ */
+export const encodeFeedSegment = (
+  table: TableId,
+  incarnation: number,
+  entries: readonly FeedEntry[],
+  scopeKeys: readonly Value[] | null,
+): Uint8Array => {
+  const first = (entries[0] as FeedEntry).n;
+  const last = (entries[entries.length - 1] as FeedEntry).n;
+  const ids = [...new Set(entries.map(({ id }) => id))].sort();
+  const place = new Map<string, number>();
+  for (let i = 0; i < ids.length; i += 1) place.set(ids[i] as string, i);
+  const rows = new Uint8Array(entries.length * 9);
+  const view = new DataView(rows.buffer);
+  for (let i = 0; i < entries.length; i += 1) {
+    const { id, n, kind } = entries[i] as FeedEntry;
+    view.setUint32(9 * i, place.get(id) as number);
+    view.setUint32(9 * i + 4, n - first);
+    rows[9 * i + 8] = kinds.indexOf(kind);
+  }
+  const header = [table, incarnation, first, last, entries.length, scopeKeys];
+  return joinSections(feedSegmentFormat, [
+    utf8Encode(JSON.stringify(header)),
+    utf8Encode(JSON.stringify(ids)),
+    rows,
+    utf8Encode(JSON.stringify(entries.map(({ before }) => beforeJson(before)))),
+  ]);
+};
+
+const sectionsOf = (bytes: Uint8Array): readonly Uint8Array[] => {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const sections: Uint8Array[] = [];
+  for (let at = 1; at < bytes.length;) {
+    const length = view.getUint32(at);
+    sections.push(bytes.subarray(at + 4, at + 4 + length));
+    at += 4 + length;
+  }
+  return sections;
+};
+
+const parse = (bytes: Uint8Array | undefined): unknown =>
+  JSON.parse(utf8Decode(bytes as Uint8Array)) as unknown;
+
+/** Opens a feed segment that this engine wrote: reads its header, and its columns when asked for. */
+export const decodeFeedSegment = (bytes: Uint8Array): FeedSegment => {
+  const sections = sectionsOf(bytes);
+  const [table, incarnation, first, last, count, scopeKeys] = parse(sections[0]) as readonly [
+    number,
+    number,
+    number,
+    number,
+    number,
+    readonly Value[] | null,
+  ];
+  let ids: readonly RecordId[] | undefined;
+  let entries: readonly FeedEntry[] | undefined;
+  const readIds = (): readonly RecordId[] => (ids ??= parse(sections[1]) as readonly RecordId[]);
+  const readEntries = (): readonly FeedEntry[] => {
+    const rows = sections[2] as Uint8Array;
+    const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+    const befores = parse(sections[3]) as readonly BeforeJson[];
+    return befores.map((before, i) => ({
+      id: readIds()[view.getUint32(9 * i)] as string,
+      n: first + view.getUint32(9 * i + 4),
+      kind: kinds[rows[9 * i + 8] as number] as FeedKind,
+      before: beforeFromJson(before),
+    }));
+  };
+  return {
+    header: { table, incarnation, first, last, count, scopeKeys },
+    ids: readIds,
+    entries: () => (entries ??= readEntries()),
+  };
+};
+
+/** Live row at an earlier version. */
+export interface RewoundRow {
+  readonly row: Row;
+  /** Fields whose CRDT document is newer than the row: the feed keeps no documents. */
+  readonly newerDocs: readonly FieldId[];
+}
+
+const undoFields = (row: Row, before: FeedBefore & { readonly kind: 'fields' }): Row => {
+  const fields: Record<FieldId, Value> = { ...row.fields };
+  for (const key in before.fields) {
+    const id = Number(key);
+    const value = before.fields[id] as Value;
+    if (value === null) delete fields[id];
+    else fields[id] = value;
+  }
+  const editedAt: Record<FieldId, number> = { ...row.editedAt };
+  for (const key in before.editedAt) {
+    const id = Number(key);
+    const time = before.editedAt[id] as number;
+    if (time === 0) delete editedAt[id];
+    else editedAt[id] = time;
+  }
+  const { version, modifiedOn, modifiedBy, owner } = before;
+  return { ...row, version, modifiedOn, modifiedBy, owner, fields, editedAt };
+};
+
+/**
+ * Row of a record before the given changes: `at(v)` when `entries` are all changes after v, ascending.
+ *
+ * `current` is the live row now, undefined when the record is deleted or absent. Undefined: it was not
+ * live at that version.
+ */
+export const rewindRow = (
+  current: Row | undefined,
+  entries: readonly FeedEntry[],
+): RewoundRow | undefined => {
+  let row = current;
+  let newerDocs = new Set<FieldId>();
+  for (let i = entries.length - 1; i >= 0; i -= 1) {
+    const before = (entries[i] as FeedEntry).before;
+    if (before === null) row = undefined;
+    else if (before.kind === 'row') {
+      row = decodeRow(before.row);
+      newerDocs = new Set();
+    } else if (row !== undefined) {
+      row = undoFields(row, before);
+      for (const field of before.docs) newerDocs.add(field);
+    }
+  }
+  return row === undefined ? undefined : { row, newerDocs: [...newerDocs].sort((a, b) => a - b) };
+};
+
+const sameDocument = (a: string | undefined, b: string | undefined): boolean => a === b;
+
+/** Before-image of a change from one row of a record to the next one. */
+export const feedEntry = (
+  id: RecordId,
+  n: number,
+  before: { readonly row: Row; readonly deleted: boolean } | undefined,
+  after: { readonly row: Row; readonly deleted: boolean },
+): FeedEntry | null => {
+  if (before === undefined || before.deleted) {
+    if (after.deleted) return null;
+    const restored = before !== undefined && before.row.born === after.row.born;
+    return { id, n, kind: restored ? 'restore' : 'create', before: null };
+  }
+  if (after.deleted)
+    return { id, n, kind: 'delete', before: { kind: 'row', row: encodeRow(before.row) } };
+  const old = before.row;
+  const fields: Record<FieldId, Value> = {};
+  for (const key in old.fields) {
+    const value = old.fields[key as unknown as FieldId] as Value;
+    if (value !== after.row.fields[key as unknown as FieldId]) fields[Number(key)] = value;
+  }
+  for (const key in after.row.fields) if (!(key in old.fields)) fields[Number(key)] = null;
+  const docs: FieldId[] = [];
+  for (const key in after.row.docs)
+    if (!sameDocument(old.docs[Number(key)], after.row.docs[Number(key)])) docs.push(Number(key));
+  const editedAt: Record<FieldId, number> = {};
+  for (const key in after.row.editedAt) {
+    const time = old.editedAt[Number(key)] ?? 0;
+    if (time !== after.row.editedAt[Number(key)]) editedAt[Number(key)] = time;
+  }
+  const { version, modifiedOn, modifiedBy, owner } = old;
+  return {
+    id,
+    n,
+    kind: 'update',
+    before: { kind: 'fields', version, modifiedOn, modifiedBy, owner, fields, docs, editedAt },
+  };
+};

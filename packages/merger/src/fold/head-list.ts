@@ -1,0 +1,83 @@
+import { toHex } from '@tidemark/model';
+import type { ServerStore } from '@tidemark/ports';
+import { decodeReplicaState, epochOfIndex, type ReplicaState } from './replica-state.js';
+
+/** Chain head after a transaction; `index` is that of its last operation. */
+export interface LogHead {
+  readonly index: number;
+  readonly head: Uint8Array;
+}
+
+const headBytes = 38;
+
+/** Key in space `heads` of the envelope part that ends at `lastIndex`. */
+export const headKey = (replica: string, epoch: number, lastIndex: number): string =>
+  `${replica}/${String(epoch).padStart(10, '0')}/${String(lastIndex).padStart(15, '0')}`;
+
+/** Encodes the heads of the transactions of one envelope, in order: 6 bytes index, 32 bytes head each. */
+export const encodeHeads = (heads: readonly LogHead[]): Uint8Array => {
+  const out = new Uint8Array(1 + heads.length * headBytes);
+  const view = new DataView(out.buffer);
+  out[0] = 1;
+  for (let i = 0; i < heads.length; i += 1) {
+    const { index, head } = heads[i] as LogHead;
+    view.setUint16(1 + headBytes * i, Math.floor(index / 2 ** 32));
+    view.setUint32(3 + headBytes * i, index % 2 ** 32);
+    out.set(head, 7 + headBytes * i);
+  }
+  return out;
+};
+
+/** Decodes a value of space `heads`. */
+export const decodeHeads = (bytes: Uint8Array): readonly LogHead[] => {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const heads: LogHead[] = [];
+  for (let at = 1; at < bytes.length; at += headBytes)
+    heads.push({
+      index: view.getUint16(at) * 2 ** 32 + view.getUint32(at + 2),
+      head: bytes.subarray(at + 6, at + headBytes),
+    });
+  return heads;
+};
+
+/**
+ * Head (hexadecimal) of a replica's log after the transaction that ends at `index`, as merged: through
+ * its epochs, and through the replica it was cloned from. Undefined: no merged transaction ends there.
+ */
+export const headAt = async (
+  store: Pick<ServerStore, 'getEntries' | 'scanEntries'>,
+  state: ReplicaState,
+  index: number,
+): Promise<string | undefined> => {
+  if (index === 0) return toHex(new Uint8Array(32));
+  if (index > state.mergedTo) return undefined;
+  if (index === state.mergedTo) return state.head;
+  if (state.origin !== null && index <= state.origin.lastIndex) {
+    const first = state.grants[0];
+    if (index === state.origin.lastIndex && first?.from === index) return first.head;
+    const [bytes] = await store.getEntries('replicas', [state.origin.replica]);
+    if (bytes === undefined) return undefined;
+    const origin = decodeReplicaState(bytes);
+    // What the origin did after the clone parted is not part of this replica's log.
+    return headInEpochs(store, origin, index, state.origin.epoch);
+  }
+  return headInEpochs(store, state, index, state.epoch);
+};
+
+const headInEpochs = async (
+  store: Pick<ServerStore, 'getEntries' | 'scanEntries'>,
+  state: ReplicaState,
+  index: number,
+  asOfEpoch: number,
+): Promise<string | undefined> => {
+  const grants = state.grants.filter(({ epoch }) => epoch <= asOfEpoch);
+  const epoch = epochOfIndex({ ...state, grants }, index);
+  const found = await store.scanEntries('heads', {
+    gt: headKey(state.replica, epoch, index - 1),
+    lt: `${headKey(state.replica, epoch, 10 ** 15 - 1)}~`,
+    limit: 1,
+  });
+  const value = found[0]?.value;
+  const head = value && decodeHeads(value).find((one) => one.index === index);
+  return head === undefined ? undefined : toHex(head.head);
+};

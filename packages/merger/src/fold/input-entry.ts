@@ -1,0 +1,231 @@
+import * as E from 'fp-ts/lib/Either.js';
+import * as t from 'io-ts';
+import {
+  concatBytes,
+  left,
+  right,
+  utf8Decode,
+  utf8Encode,
+  type FieldId,
+  type RecordId,
+  type ResolutionRow,
+  type Result,
+  type RowFields,
+  type TableId,
+} from '@tidemark/model';
+import type { InputPosition } from '@tidemark/ports';
+import type { GrantRequest } from '@tidemark/protocol';
+
+/** Who published an envelope or asked for a grant, as the transport verified it. */
+export interface InputCaller {
+  readonly tenant: string;
+  readonly replica: string;
+  readonly user: string;
+}
+
+/** One write of the server itself. Fields by numeric id; null clears a field. */
+export type ServerWrite =
+  | {
+      /** Creates the record, or sets the given fields of the live one. */
+      readonly kind: 'put';
+      readonly table: TableId;
+      readonly id: RecordId;
+      readonly fields: RowFields;
+    }
+  | {
+      /** Sets the given fields of a live record; nothing happens when there is none. */
+      readonly kind: 'patch';
+      readonly table: TableId;
+      readonly id: RecordId;
+      readonly fields: RowFields;
+    }
+  | { readonly kind: 'delete'; readonly table: TableId; readonly id: RecordId }
+  | {
+      readonly kind: 'increment';
+      readonly table: TableId;
+      readonly id: RecordId;
+      readonly by: Readonly<Record<FieldId, number>>;
+    };
+
+/** Row that a system of record reports. `rowVersion` orders the reports of one row. */
+export interface ForeignRow {
+  readonly table: TableId;
+  readonly id: RecordId;
+  readonly fields: RowFields;
+  readonly modifiedOn: number;
+  readonly rowVersion?: number;
+  readonly deleted?: boolean;
+}
+
+/** Entry of the input: everything that a merge depends on is one of these. */
+export type InputEntry =
+  | { readonly kind: 'envelope'; readonly caller: InputCaller; readonly envelope: Uint8Array }
+  | { readonly kind: 'write'; readonly user: string; readonly ops: readonly ServerWrite[] }
+  | { readonly kind: 'foreign'; readonly backend: string; readonly rows: readonly ForeignRow[] }
+  | { readonly kind: 'grant'; readonly caller: InputCaller; readonly request: GrantRequest }
+  | { readonly kind: 'customization'; readonly by: string; readonly json: unknown }
+  | {
+      readonly kind: 'resolution';
+      readonly by: string;
+      /** Id of the row of `resolutions` that the entry creates. */
+      readonly id: RecordId;
+      readonly resolution: ResolutionRow;
+    }
+  | {
+      /** First message of a generation that continues from a restored store. */
+      readonly kind: 'incarnation';
+      readonly incarnation: number;
+      /** Where the restored store stood, and its digest (hexadecimal) there. */
+      readonly position: InputPosition;
+      readonly digest: string;
+      readonly checkpoint: string | null;
+      /** Last message of the old generation that was still good, with its hash (hexadecimal). */
+      readonly lastGood: {
+        readonly generation: number;
+        readonly seq: number;
+        readonly hash: string;
+      };
+    };
+
+/** Newest format of input entries. */
+export const inputEntryFormat = 1;
+/** Maximum operations of one `write` entry and rows of one `foreign` entry. */
+export const entryItemsMax = 1_000;
+
+const kinds: readonly InputEntry['kind'][] = [
+  'envelope',
+  'write',
+  'foreign',
+  'grant',
+  'customization',
+  'resolution',
+  'incarnation',
+];
+
+const count = new t.Type<number>(
+  'count',
+  (u): u is number => typeof u === 'number' && Number.isSafeInteger(u) && u >= 0,
+  (u, c) =>
+    typeof u === 'number' && Number.isSafeInteger(u) && u >= 0 ? t.success(u) : t.failure(u, c),
+  t.identity,
+);
+const nullable = <C extends t.Mixed>(codec: C): t.UnionC<[C, t.NullC]> => t.union([codec, t.null]);
+const caller = t.type({ tenant: t.string, replica: t.string, user: t.string });
+const fields = t.record(t.string, t.unknown);
+const target = { table: count, id: t.string };
+
+const codecs = {
+  write: t.type({
+    user: t.string,
+    ops: t.array(
+      t.union([
+        t.type({ kind: t.literal('put'), ...target, fields }),
+        t.type({ kind: t.literal('patch'), ...target, fields }),
+        t.type({ kind: t.literal('delete'), ...target }),
+        t.type({ kind: t.literal('increment'), ...target, by: t.record(t.string, t.number) }),
+      ]),
+    ),
+  }),
+  foreign: t.type({
+    backend: t.string,
+    rows: t.array(
+      t.intersection([
+        t.type({ ...target, fields, modifiedOn: count }),
+        t.partial({ rowVersion: count, deleted: t.boolean }),
+      ]),
+    ),
+  }),
+  grant: t.type({
+    caller,
+    request: t.type({
+      epoch: count,
+      provisional: t.string,
+      continues: t.type({ index: count, head: t.string }),
+      origin: nullable(t.type({ replica: t.string, epoch: count })),
+    }),
+  }),
+  customization: t.type({ by: t.string, json: t.unknown }),
+  resolution: t.type({
+    by: t.string,
+    id: t.string,
+    resolution: t.type({
+      root: t.string,
+      action: t.string,
+      shown: t.array(t.type({ table: count, record: t.string, incarnation: count, n: count })),
+      choices: t.array(
+        t.intersection([
+          t.type({ table: count, record: t.string, field: count, pick: t.string }),
+          t.partial({ value: t.unknown }),
+        ]),
+      ),
+    }),
+  }),
+  incarnation: t.type({
+    incarnation: count,
+    position: t.type({ generation: count, seq: count }),
+    digest: t.string,
+    checkpoint: nullable(t.string),
+    lastGood: t.type({ generation: count, seq: count, hash: t.string }),
+  }),
+};
+
+const frame = (kind: InputEntry['kind'], body: readonly Uint8Array[]): Uint8Array =>
+  concatBytes([Uint8Array.of(kinds.indexOf(kind), inputEntryFormat), ...body]);
+
+/**
+ * Encodes an input entry: kind byte, format byte, then a JSON body; for an envelope the length (2 bytes)
+ * and JSON of the caller, then the envelope's bytes as they came.
+ */
+export const encodeInputEntry = (entry: InputEntry): Uint8Array => {
+  if (entry.kind === 'envelope') {
+    const json = utf8Encode(JSON.stringify(entry.caller));
+    const length = new Uint8Array(2);
+    new DataView(length.buffer).setUint16(0, json.length);
+    return frame('envelope', [length, json, entry.envelope]);
+  }
+  const { kind, ...body } = entry;
+  return frame(kind, [utf8Encode(JSON.stringify(body))]);
+};
+
+/** Reason why bytes are not an input entry. */
+export type InputEntryProblem = 'newer-format' | 'malformed';
+
+const parse = (bytes: Uint8Array): unknown => {
+  try {
+    return JSON.parse(utf8Decode(bytes)) as unknown;
+  } catch {
+    return undefined;
+  }
+};
+
+const decodeEnvelopeEntry = (bytes: Uint8Array): Result<InputEntryProblem, InputEntry> => {
+  if (bytes.length < 4) return left('malformed');
+  const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint16(2);
+  if (4 + length > bytes.length) return left('malformed');
+  const decoded = caller.decode(parse(bytes.subarray(4, 4 + length)));
+  return E.isLeft(decoded)
+    ? left('malformed')
+    : right({
+        kind: 'envelope',
+        caller: decoded.right,
+        envelope: bytes.subarray(4 + length),
+      });
+};
+
+/**
+ * Decodes an input entry. A pure function of the bytes; the envelope inside is not looked into. Values are
+ * checked against the schema when the entry is decided.
+ */
+export const decodeInputEntry = (bytes: Uint8Array): Result<InputEntryProblem, InputEntry> => {
+  const kind = kinds[bytes[0] ?? kinds.length];
+  if (kind === undefined || (bytes[1] ?? 0) > inputEntryFormat) return left('newer-format');
+  if (bytes[1] !== inputEntryFormat) return left('malformed');
+  if (kind === 'envelope') return decodeEnvelopeEntry(bytes);
+  const json = parse(bytes.subarray(2));
+  const decoded = codecs[kind].decode(json);
+  if (E.isLeft(decoded)) return left('malformed');
+  const entry = { kind, ...decoded.right } as InputEntry;
+  if (entry.kind === 'write' && entry.ops.length > entryItemsMax) return left('malformed');
+  if (entry.kind === 'foreign' && entry.rows.length > entryItemsMax) return left('malformed');
+  return right(entry);
+};
