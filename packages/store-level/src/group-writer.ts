@@ -13,6 +13,7 @@ interface Waiting {
   readonly operations: readonly DatabaseOperation[];
   readonly durability: Durability;
   readonly note: Uint8Array;
+  readonly answersLoss: boolean;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
@@ -21,8 +22,13 @@ interface Waiting {
 export interface GroupWriterOptions {
   readonly database: Database;
   readonly ring: RingState;
-  /** Called after the database was opened again behind a failed write: what was cached must be read anew. */
-  readonly onReopened?: (ring: RingState) => Promise<void>;
+  /** Ordinal that the marker knows to be fsynced: ordinals above it are given out, never below. */
+  readonly ordinalAtLeast?: number;
+  /**
+   * Called after the database was opened again behind a failed write: what was cached must be read anew.
+   * `before` is the newest ordinal that had been applied.
+   */
+  readonly onReopened?: (ring: RingState, before: number) => Promise<void>;
 }
 
 /**
@@ -36,8 +42,9 @@ export interface GroupWriterOptions {
  */
 export class GroupWriter {
   readonly #database: Database;
-  readonly #onReopened: ((ring: RingState) => Promise<void>) | undefined;
-  readonly #lostAtOpen: boolean;
+  readonly #onReopened: GroupWriterOptions['onReopened'];
+  #lossReported: boolean;
+  #reopening: Promise<void> | undefined;
   #waiting: Waiting[] = [];
   #running: Promise<void> | undefined;
   #ordinal: number;
@@ -45,16 +52,15 @@ export class GroupWriter {
   #note: Uint8Array;
   #broken = false;
   #closed = false;
-  #acknowledged = false;
   #corrupted = false;
 
-  constructor({ database, ring, onReopened }: GroupWriterOptions) {
+  constructor({ database, ring, ordinalAtLeast = 0, onReopened }: GroupWriterOptions) {
     this.#database = database;
     this.#onReopened = onReopened;
-    this.#ordinal = ring.head;
+    this.#ordinal = Math.max(ring.head, ordinalAtLeast);
     this.#durableOrdinal = 0;
     this.#note = ring.note;
-    this.#lostAtOpen = ring.lostCount > 0;
+    this.#lossReported = ring.lostCount > 0 || ordinalAtLeast > ring.head;
   }
 
   /** Ordinal of the newest batch applied. */
@@ -70,6 +76,11 @@ export class GroupWriter {
   /** True after a write or its reopening reported corruption. */
   get corrupted(): boolean {
     return this.#corrupted;
+  }
+
+  /** True when the next write would be refused because too many wait. */
+  get full(): boolean {
+    return this.#waiting.length >= waitingWritesMax;
   }
 
   /** True while a failed write waits for the database to be opened again. */
@@ -90,21 +101,16 @@ export class GroupWriter {
   ): Promise<void> {
     if (this.#closed)
       return Promise.reject(new TidemarkError('storage-unavailable', 'the store is closed', {}));
-    if (this.#waiting.length >= waitingWritesMax)
+    if (this.full)
       return Promise.reject(
         new TidemarkError('storage-unavailable', 'too many writes are waiting', {
           waiting: waitingWritesMax,
         }),
       );
     if (note !== undefined) this.#note = note;
-    const answered =
-      answersLoss && this.#lostAtOpen && !this.#acknowledged
-        ? [...operations, acknowledgeLoss(this.#ordinal)]
-        : operations;
-    if (answersLoss) this.#acknowledged = true;
     const at = this.#note;
     return new Promise<void>((resolve, reject) => {
-      this.#waiting.push({ operations: answered, durability, note: at, resolve, reject });
+      this.#waiting.push({ operations, durability, note: at, answersLoss, resolve, reject });
       this.#running ??= this.#run();
     });
   }
@@ -119,6 +125,20 @@ export class GroupWriter {
   /** Resolves when no write is waiting or in flight. */
   async idle(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
+  }
+
+  /** Opens the database again if a write failed; else does nothing. */
+  async recover(): Promise<void> {
+    if (!this.#broken) return;
+    this.#reopening ??= guarded(() => this.#reopen()).finally(() => {
+      this.#reopening = undefined;
+    });
+    await this.#reopening;
+  }
+
+  /** Reopening under way: readers wait for it. */
+  get reopening(): Promise<void> | undefined {
+    return this.#reopening;
   }
 
   /** Refuses further writes and waits for those in flight. Does not close the database. */
@@ -163,17 +183,25 @@ export class GroupWriter {
   }
 
   async #apply(group: readonly Waiting[]): Promise<void> {
-    if (this.#broken) await this.#reopen();
+    await this.recover();
     const ordinal = this.#ordinal + 1;
     const last = group[group.length - 1] as Waiting;
     const ring = ringOperations(ordinal, last.note);
+    const answers = this.#lossReported && group.some(({ answersLoss }) => answersLoss);
+    if (answers) ring.push(acknowledgeLoss(this.#ordinal));
+    await this.#writeBatch(group, ring);
+    this.#ordinal = ordinal;
+    if (group.some(({ durability }) => durability === 'disk')) this.#durableOrdinal = ordinal;
+    if (answers) this.#lossReported = false;
+  }
+
+  async #writeBatch(group: readonly Waiting[], ring: readonly DatabaseOperation[]): Promise<void> {
     if (group.every(({ durability }) => durability === 'os')) {
       const all: DatabaseOperation[] = [];
       for (const { operations } of group) for (const operation of operations) all.push(operation);
       for (const operation of ring) all.push(operation);
       // Without an options object: abstract-level would clone it into every operation.
       await this.#database.batch(all);
-      this.#ordinal = ordinal;
       return;
     }
     const batch = this.#database.batch();
@@ -188,17 +216,19 @@ export class GroupWriter {
     }
     // `sync` is an option of LevelDB that databases without an fsync ignore.
     await batch.write({ sync: true } as object);
-    this.#ordinal = ordinal;
-    this.#durableOrdinal = ordinal;
   }
 
   async #reopen(): Promise<void> {
     await this.#database.close();
     await this.#database.open({ createIfMissing: false });
-    const ring = await guarded(() => verifyRing(this.#database));
-    this.#ordinal = ring.head;
+    const ring = await verifyRing(this.#database);
+    const before = this.#ordinal;
+    // Ordinals are never given out twice: a tail lost here shows as missing ordinals later.
+    this.#ordinal = Math.max(ring.head, before);
+    this.#lossReported ||= ring.lostCount > 0 || ring.head < before;
     this.#durableOrdinal = 0;
-    await this.#onReopened?.(ring);
+    this.#note = ring.note;
+    await this.#onReopened?.(ring, before);
     this.#broken = false;
   }
 }

@@ -1,5 +1,5 @@
 import { equalBytes, TidemarkError, toHex, utf8Decode, utf8Encode } from '@tidemark/model';
-import { put, type Database, type DatabaseOperation } from './database.js';
+import type { Database } from './database.js';
 import { space } from './keys.js';
 import { verifyRing, type RingState } from './ordinal-ring.js';
 import { guarded } from './storage-error.js';
@@ -19,6 +19,8 @@ export interface OpenedDatabase {
   readonly storeId: Uint8Array;
   /** True when this call created the store. */
   readonly created: boolean;
+  /** True when damage had taken the identity and the marker's id was written again. */
+  readonly identityRestored: boolean;
   readonly ring: RingState;
 }
 
@@ -32,6 +34,8 @@ export interface OpenDatabaseOptions {
   readonly expectedId: Uint8Array | undefined;
   /** Id for a new store; random when absent. */
   readonly newId?: Uint8Array;
+  /** False when an empty database can only mean that all was lost, as after a repair. */
+  readonly mayCreate?: boolean;
 }
 
 const randomId = (): Uint8Array => globalThis.crypto.getRandomValues(new Uint8Array(storeIdBytes));
@@ -52,6 +56,13 @@ const identityValue = (kind: StoreKind, format: number, id: Uint8Array): Uint8Ar
   value.set(id, 1);
   value.set(text, 1 + storeIdBytes);
   return value;
+};
+
+const writeIdentity = async (database: Database, value: Uint8Array): Promise<void> => {
+  const batch = database.batch();
+  batch.put(identityKey, value);
+  // `sync` is an option of LevelDB that databases without an fsync ignore.
+  await batch.write({ sync: true } as object);
 };
 
 const checkIdentity = (identity: Uint8Array, options: OpenDatabaseOptions): Uint8Array => {
@@ -93,30 +104,30 @@ export const openDatabase = (options: OpenDatabaseOptions): Promise<OpenedDataba
     const identity = await database.get(identityKey);
     if (identity !== undefined) {
       const storeId = checkIdentity(identity, options);
-      return { database, storeId, created: false, ring: await verifyRing(database) };
+      const ring = await verifyRing(database);
+      return { database, storeId, created: false, identityRestored: false, ring };
     }
     const empty = await isEmpty(database);
-    if (!empty)
-      throw new TidemarkError('storage-damaged', 'the database lost the identity of its store', {});
+    if (!empty) {
+      if (expectedId === undefined)
+        throw new TidemarkError('storage-damaged', 'the database lost its identity', {});
+      await writeIdentity(database, identityValue(kind, format, expectedId));
+      const ring = await verifyRing(database);
+      return { database, storeId: expectedId, created: false, identityRestored: true, ring };
+    }
+    if (options.mayCreate === false)
+      throw new TidemarkError('storage-damaged', 'nothing was left to repair', { keys: 0 });
     if (expectedId !== undefined)
       throw new TidemarkError('store-missing', 'the database is empty, but a store existed', {
         keys: 0,
         marker: toHex(expectedId),
       });
     const storeId = options.newId ?? randomId();
-    const batch = database.batch();
-    batch.put(identityKey, identityValue(kind, format, storeId));
-    await batch.write({ sync: true } as object);
-    return { database, storeId, created: true, ring: await verifyRing(database) };
+    await writeIdentity(database, identityValue(kind, format, storeId));
+    const ring = await verifyRing(database);
+    return { database, storeId, created: true, identityRestored: false, ring };
   });
 
 /** Tells whether a key belongs to the store itself (identity, ordinals): dumps and clears leave it out. */
 export const isOwnKey = (key: Uint8Array): boolean =>
   key[0] === space.meta || key[0] === space.ring;
-
-/** Writes the identity of a store again, as after a repair that lost it. Not durable by itself. */
-export const identityOperation = (
-  kind: StoreKind,
-  format: number,
-  id: Uint8Array,
-): DatabaseOperation => put(identityKey, identityValue(kind, format, id));

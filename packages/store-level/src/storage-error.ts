@@ -28,9 +28,13 @@ export const isCorruption = (error: unknown): boolean =>
 /** Tells whether an error of a database says that another process, or another handle, holds it. */
 export const isLocked = (error: unknown): boolean => codesOf(error).includes('LEVEL_LOCKED');
 
+const isBug = (error: unknown): error is Error =>
+  error instanceof InvariantViolation ||
+  (codesOf(error).length === 0 && (error instanceof TypeError || error instanceof RangeError));
+
 /** Turns an error of a database into a TidemarkError; those, and bugs, pass unchanged. */
 export const storageError = (error: unknown): Error => {
-  if (error instanceof TidemarkError || error instanceof InvariantViolation) return error;
+  if (error instanceof TidemarkError || isBug(error)) return error;
   if (isLocked(error))
     return new TidemarkError('folder-in-use', 'the database is held by another process', {}, error);
   if (isCorruption(error))

@@ -94,6 +94,11 @@ export class StoreMarker implements Marker {
     return this.#durableOrdinal() > this.#content.ordinal ? this.#update({}) : this.#last;
   }
 
+  /** Writes the marker as it is known. */
+  rewrite(): Promise<void> {
+    return this.#update({});
+  }
+
   /** Asks the next open to repair the database. */
   wantRepair(): Promise<void> {
     return this.#content.repairWanted ? this.#last : this.#update({ repairWanted: true });

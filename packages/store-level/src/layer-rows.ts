@@ -1,0 +1,182 @@
+import { invariant, utf8Decode, utf8Encode } from '@tidemark/model';
+import type { IndexEntry, IndexRange, LayerPage, LayerPut, LayerSpace } from '@tidemark/ports';
+import { plain, put, type Database, type DatabaseOperation } from './database.js';
+import { escapeKey, indexKey, indexPrefix, space, tablePrefix, unescapeKey } from './keys.js';
+import { mergeLayers, type SuffixBounds } from './layer-merge.js';
+
+/** Value that hides a key of lower layers. No row is a single byte: rows are at least two. */
+const marker = new Uint8Array([0]);
+const present = new Uint8Array(0);
+
+const isMarker = (value: Uint8Array): boolean => value.length === 1 && value[0] === 0;
+
+const spaceByte = (name: LayerSpace): number => (name === 'image' ? space.image : space.view);
+
+const joined = (prefix: Uint8Array, text: string): Uint8Array => {
+  const bytes = utf8Encode(text);
+  const key = new Uint8Array(prefix.length + bytes.length);
+  key.set(prefix);
+  key.set(bytes, prefix.length);
+  return key;
+};
+
+/** Turns the puts of a batch into operations, in the given order. */
+export const layerOperations = (puts: readonly LayerPut[]): DatabaseOperation[] => {
+  const operations: DatabaseOperation[] = [];
+  let prefix: Uint8Array | undefined;
+  let prefixOf: LayerPut | undefined;
+  for (const item of puts) {
+    if (item.space === 'index') {
+      const key = indexKey(item.layer, item.table, item.index, item.key, item.id);
+      operations.push(put(key, item.present ? present : marker));
+      continue;
+    }
+    invariant(item.value === null || item.value.length > 1, 'a row is at least two bytes');
+    // Puts come in runs of one table: the prefix of the run is built once.
+    if (
+      prefix === undefined ||
+      prefixOf?.space !== item.space ||
+      prefixOf.layer !== item.layer ||
+      prefixOf.table !== item.table
+    ) {
+      prefix = tablePrefix(spaceByte(item.space), item.layer, item.table);
+      prefixOf = item;
+    }
+    operations.push(put(joined(prefix, item.id), item.value ?? marker));
+  }
+  return operations;
+};
+
+/** Reads rows by id over layers, newest first: lower layers are asked only for what is still missing. */
+export const getLayerRows = async (
+  database: Database,
+  name: LayerSpace,
+  table: number,
+  ids: readonly string[],
+  layers: readonly number[],
+): Promise<readonly (Uint8Array | undefined)[]> => {
+  const rows: (Uint8Array | undefined)[] = Array.from({ length: ids.length });
+  let missing = ids.map((_, at) => at);
+  for (const layer of layers) {
+    if (missing.length === 0) break;
+    const prefix = tablePrefix(spaceByte(name), layer, table);
+    const values = await database.getMany(missing.map((at) => joined(prefix, ids[at] as string)));
+    const still: number[] = [];
+    for (const [k, at] of missing.entries()) {
+      const value = values[k];
+      if (value === undefined) still.push(at);
+      else if (!isMarker(value)) rows[at] = plain(value);
+    }
+    missing = still;
+  }
+  return rows;
+};
+
+/** Options of a row scan. `after` is exclusive, `upTo` the inclusive far end, in the order of the scan. */
+export interface RowScanOptions {
+  readonly layers: readonly number[];
+  readonly limit: number;
+  readonly after?: string;
+  readonly upTo?: string;
+  readonly reverse?: boolean;
+}
+
+const rowBounds = ({ after, upTo, reverse }: RowScanOptions): SuffixBounds => {
+  const near = after === undefined ? undefined : utf8Encode(after);
+  const far = upTo === undefined ? undefined : utf8Encode(upTo);
+  if (reverse === true) return { ...(near ? { lt: near } : {}), ...(far ? { gte: far } : {}) };
+  return { ...(near ? { gt: near } : {}), ...(far ? { lte: far } : {}) };
+};
+
+/** Scans rows in the order of their ids over layers; markers hide, and are not returned. */
+export const scanLayerRows = async (
+  database: Database,
+  name: LayerSpace,
+  table: number,
+  options: RowScanOptions,
+): Promise<LayerPage> => {
+  const { layers, limit } = options;
+  const rows: { id: string; value: Uint8Array }[] = [];
+  if (limit < 1) return { rows, next: options.after };
+  const ended = await mergeLayers({
+    database,
+    prefixes: layers.map((layer) => tablePrefix(spaceByte(name), layer, table)),
+    bounds: rowBounds(options),
+    reverse: options.reverse === true,
+    limit,
+    visit: (suffix, value) => {
+      if (isMarker(value)) return true;
+      if (rows.length === limit) return false;
+      rows.push({ id: utf8Decode(suffix), value });
+      return true;
+    },
+  });
+  return { rows, next: ended ? undefined : rows.at(-1)?.id };
+};
+
+/** Scans one layer in the order of ids and keeps its markers as null. */
+export const scanOneLayer = async (
+  database: Database,
+  name: LayerSpace,
+  table: number,
+  layer: number,
+  after: string | undefined,
+  limit: number,
+): Promise<readonly { readonly id: string; readonly value: Uint8Array | null }[]> => {
+  const rows: { id: string; value: Uint8Array | null }[] = [];
+  if (limit < 1) return rows;
+  await mergeLayers({
+    database,
+    prefixes: [tablePrefix(spaceByte(name), layer, table)],
+    bounds: after === undefined ? {} : { gt: utf8Encode(after) },
+    reverse: false,
+    limit,
+    visit: (suffix, value) => {
+      rows.push({ id: utf8Decode(suffix), value: isMarker(value) ? null : value });
+      return rows.length < limit;
+    },
+  });
+  return rows;
+};
+
+/** Options of an index scan. `after` is exclusive, in the order of the scan. */
+export interface IndexScanOptions {
+  readonly layers: readonly number[];
+  readonly limit: number;
+  readonly after?: IndexEntry;
+  readonly reverse?: boolean;
+}
+
+const indexBounds = (range: IndexRange, { after, reverse }: IndexScanOptions): SuffixBounds => {
+  const gte = escapeKey(range.gte);
+  const lt = escapeKey(range.lt);
+  if (after === undefined) return { gte, lt };
+  const from = joined(escapeKey(after.key), after.id);
+  return reverse === true ? { gte, lt: from } : { gt: from, lt };
+};
+
+/** Scans index entries of a key range over layers, by key, ties by id. */
+export const scanIndexEntries = async (
+  database: Database,
+  table: number,
+  index: number,
+  range: IndexRange,
+  options: IndexScanOptions,
+): Promise<readonly IndexEntry[]> => {
+  const entries: IndexEntry[] = [];
+  if (options.limit < 1) return entries;
+  await mergeLayers({
+    database,
+    prefixes: options.layers.map((layer) => indexPrefix(layer, table, index)),
+    bounds: indexBounds(range, options),
+    reverse: options.reverse === true,
+    limit: options.limit,
+    visit: (suffix, value) => {
+      if (isMarker(value)) return true;
+      const { key, rest } = unescapeKey(suffix);
+      entries.push({ key, id: utf8Decode(rest) });
+      return entries.length < options.limit;
+    },
+  });
+  return entries;
+};

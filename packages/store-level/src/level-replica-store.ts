@@ -1,0 +1,339 @@
+import { invariant, TidemarkError, type Hash } from '@tidemark/model';
+import type {
+  Durability,
+  IndexEntry,
+  IndexRange,
+  LayerPage,
+  LayerSpace,
+  OpLog,
+  ReplicaBatch,
+  ReplicaStore,
+  StoreDamage,
+} from '@tidemark/ports';
+import { del, plain, put, type Database, type DatabaseOperation } from './database.js';
+import { GroupWriter } from './group-writer.js';
+import { space, textKey } from './keys.js';
+import { clearStep, foldStep, type FoldStep } from './layer-folding.js';
+import {
+  getLayerRows,
+  layerOperations,
+  scanIndexEntries,
+  scanLayerRows,
+  scanOneLayer,
+  type IndexScanOptions,
+  type RowScanOptions,
+} from './layer-rows.js';
+import {
+  encodeLogNote,
+  forgetLogBase,
+  LevelOpLog,
+  readExtent,
+  type LogExtent,
+  type LogPlan,
+} from './level-op-log.js';
+import { noteOperations, scanNotesOf } from './notes.js';
+import type { OpenedDatabase } from './open-database.js';
+import type { RingState } from './ordinal-ring.js';
+import { checkReplica } from './replica-damage.js';
+import { isCorruption, storageError } from './storage-error.js';
+
+/** Maximum bytes of the engine's state. */
+export const stateBytesMax = 1_000_000;
+
+const stateKey = new Uint8Array([space.state]);
+/** Present while a clear is under way: the next open ends it. */
+const clearingKey = new Uint8Array([space.meta, 0x04]);
+const clearEntries = 5_000;
+const emptyExtent: LogExtent = {
+  first: 1,
+  headBefore: new Uint8Array(32),
+  end: { lastIndex: 0, head: new Uint8Array(32) },
+};
+
+/** What a LevelReplicaStore is made of. */
+export interface LevelReplicaStoreParts {
+  readonly opened: OpenedDatabase;
+  readonly hash: Hash;
+  /** Ordinal that the marker knows to be fsynced. */
+  readonly markerOrdinal: number;
+  /** Damage that was found before the store was opened. */
+  readonly damage: readonly StoreDamage[];
+  /** Called when a read or write finds corruption. */
+  readonly onCorruption: () => void;
+  /** Called at close, when everything is fsynced. */
+  readonly onClose: () => Promise<void>;
+}
+
+/** LevelReplicaStore is a ReplicaStore on any ordered binary key-value database. */
+export class LevelReplicaStore implements ReplicaStore {
+  readonly #database: Database;
+  readonly #hash: Hash;
+  readonly #writer: GroupWriter;
+  readonly #log: LevelOpLog;
+  readonly #damage: StoreDamage[];
+  readonly #onCorruption: () => void;
+  readonly #onClose: () => Promise<void>;
+  /** Plans that read before they write: others queue behind. */
+  #planning: Promise<unknown> | undefined;
+  #closing: Promise<void> | undefined;
+
+  private constructor(parts: LevelReplicaStoreParts, extent: LogExtent, damage: StoreDamage[]) {
+    const { opened } = parts;
+    this.#database = opened.database;
+    this.#hash = parts.hash;
+    this.#damage = damage;
+    this.#onCorruption = parts.onCorruption;
+    this.#onClose = parts.onClose;
+    this.#log = new LevelOpLog(opened.database, extent, this.#read);
+    this.#writer = new GroupWriter({
+      database: opened.database,
+      ring: opened.ring,
+      ordinalAtLeast: parts.markerOrdinal,
+      onReopened: (ring, before) => this.#reload(ring, before),
+    });
+  }
+
+  /** Opens a store on an opened database: verifies its log, ends a clear that was cut off. */
+  static async open(parts: LevelReplicaStoreParts): Promise<LevelReplicaStore> {
+    const { opened, hash, markerOrdinal } = parts;
+    const extent = await readExtent(opened.database);
+    const found = await checkReplica({ ...opened, extent, hash, ordinalBefore: markerOrdinal });
+    const store = new LevelReplicaStore(parts, extent, [...parts.damage, ...found]);
+    if ((await opened.database.get(clearingKey)) !== undefined) await store.#clearRest();
+    return store;
+  }
+
+  get damage(): readonly StoreDamage[] {
+    return this.#damage;
+  }
+
+  get log(): OpLog {
+    return this.#log;
+  }
+
+  /** Ordinal of the newest batch that this store has fsynced. */
+  get durableOrdinal(): number {
+    return this.#writer.durableOrdinal;
+  }
+
+  readonly readState = (): Promise<Uint8Array | undefined> => this.#get(stateKey);
+
+  readonly write = async (batch: ReplicaBatch, durability: Durability): Promise<void> => {
+    invariant((batch.state?.length ?? 0) <= stateBytesMax, 'the state of a replica is too long');
+    if (this.#writer.full)
+      throw new TidemarkError('storage-unavailable', 'too many writes are waiting', {});
+    const removes = batch.trimLogTo !== undefined || batch.cutLogFrom !== undefined;
+    if (removes || this.#planning !== undefined || this.#writer.broken) {
+      const planned = (this.#planning ?? Promise.resolve()).then(() =>
+        this.#writeBehind(batch, durability),
+      );
+      // Others queue behind the start of this write, not behind its end: they may share its fsync.
+      const started = planned.then(
+        () => undefined,
+        () => undefined,
+      );
+      this.#planning = started;
+      void started.then(() => {
+        if (this.#planning === started) this.#planning = undefined;
+      });
+      return (await planned).done;
+    }
+    const plan = this.#log.plan(batch) as LogPlan;
+    return this.#commit(batch, plan, durability);
+  };
+
+  readonly sync = (): Promise<void> => this.#written(() => this.#writer.sync());
+
+  readonly getRows = (
+    name: LayerSpace,
+    table: number,
+    ids: readonly string[],
+    layers: readonly number[],
+  ): Promise<readonly (Uint8Array | undefined)[]> =>
+    this.#read(() => getLayerRows(this.#database, name, table, ids, layers));
+
+  readonly scanRows = (
+    name: LayerSpace,
+    table: number,
+    options: RowScanOptions,
+  ): Promise<LayerPage> => this.#read(() => scanLayerRows(this.#database, name, table, options));
+
+  readonly scanLayer = (
+    name: LayerSpace,
+    table: number,
+    layer: number,
+    after: string | undefined,
+    limit: number,
+  ): Promise<readonly { readonly id: string; readonly value: Uint8Array | null }[]> =>
+    this.#read(() => scanOneLayer(this.#database, name, table, layer, after, limit));
+
+  readonly scanIndex = (
+    table: number,
+    index: number,
+    range: IndexRange,
+    options: IndexScanOptions,
+  ): Promise<readonly IndexEntry[]> =>
+    this.#read(() => scanIndexEntries(this.#database, table, index, range, options));
+
+  readonly foldLayer = (from: number, into: number, limit: number): Promise<boolean> =>
+    this.#step(() => foldStep(this.#database, from, into, limit));
+
+  readonly clearLayer = (layer: number, limit: number, table?: number): Promise<boolean> =>
+    this.#step(() => clearStep(this.#database, layer, limit, table));
+
+  readonly readNote = (key: string): Promise<Uint8Array | undefined> =>
+    this.#get(textKey(space.note, key));
+
+  readonly scanNotes = (
+    prefix: string,
+    limit: number,
+    reverse = false,
+  ): Promise<readonly { readonly key: string; readonly value: Uint8Array }[]> =>
+    this.#read(() => scanNotesOf(this.#database, prefix, limit, reverse));
+
+  /** Removes everything but the identity and the ordinals. A crash on the way is ended by the next open. */
+  readonly clear = async (): Promise<void> => {
+    await this.#writer.idle();
+    await this.#written(() =>
+      this.#writer.write(
+        [put(clearingKey, new Uint8Array([1])), del(stateKey), forgetLogBase()],
+        'disk',
+        encodeLogNote(emptyExtent.end),
+      ),
+    );
+    await this.#clearRest();
+  };
+
+  /** Fsyncs what was written, records so in the marker, closes. Later calls wait for the first. */
+  readonly close = (): Promise<void> => {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  };
+
+  async #close(): Promise<void> {
+    try {
+      await this.#planning;
+      if (!this.#writer.broken) await this.#written(() => this.#writer.sync());
+      await this.#writer.close();
+      await this.#onClose();
+    } finally {
+      await this.#database.close().catch((error: unknown) => {
+        throw storageError(error);
+      });
+    }
+  }
+
+  /** Starts a write whose plan must read first. Resolves when it is under way. */
+  async #writeBehind(
+    batch: ReplicaBatch,
+    durability: Durability,
+  ): Promise<{ readonly done: Promise<void> }> {
+    if (this.#writer.broken) await this.#recover();
+    // A plan reads the database: what was planned before must be in it.
+    if (batch.trimLogTo !== undefined || batch.cutLogFrom !== undefined) await this.#writer.idle();
+    const plan = await this.#read(async () => this.#log.plan(batch));
+    const done = this.#commit(batch, plan, durability);
+    done.catch(() => undefined);
+    return { done };
+  }
+
+  async #commit(batch: ReplicaBatch, plan: LogPlan, durability: Durability): Promise<void> {
+    const operations = [...plan.operations];
+    if (batch.state !== undefined) operations.push(put(stateKey, batch.state));
+    if (batch.puts !== undefined) append(operations, layerOperations(batch.puts));
+    if (batch.notes !== undefined) append(operations, noteOperations(batch.notes));
+    this.#log.planned(plan.after);
+    const note = encodeLogNote(plan.after.end);
+    const answersLoss = batch.state !== undefined;
+    await this.#written(() => this.#writer.write(operations, durability, note, answersLoss));
+    this.#log.applied(plan.after);
+  }
+
+  async #step(plan: () => Promise<FoldStep>): Promise<boolean> {
+    await this.#writer.idle();
+    const { operations, done } = await this.#read(plan);
+    if (operations.length > 0) await this.#written(() => this.#writer.write(operations, 'os'));
+    return done;
+  }
+
+  /** Opens the database again behind a failed write. Rejects once if its log is not where we knew it. */
+  async #recover(): Promise<void> {
+    const known = this.#log.end().lastIndex;
+    await this.#written(() => this.#writer.recover());
+    const found = this.#log.end().lastIndex;
+    if (found !== known)
+      throw new TidemarkError(
+        'storage-unavailable',
+        'a write that had failed turned out to be applied; read the log and the state again',
+        { known, found },
+      );
+  }
+
+  /** Reads anew what was cached, after the database was opened again. */
+  async #reload(ring: RingState, before: number): Promise<void> {
+    const extent = await readExtent(this.#database);
+    const parts = { database: this.#database, extent, hash: this.#hash };
+    const found = await checkReplica({
+      ...parts,
+      ring,
+      identityRestored: false,
+      ordinalBefore: before,
+    });
+    const known = new Set(this.#damage.map(({ kind, where }) => `${kind} ${where}`));
+    for (const damage of found)
+      if (!known.has(`${damage.kind} ${damage.where}`)) this.#damage.push(damage);
+    this.#log.reset(extent);
+  }
+
+  async #clearRest(): Promise<void> {
+    this.#log.reset(emptyExtent);
+    for (;;) {
+      const operations = await this.#read(() => this.#oldKeys());
+      const last = operations.length < clearEntries;
+      if (last) operations.push(del(clearingKey));
+      const note = encodeLogNote(emptyExtent.end);
+      await this.#written(() => this.#writer.write(operations, last ? 'disk' : 'os', note, last));
+      if (last) return;
+    }
+  }
+
+  async #oldKeys(): Promise<DatabaseOperation[]> {
+    const iterator = this.#database.keys({ gte: new Uint8Array([space.log]), limit: clearEntries });
+    try {
+      return (await iterator.all()).map(del);
+    } finally {
+      await iterator.close();
+    }
+  }
+
+  readonly #get = (key: Uint8Array): Promise<Uint8Array | undefined> =>
+    this.#read(async () => {
+      const value = await this.#database.get(key);
+      return value === undefined ? undefined : plain(value);
+    });
+
+  readonly #read = async <A>(call: () => Promise<A>): Promise<A> => {
+    const { reopening } = this.#writer;
+    if (reopening !== undefined) await reopening.catch(() => undefined);
+    try {
+      return await call();
+    } catch (error) {
+      if (isCorruption(error)) this.#onCorruption();
+      throw storageError(error);
+    }
+  };
+
+  async #written(call: () => Promise<void>): Promise<void> {
+    try {
+      await call();
+    } catch (error) {
+      if (isCorruption(error)) this.#onCorruption();
+      if (this.#writer.broken) this.#log.forgetPlans();
+      throw storageError(error);
+    }
+  }
+}
+
+const append = (operations: DatabaseOperation[], more: readonly DatabaseOperation[]): void => {
+  for (const operation of more) operations.push(operation);
+};

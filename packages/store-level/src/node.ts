@@ -1,0 +1,9 @@
+export { fileMarker } from './file-marker.js';
+export {
+  openDatabaseFolder,
+  damagedCopiesMax,
+  type DatabaseFolderOptions,
+  type OpenedFolder,
+  type Repair,
+} from './database-folder.js';
+export { openReplicaFolder, type OpenReplicaFolderOptions } from './open-replica-folder.js';
