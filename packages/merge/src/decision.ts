@@ -110,6 +110,8 @@ export interface Author {
   readonly user: string;
   /** Index of the transaction's first operation. */
   readonly firstIndex: number;
+  /** Index of each operation where they are not consecutive: of a composed transaction. */
+  readonly indexes?: readonly number[];
   /** The replica id this one continued as a clone, with the last index it shares; or null. */
   readonly origin: { readonly replica: string; readonly lastIndex: number } | null;
 }
@@ -148,12 +150,19 @@ export interface FieldDecision {
   readonly theirs: Value;
   readonly ours: Value;
   readonly result: Value;
-  /** What decided: `unchanged` (nobody else changed it), `same`, `chain`, a rule's name, `counter`, `crdt`, `resolution`... */
+  /**
+   * What decided: `unchanged` (the server still had the value before), `no-change` (the operation changes
+   * nothing), `same`, `chain`, a rule's name, `equal-times`, `counter`, `crdt`, `text`, `create`, `delete`,
+   * `gone`, `server`, `resolution`.
+   */
   readonly rule: string;
   readonly outcome: Outcome;
 }
 
-/** Decision on one operation. The worst field decides its outcome. */
+/**
+ * Decision on one operation. Its outcome is the strongest effect that any field had: parked or rejected,
+ * else combined, applied, superseded, same.
+ */
 export interface OperationDecision {
   readonly index: number;
   readonly table: TableId;

@@ -1,0 +1,53 @@
+import type { Operation } from '@tidemark/model';
+import type { Author, ChainState, MergeRecord } from './decision.js';
+
+/** Tells whether an OpId text names an operation of the author, or of the log that it continued. */
+export const isOwnOperation = (author: Author, opId: string): boolean => {
+  if (opId.startsWith(`${author.replica}/`)) return true;
+  if (author.origin === null || !opId.startsWith(`${author.origin.replica}/`)) return false;
+  return Number(opId.slice(opId.lastIndexOf('/') + 1)) <= author.origin.lastIndex;
+};
+
+/**
+ * Tells whether a record lives by the author's own create that its base does not include: the operation
+ * then belongs to this life although its base is of none, or of an earlier one.
+ */
+export const isOwnBirth = (record: MergeRecord, op: Operation, author: Author): boolean =>
+  op.prev > 0 && isOwnOperation(author, record.row.born);
+
+/** Tells whether the operation was made on another life of the record than the server has. */
+export const isOtherLife = (record: MergeRecord, op: Operation, author: Author): boolean =>
+  op.base !== null && op.base.born !== record.row.born && !isOwnBirth(record, op, author);
+
+/**
+ * Tells whether nobody but the author changed the record since the base of the operation, and every
+ * operation of the author in between was applied.
+ */
+export const isClean = (
+  record: MergeRecord,
+  op: Operation,
+  author: Author,
+  chain: ChainState | undefined,
+): boolean => {
+  if (author.kind === 'server') return true;
+  if (chain !== undefined) return false;
+  const { version, born } = record.row;
+  if (op.base === null || op.base.born !== born)
+    return (
+      isOwnBirth(record, op, author) &&
+      record.chainFrom === 0 &&
+      isOwnOperation(author, record.lastOp)
+    );
+  if (op.base.incarnation !== version.incarnation) return false;
+  if (op.base.n === version.n) return true;
+  return (
+    op.base.n >= record.chainFrom && op.base.n < version.n && isOwnOperation(author, record.lastOp)
+  );
+};
+
+/** Tells whether a chain state still bears on an operation: its base has not passed the decision. */
+export const isChainActive = (chain: ChainState, op: Operation): boolean =>
+  op.prev > 0 &&
+  (op.base === null ||
+    op.base.incarnation < chain.at.incarnation ||
+    (op.base.incarnation === chain.at.incarnation && op.base.n < chain.at.n));
