@@ -1,0 +1,5 @@
+export {
+  registerReplicaStoreContract,
+  chainedEntries,
+  type ReplicaStoreHarness,
+} from './contracts/replica-store.js';
