@@ -8,6 +8,7 @@ import {
   toBase64,
   utf8Decode,
   utf8Encode,
+  type Receipt,
   type Result,
   type TableId,
 } from '@tidemark/model';
@@ -18,6 +19,17 @@ export interface CursorTable {
   readonly at: number;
   /** Last id of a fill under way ('' at its start); null when the table is filled. */
   readonly filling: string | null;
+}
+
+/**
+ * What a pull under way has fixed: its tables, the receipt as of `to`, how many records of the table
+ * being filled were read, and the last id that was handled inside the segment after `feed`.
+ */
+export interface CursorPull {
+  readonly group: readonly TableId[];
+  readonly receipt: Receipt;
+  readonly done: number;
+  readonly after: string | null;
 }
 
 /**
@@ -38,22 +50,43 @@ export interface CursorState {
   readonly pass: number;
   readonly to: number;
   readonly feed: { readonly last: number; readonly table: number } | null;
+  /** Absent between pulls. */
+  readonly pull?: CursorPull;
 }
 
-const CursorJson = t.type({
-  replica: t.string,
-  user: t.string,
-  incarnation: t.number,
-  tables: t.array(t.type({ table: t.number, at: t.number, filling: t.union([t.string, t.null]) })),
-  scopeHash: t.string,
-  customizationVersion: t.number,
-  principalVersion: t.number,
-  clockMs: t.number,
-  utcOffsetMinutes: t.number,
-  pass: t.number,
-  to: t.number,
-  feed: t.union([t.type({ last: t.number, table: t.number }), t.null]),
+const PullJson = t.type({
+  group: t.array(t.number),
+  receipt: t.type({
+    incarnation: t.number,
+    epoch: t.number,
+    mergedTo: t.number,
+    head: t.string,
+    version: t.number,
+    archivedTo: t.number,
+  }),
+  done: t.number,
+  after: t.union([t.string, t.null]),
 });
+
+const CursorJson = t.intersection([
+  t.partial({ pull: PullJson }),
+  t.type({
+    replica: t.string,
+    user: t.string,
+    incarnation: t.number,
+    tables: t.array(
+      t.type({ table: t.number, at: t.number, filling: t.union([t.string, t.null]) }),
+    ),
+    scopeHash: t.string,
+    customizationVersion: t.number,
+    principalVersion: t.number,
+    clockMs: t.number,
+    utcOffsetMinutes: t.number,
+    pass: t.number,
+    to: t.number,
+    feed: t.union([t.type({ last: t.number, table: t.number }), t.null]),
+  }),
+]);
 
 /** Keyed hash of 32 bytes with the server's key. */
 export type Mac = (bytes: Uint8Array) => Uint8Array;
@@ -73,5 +106,5 @@ export const decodeCursor = (text: string, mac: Mac): Result<'invalid-cursor', C
     return left('invalid-cursor');
   if (!equalBytes(mac(bytes), codeBytes)) return left('invalid-cursor');
   const decoded = CursorJson.decode(JSON.parse(utf8Decode(bytes)));
-  return E.isLeft(decoded) ? left('invalid-cursor') : right(decoded.right);
+  return E.isLeft(decoded) ? left('invalid-cursor') : right(decoded.right as CursorState);
 };

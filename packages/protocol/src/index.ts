@@ -41,9 +41,17 @@ export {
 } from './page.js';
 export { fingerprintOf, type FingerprintEntry } from './fingerprint.js';
 export {
+  contentFingerprint,
+  startContentFingerprint,
+  type ContentFingerprint,
+  type ContentRow,
+} from './content-fingerprint.js';
+export { scopeHashOf } from './scope-hash.js';
+export {
   encodeCursor,
   decodeCursor,
   type CursorState,
+  type CursorPull,
   type CursorTable,
   type Mac,
 } from './cursor.js';
