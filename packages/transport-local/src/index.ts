@@ -1,0 +1,5 @@
+export {
+  createLocalTransport,
+  type LocalTransport,
+  type LocalTransportOptions,
+} from './local-transport.js';
