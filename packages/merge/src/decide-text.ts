@@ -167,6 +167,15 @@ const keepSide = (work: Work, field: FieldId, edit: RowEdit, runs: readonly Uint
   if (found.tag === 'difference') draft.setSide(table, record, field, found.side);
 };
 
+/** Keeps the author's documents of all CRDT edits of an operation that is dropped. */
+export const keepSides = (work: Work, edit: RowEdit): void => {
+  for (const { field } of work.op.crdt) {
+    if (work.part.crdtDone.has(`${work.position}/${field}`)) continue;
+    if (work.table.fieldsById.get(field)?.type !== 'text') continue;
+    keepSide(work, field, edit, changesFrom(work, field));
+  }
+};
+
 /** Decides the CRDT edits of one field: they combine with whatever the server holds. */
 export const decideCrdtEdit = (work: Work, edit: RowEdit, field: FieldDefinition): void => {
   const { draft, crdtDone } = work.part;

@@ -12,8 +12,9 @@ import type { Decision, MergeContext, MergeReader, OperationDecision, Park } fro
 import { beginWork, chainAfter, decideOperation, outcomeOf } from './decide-operation.js';
 import { recordExistence } from './decide-existence.js';
 import { noteAllEnds } from './decide-parts.js';
+import { keepSides } from './decide-text.js';
 import { Draft, recordKey } from './draft.js';
-import { indexAt, opIdAt, type Part, type Work } from './work.js';
+import { editRow, indexAt, opIdAt, type Part, type Work } from './work.js';
 
 interface Refused {
   readonly kind: SyncErrorKind;
@@ -140,6 +141,7 @@ const takeServer = (part: Part): Work[] =>
     const record = part.draft.record(op.table, op.record);
     const alive = record !== undefined && !record.deleted;
     noteAllEnds(work, 'superseded');
+    if (record !== undefined) keepSides(work, editRow(record, false));
     if (op.kind !== 'update') work.recordEnd = 'superseded';
     recordExistence(work, alive, op.kind !== 'delete', alive, 'resolution', 'superseded');
     if (part.context.author.kind === 'device')
@@ -203,9 +205,10 @@ const parkOf = ({ part, refused }: Decided): Park | undefined => {
 const verdictsOf = ({ part, works, refused }: Decided): OperationDecision[] => {
   const outcome =
     refused?.kind === 'rejected' || refused?.kind === 'poison' ? 'rejected' : 'parked';
+  const byPosition = new Map(works.map((work) => [work.position, work]));
   return part.positions.map((position) => {
     const op = part.transaction.ops[position];
-    const work = works.find((one) => one.position === position);
+    const work = byPosition.get(position);
     const fields = work?.fields ?? [];
     return {
       index: indexAt(part.context.author, position),

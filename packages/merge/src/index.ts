@@ -1,4 +1,13 @@
 export { decide } from './decide.js';
+export { applyLocally, type LocalCrdt, type LocalRow } from './apply-locally.js';
+export { foreignTransaction, type ForeignRow } from './foreign.js';
+export { serverTransaction, type ServerTransaction, type ServerWrite } from './server-write.js';
+export {
+  composeTransactions,
+  type ComposedTransaction,
+  type PlacedTransaction,
+} from './compose.js';
+export { rowHash } from './row-hash.js';
 export { clockLeadMsMax } from './times.js';
 export { recordUnitsMax } from './work.js';
 export type {
