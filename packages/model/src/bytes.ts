@@ -14,26 +14,28 @@ export const utf8Encode = (text: string): Uint8Array => encoder.encode(text);
 /** Decodes UTF-8. Throws `TypeError` on malformed input. */
 export const utf8Decode = (bytes: Uint8Array): string => decoder.decode(bytes);
 
+const isPair = (unit: number, next: number): boolean =>
+  unit >= 0xd800 && unit <= 0xdbff && next >= 0xdc00 && next <= 0xdfff;
+
 /** Tells whether a string holds no lone surrogate, so that UTF-8 gives it back unchanged. */
 export const isWellFormed = (text: string): boolean => {
   for (let i = 0; i < text.length; i += 1) {
     const unit = text.charCodeAt(i);
     if (unit < 0xd800 || unit > 0xdfff) continue;
-    const next = text.charCodeAt(i + 1);
-    if (unit > 0xdbff || !(next >= 0xdc00 && next <= 0xdfff)) return false;
+    if (!isPair(unit, text.charCodeAt(i + 1))) return false;
     i += 1;
   }
   return true;
 };
 
-/** Length in bytes of the UTF-8 form of a string, without encoding it. */
+/** Length in bytes of what `utf8Encode` returns, without encoding. */
 export const utf8Length = (text: string): number => {
   let bytes = 0;
   for (let i = 0; i < text.length; i += 1) {
     const unit = text.charCodeAt(i);
     if (unit < 0x80) bytes += 1;
     else if (unit < 0x800) bytes += 2;
-    else if (unit >= 0xd800 && unit <= 0xdbff) {
+    else if (isPair(unit, text.charCodeAt(i + 1))) {
       bytes += 4;
       i += 1;
     } else bytes += 3;
@@ -77,7 +79,7 @@ export const toHex = (bytes: Uint8Array): string => {
   return out;
 };
 
-/** Reads hexadecimal; `undefined` when the text is not an even run of hexadecimal digits. */
+/** Reads lower-case hexadecimal; `undefined` when the text is not an even run of its digits. */
 export const fromHex = (text: string): Uint8Array | undefined => {
   if (text.length % 2 !== 0 || !/^[0-9a-f]*$/.test(text)) return undefined;
   const out = new Uint8Array(text.length / 2);
@@ -108,7 +110,7 @@ export const toBase64 = (bytes: Uint8Array): string => {
   return out.join('');
 };
 
-/** Reads padded base64; `undefined` when the text is malformed. */
+/** Reads padded base64; `undefined` unless the text is exactly what `toBase64` prints. */
 export const fromBase64 = (text: string): Uint8Array | undefined => {
   if (text.length % 4 !== 0) return undefined;
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
@@ -129,7 +131,7 @@ export const fromBase64 = (text: string): Uint8Array | undefined => {
       at += 1;
     }
   }
-  return out;
+  return (word & ((1 << bits) - 1)) === 0 ? out : undefined;
 };
 
 /** Hash is a synchronous SHA-256: 32 bytes for any input. */

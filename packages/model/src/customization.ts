@@ -1,5 +1,6 @@
 import * as E from 'fp-ts/lib/Either.js';
 import * as t from 'io-ts';
+import { isWellFormed, utf8Length } from './bytes.js';
 import type { Problem } from './error.js';
 import { left, right, type Result } from './result.js';
 import {
@@ -9,16 +10,27 @@ import {
   userTableIdMax,
   type Customization,
   type FieldDefinition,
+  type ResolutionRule,
   type TableDefinition,
 } from './schema.js';
-import { fieldTypes, stringLengthMax } from './value.js';
+import { systemTables } from './system-tables.js';
+import { fieldTypes, stringLengthMax, textLengthMax, type FieldType } from './value.js';
 
-/** Bounds of a customization. */
+/** Maximum tables of a customization. */
 export const tablesMax = 500;
+/** Maximum fields of a table. */
 export const fieldsPerTableMax = 1_000;
+/** Maximum declared indexes of a table. */
 export const indexesPerTableMax = 16;
+/** Maximum fields of a declared index. */
+export const indexFieldsMax = 4;
+/** Maximum options of an option field. */
 export const optionsMax = 1_000;
+/** Maximum UTF-8 bytes of a customization as JSON: it travels in the JSON part of one message. */
+export const customizationBytesMax = 240 * 1024;
+/** Maximum problems that are reported of one customization. */
 const problemsMax = 100;
+const optionLengthMax = 255;
 
 const literals = (values: readonly string[]): t.Type<string> =>
   new t.Type<string>(
@@ -29,42 +41,60 @@ const literals = (values: readonly string[]): t.Type<string> =>
   );
 
 const FieldJson = t.intersection([
-  t.type({ id: t.number, name: t.string, type: literals(fieldTypes) }),
-  t.partial({
-    required: t.boolean,
-    maxLength: t.number,
-    options: t.array(t.string),
-    table: t.string,
-    rule: literals(resolutionRules),
-  }),
+  t.type({ id: t.number, name: t.string, type: literals(fieldTypes) }, 'a field'),
+  t.partial(
+    {
+      required: t.boolean,
+      maxLength: t.number,
+      options: t.array(t.string, 'a list of texts'),
+      table: t.string,
+      rule: literals(resolutionRules),
+    },
+    'a field',
+  ),
 ]);
 
 const TableJson = t.intersection([
-  t.type({
-    id: t.number,
-    name: t.string,
-    fields: t.array(FieldJson),
-    rule: literals(resolutionRules),
-    onDelete: literals(deleteRules),
-    indexes: t.array(t.type({ name: t.string, fields: t.array(t.string) })),
-  }),
-  t.partial({ scopeKey: t.string }),
+  t.type(
+    {
+      id: t.number,
+      name: t.string,
+      fields: t.array(FieldJson, 'a list of fields'),
+      rule: literals(resolutionRules),
+      onDelete: literals(deleteRules),
+      indexes: t.array(
+        t.type({ name: t.string, fields: t.array(t.string, 'a list of names') }, 'an index'),
+        'a list of indexes',
+      ),
+    },
+    'a table',
+  ),
+  t.partial({ scopeKey: t.string }, 'a table'),
 ]);
 
-const CustomizationJson = t.type({
-  format: t.literal(1),
-  version: t.number,
-  tables: t.array(TableJson),
-});
+const CustomizationJson = t.type(
+  { format: t.literal(1), version: t.number, tables: t.array(TableJson, 'a list of tables') },
+  'a customization',
+);
+
+const tagOf = (type: t.Decoder<unknown, unknown> | undefined): unknown =>
+  (type as { readonly _tag?: unknown } | undefined)?._tag;
 
 const pathOf = (context: t.Context): string => {
   let path = '';
-  for (const { key, type } of context.slice(1)) {
-    // Intersections add positions of their parts to the context; they are not part of the input.
-    if (type === undefined || key === '') continue;
-    path += /^\d+$/.test(key) ? `[${key}]` : path === '' ? key : `.${key}`;
-  }
-  return path.replace(/\](\[\d+\])(?=\.|$)/g, ']');
+  context.forEach(({ key }, i) => {
+    const parent = tagOf(context[i - 1]?.type);
+    // Intersections add the positions of their parts to the context; the input does not have them.
+    if (i === 0 || parent === 'IntersectionType') return;
+    path += parent === 'ArrayType' ? `[${key}]` : path === '' ? key : `.${key}`;
+  });
+  return path;
+};
+
+const kindOf = (value: unknown): string => {
+  if (value === undefined) return 'nothing';
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'list' : typeof value;
 };
 
 const shapeProblems = (errors: t.Errors): Problem[] => {
@@ -72,8 +102,9 @@ const shapeProblems = (errors: t.Errors): Problem[] => {
   for (const error of errors) {
     const last = error.context[error.context.length - 1];
     const path = pathOf(error.context);
-    const got = error.value === undefined ? 'nothing' : typeof error.value;
-    byPath.set(path, { path, message: `expected ${last?.type.name ?? 'a value'}, got ${got}` });
+    const message = `expected ${last?.type.name ?? 'a value'}, got ${kindOf(error.value)}`;
+    if (!byPath.has(path)) byPath.set(path, { path, message });
+    if (byPath.size === problemsMax) break;
   }
   return [...byPath.values()];
 };
@@ -85,6 +116,17 @@ const idProblem = (id: number, max: number): string | undefined =>
   Number.isSafeInteger(id) && id >= 1 && id <= max
     ? undefined
     : `expected an integer from 1 to ${max}`;
+
+const isOption = (option: string): boolean =>
+  option.length > 0 && option.length <= optionLengthMax && isWellFormed(option);
+
+const lengthLimits: ReadonlyMap<FieldType, number> = new Map([
+  ['string', stringLengthMax],
+  ['text', textLengthMax],
+]);
+
+const reservedNames = new Set(systemTables.map((table) => table.name));
+const isReserved = (name: string): boolean => name.startsWith('sync_') || reservedNames.has(name);
 
 class Problems {
   readonly list: Problem[] = [];
@@ -109,8 +151,11 @@ const checkField = (
     problems.add(`${path}.name`, '"id" is the record id and cannot be a field');
   if (field.type === 'option') {
     const options = field.options ?? [];
-    if (options.length === 0 || options.length > optionsMax || options.includes(''))
-      problems.add(`${path}.options`, `expected 1 to ${optionsMax} non-empty options`);
+    if (options.length === 0 || options.length > optionsMax || !options.every(isOption))
+      problems.add(
+        `${path}.options`,
+        `expected 1 to ${optionsMax} options of 1 to ${optionLengthMax} characters`,
+      );
     if (new Set(options).size !== options.length)
       problems.add(`${path}.options`, 'options must differ');
   } else if (field.options !== undefined) {
@@ -123,16 +168,15 @@ const checkField = (
     problems.add(`${path}.table`, 'only reference fields name a table');
   }
   if (field.maxLength !== undefined) {
-    if (field.type !== 'string' && field.type !== 'text')
-      problems.add(`${path}.maxLength`, 'only string and text fields have a maximum length');
-    if (
-      !Number.isSafeInteger(field.maxLength) ||
-      field.maxLength < 1 ||
-      field.maxLength > stringLengthMax * 16
-    )
-      problems.add(`${path}.maxLength`, 'expected a positive integer');
+    const limit = lengthLimits.get(field.type);
+    problems.add(
+      `${path}.maxLength`,
+      limit === undefined
+        ? 'only string and text fields have a maximum length'
+        : idProblem(field.maxLength, limit),
+    );
   }
-  if ((field.rule as string) === 'device-wins-full')
+  if ((field.rule as ResolutionRule | undefined) === 'device-wins-full')
     problems.add(`${path}.rule`, 'device-wins-full is a rule of tables');
   if (field.rule !== undefined && (field.type === 'counter' || field.type === 'text'))
     problems.add(`${path}.rule`, 'counters add and texts combine: they take no rule');
@@ -175,8 +219,10 @@ const checkTable = (
   const indexNames = new Set<string | number>();
   table.indexes.forEach((index, i) => {
     problems.unique(`${path}.indexes[${i}].name`, indexNames, index.name);
-    if (index.fields.length === 0 || index.fields.length > 4)
-      problems.add(`${path}.indexes[${i}].fields`, 'expected 1 to 4 fields');
+    if (index.fields.length === 0 || index.fields.length > indexFieldsMax)
+      problems.add(`${path}.indexes[${i}].fields`, `expected 1 to ${indexFieldsMax} fields`);
+    if (!isName(index.name))
+      problems.add(`${path}.indexes[${i}].name`, 'expected a name of letters, digits and _');
     index.fields.forEach((name, j) => {
       const type = byName.get(name)?.type;
       if (type === undefined || !indexable.has(type))
@@ -211,9 +257,10 @@ export const decodeCustomization = (json: unknown): Result<readonly Problem[], C
     checkTable(problems, `tables[${i}]`, table, names);
     problems.unique(`tables[${i}].name`, seenNames, table.name);
     problems.unique(`tables[${i}].id`, seenIds, table.id);
-    if (table.name.startsWith('sync_'))
-      problems.add(`tables[${i}].name`, 'names that start with sync_ are reserved');
+    if (isReserved(table.name)) problems.add(`tables[${i}].name`, 'the name is reserved');
   });
+  if (utf8Length(JSON.stringify(customization)) > customizationBytesMax)
+    problems.add('', `expected at most ${customizationBytesMax} bytes`);
   return problems.list.length > 0 ? left(problems.list) : right(customization);
 };
 
@@ -242,9 +289,9 @@ const tidy = (input: Customization): Customization => ({
 });
 
 /**
- * Compares a new customization with the current one: problems where it removes or retypes something.
+ * Compares a new customization with the current one: problems where it removes, retypes or narrows.
  *
- * An empty list means that it only adds tables, fields, indexes, options or changes rules.
+ * An empty list means that it only adds tables, fields and options, widens lengths, or changes rules and indexes.
  */
 export const destructiveChanges = (
   current: Customization,
@@ -279,6 +326,8 @@ export const destructiveChanges = (
         field.options?.some((option) => !(fieldAfter.options ?? []).includes(option)) === true
       )
         problems.add(`${path}.${field.name}`, 'an option was removed');
+      else if ((fieldAfter.maxLength ?? Infinity) < (field.maxLength ?? Infinity))
+        problems.add(`${path}.${field.name}`, 'the maximum length was reduced');
     }
     for (const added of after.fields)
       if (added.required === true && !table.fields.some((field) => field.id === added.id))

@@ -34,9 +34,9 @@ export interface OpId {
 export const printOpId = ({ replica, epoch, index }: OpId): string =>
   `${replica}/${epoch}/${index}`;
 
-/** Reads an OpId; `undefined` when the text is not one. */
+/** Reads an OpId; `undefined` unless the text is exactly what `printOpId` prints. */
 export const parseOpId = (text: string): OpId | undefined => {
-  const match = /^([A-Za-z0-9_:-]{1,80})\/(\d{1,15})\/(\d{1,15})$/.exec(text);
+  const match = /^([A-Za-z0-9_:-]{1,80})\/(0|[1-9]\d{0,14})\/(0|[1-9]\d{0,14})$/.exec(text);
   return match === null
     ? undefined
     : { replica: match[1] as string, epoch: Number(match[2]), index: Number(match[3]) };

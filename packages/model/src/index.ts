@@ -41,6 +41,7 @@ export { zeroHlc, tickHlc, compareHlc, type Hlc } from './hlc.js';
 export {
   equalValues,
   isCanonicalValue,
+  valueFromJson,
   fieldTypes,
   stringLengthMax,
   textLengthMax,
@@ -70,6 +71,8 @@ export {
   tablesMax,
   fieldsPerTableMax,
   indexesPerTableMax,
+  indexFieldsMax,
+  customizationBytesMax,
   optionsMax,
 } from './customization.js';
 export {
@@ -136,6 +139,7 @@ export {
   syncErrorsTable,
   resolutionsTable,
   customizationsTable,
+  resolutionItemsMax,
   syncErrorFields,
   syncErrorFromFields,
   resolutionFields,

@@ -1,6 +1,6 @@
 import { utf8Decode, utf8Encode } from './bytes.js';
 import type { BaseVersion, FieldId, ServerVersion } from './ids.js';
-import type { Value } from './value.js';
+import { orderedAttachment, type Value } from './value.js';
 
 /** Fields of a row by numeric id; absent means null. */
 export type RowFields = Readonly<Record<FieldId, Value>>;
@@ -33,7 +33,8 @@ const withoutNulls = (fields: RowFields): Record<string, Value> => {
   const out: Record<string, Value> = {};
   for (const id in fields) {
     const value = fields[id as unknown as FieldId];
-    if (value !== null && value !== undefined) out[id] = value;
+    if (value !== null && value !== undefined)
+      out[id] = typeof value === 'object' ? orderedAttachment(value) : value;
   }
   return out;
 };

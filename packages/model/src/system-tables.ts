@@ -1,3 +1,4 @@
+import { isRecordId } from './ids.js';
 import { left, right, type Result } from './result.js';
 import type { RowFields } from './row.js';
 import type { TableDefinition } from './schema.js';
@@ -7,7 +8,10 @@ import {
   type ResolutionRow,
   type SyncErrorRow,
 } from './sync-error.js';
-import type { Value } from './value.js';
+import { valueFromJson, type Value } from './value.js';
+
+/** Maximum shown versions, and maximum choices, of a resolution. */
+export const resolutionItemsMax = 10_000;
 
 /** Table id of `sync_errors`. */
 export const syncErrorsTable = 60_001;
@@ -86,16 +90,18 @@ export const syncErrorFields = (row: SyncErrorRow): RowFields => ({
 const parseOr = <A>(value: Value | undefined, otherwise: A): A =>
   typeof value === 'string' ? (JSON.parse(value) as A) : otherwise;
 
+const textOf = (value: Value | undefined): string => (typeof value === 'string' ? value : '');
+
 /** Reads a `sync_errors` row that the engine wrote. */
 export const syncErrorFromFields = (root: string, fields: RowFields): SyncErrorRow => ({
   root,
-  replica: String(fields[1]),
-  user: String(fields[2]),
+  replica: textOf(fields[1]),
+  user: textOf(fields[2]),
   kind: fields[3] as SyncErrorRow['kind'],
   state: fields[4] as SyncErrorRow['state'],
-  message: String(fields[5]),
+  message: textOf(fields[5]),
   table: Number(fields[6]),
-  record: String(fields[7]),
+  record: textOf(fields[7]),
   conflicts: parseOr(fields[8], []),
   ranges: parseOr(fields[9], []),
   parkedOn: Number(fields[10]),
@@ -115,8 +121,17 @@ export const resolutionFields = (row: ResolutionRow): RowFields => ({
 const isObject = (json: unknown): json is Record<string, unknown> =>
   typeof json === 'object' && json !== null && !Array.isArray(json);
 
+const isCount = (json: unknown): boolean =>
+  typeof json === 'number' && Number.isSafeInteger(json) && json >= 0;
+
 const isTarget = (json: Record<string, unknown>): boolean =>
-  typeof json['table'] === 'number' && typeof json['record'] === 'string';
+  isCount(json['table']) && typeof json['record'] === 'string' && isRecordId(json['record']);
+
+const isChoice = (json: Record<string, unknown>): boolean =>
+  isCount(json['field']) &&
+  (json['pick'] === 'mine' ||
+    json['pick'] === 'theirs' ||
+    (json['pick'] === 'value' && valueFromJson(json['value']) !== undefined));
 
 const decodeEach = (
   value: Value | undefined,
@@ -126,7 +141,9 @@ const decodeEach = (
   try {
     const json: unknown = JSON.parse(value);
     const fits = (one: unknown): boolean => isObject(one) && isTarget(one) && check(one);
-    return Array.isArray(json) && json.length <= 10_000 && json.every(fits) ? json : undefined;
+    return Array.isArray(json) && json.length <= resolutionItemsMax && json.every(fits)
+      ? json
+      : undefined;
   } catch {
     return undefined;
   }
@@ -136,16 +153,8 @@ const decodeEach = (
 export const resolutionFromFields = (fields: RowFields): Result<string, ResolutionRow> => {
   const root = fields[1];
   const action = fields[2];
-  const shown = decodeEach(
-    fields[3],
-    (one) => typeof one['incarnation'] === 'number' && typeof one['n'] === 'number',
-  );
-  const choices = decodeEach(
-    fields[4],
-    (one) =>
-      typeof one['field'] === 'number' &&
-      (one['pick'] === 'mine' || one['pick'] === 'theirs' || one['pick'] === 'value'),
-  );
+  const shown = decodeEach(fields[3], (one) => isCount(one['incarnation']) && isCount(one['n']));
+  const choices = decodeEach(fields[4], isChoice);
   if (typeof root !== 'string') return left('root');
   if (typeof action !== 'string' || !resolutionActions.includes(action as ResolutionAction))
     return left('action');

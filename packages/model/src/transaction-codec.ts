@@ -12,9 +12,12 @@ import {
 } from './operation.js';
 import { left, right, type Result } from './result.js';
 import { fieldIdMax } from './schema.js';
-import type { Value } from './value.js';
+import { orderedAttachment, valueFromJson, type Value } from './value.js';
 
 const kinds: readonly OperationKind[] = ['create', 'update', 'delete'];
+
+const encodeValue = (value: Value): Json =>
+  typeof value === 'object' && value !== null ? { ...orderedAttachment(value) } : value;
 
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
@@ -30,10 +33,10 @@ const encodeOperation = (op: Operation): Json => [
   op.seen,
   op.set.length === 0
     ? 0
-    : op.set.map(({ field, before, after }) => [field, before as Json, after as Json]),
+    : op.set.map(({ field, before, after }) => [field, encodeValue(before), encodeValue(after)]),
   op.inc.length === 0 ? 0 : op.inc.map(({ field, by }) => [field, by]),
   op.crdt.length === 0 ? 0 : op.crdt.map(({ field, changes }) => [field, toBase64(changes)]),
-  op.row === null ? 0 : op.row.map(({ field, value }) => [field, value as Json]),
+  op.row === null ? 0 : op.row.map(({ field, value }) => [field, encodeValue(value)]),
 ];
 
 /** Encodes a transaction as payload bytes, format 1: positional JSON. */
@@ -58,30 +61,18 @@ const asArray = (json: unknown, min: number, what: string): readonly unknown[] =
   Array.isArray(json) && json.length >= min ? (json as readonly unknown[]) : fail(what);
 
 const asCount = (json: unknown, what: string): number =>
-  typeof json === 'number' && Number.isSafeInteger(json) && json >= 0 ? json : fail(what);
+  typeof json === 'number' && Number.isSafeInteger(json) && json >= 0 && !Object.is(json, -0)
+    ? json
+    : fail(what);
 
 const asFieldId = (json: unknown): number => {
   const id = asCount(json, 'field id');
   return id >= 1 && id <= fieldIdMax ? id : fail('field id');
 };
 
-const isAttachmentShape = (json: object): boolean => {
-  const { sha256, bytes, mediaType, name } = json as Record<string, unknown>;
-  return (
-    typeof sha256 === 'string' &&
-    typeof bytes === 'number' &&
-    typeof mediaType === 'string' &&
-    typeof name === 'string' &&
-    Object.keys(json).length === 4
-  );
-};
-
 const asValue = (json: unknown): Value => {
-  if (json === null || typeof json === 'boolean' || typeof json === 'string') return json;
-  if (typeof json === 'number' && Number.isFinite(json) && !Object.is(json, -0)) return json;
-  if (typeof json === 'object' && !Array.isArray(json) && isAttachmentShape(json))
-    return json as Value;
-  return fail('value');
+  const value = valueFromJson(json);
+  return value === undefined ? fail('value') : value;
 };
 
 const decodeList = <A>(

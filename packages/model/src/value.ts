@@ -1,4 +1,5 @@
 import { isWellFormed } from './bytes.js';
+import { isRecordId } from './ids.js';
 
 /** Reference to bytes kept outside the record; reserved, no engine moves them yet. */
 export interface AttachmentValue {
@@ -60,6 +61,14 @@ export const stringLengthMax = 64 * 1024;
 /** Maximum number of UTF-16 units of a text (CRDT) value. */
 export const textLengthMax = 1024 * 1024;
 
+/** The properties of an attachment in the order of its canonical encoding. */
+export const orderedAttachment = (value: AttachmentValue): AttachmentValue => ({
+  sha256: value.sha256,
+  bytes: value.bytes,
+  mediaType: value.mediaType,
+  name: value.name,
+});
+
 const daysInMonth = (year: number, month: number): number => {
   if (month === 2) return (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0 ? 29 : 28;
   return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31;
@@ -78,30 +87,57 @@ const isCanonicalDatetime = (text: string): boolean =>
 
 /** Canonical decimal: no exponent, no leading or trailing zeros, no negative zero, at most 100 digits. */
 const isCanonicalDecimal = (text: string): boolean =>
-  text.length <= 102 && /^(0|-?[1-9]\d*|-?(0|[1-9]\d*)\.\d*[1-9])$/.test(text);
+  text.length <= 102 &&
+  text.replace(/[-.]/g, '').length <= 100 &&
+  /^(0|-?[1-9]\d*|-?(0|[1-9]\d*)\.\d*[1-9])$/.test(text);
 
-const isCanonicalNumber = (value: unknown): boolean =>
+const isCanonicalNumber = (value: unknown): value is number =>
   typeof value === 'number' && Number.isFinite(value) && !Object.is(value, -0);
 
 const isAttachment = (value: unknown): boolean => {
   if (typeof value !== 'object' || value === null) return false;
-  const { sha256, bytes, mediaType, name, ...rest } = value as Record<string, unknown>;
+  const { sha256, bytes, mediaType, name } = value as Record<string, unknown>;
   return (
+    Object.keys(value).sort().join() === 'bytes,mediaType,name,sha256' &&
     typeof sha256 === 'string' &&
     /^[0-9a-f]{64}$/.test(sha256) &&
     Number.isSafeInteger(bytes) &&
     (bytes as number) >= 0 &&
     typeof mediaType === 'string' &&
     mediaType.length <= 255 &&
+    isWellFormed(mediaType) &&
     typeof name === 'string' &&
     name.length <= 1024 &&
-    isWellFormed(name) &&
-    Object.keys(rest).length === 0
+    isWellFormed(name)
   );
 };
 
 const boundedText = (value: unknown, max: number): boolean =>
   typeof value === 'string' && value.length <= max && isWellFormed(value);
+
+const hasAttachmentShape = (json: object): json is AttachmentValue => {
+  const { sha256, bytes, mediaType, name } = json as Record<string, unknown>;
+  return (
+    Object.keys(json).length === 4 &&
+    typeof sha256 === 'string' &&
+    isCanonicalNumber(bytes) &&
+    typeof mediaType === 'string' &&
+    typeof name === 'string'
+  );
+};
+
+/**
+ * Takes parsed JSON as a value of some field type; `undefined` when it can be none.
+ *
+ * Whether it is canonical for its field is asked later, with the schema. Attachments come out ordered.
+ */
+export const valueFromJson = (json: unknown): Value | undefined => {
+  if (json === null || typeof json === 'boolean' || typeof json === 'string') return json;
+  if (isCanonicalNumber(json)) return json;
+  if (typeof json === 'object' && !Array.isArray(json) && hasAttachmentShape(json))
+    return orderedAttachment(json);
+  return undefined;
+};
 
 /** Tells whether an unknown input is a canonical non-null value of the field type. */
 export const isCanonicalValue = (type: FieldType, value: unknown): value is Value => {
@@ -118,7 +154,7 @@ export const isCanonicalValue = (type: FieldType, value: unknown): value is Valu
     case 'option':
       return boundedText(value, 255) && value !== '';
     case 'reference':
-      return boundedText(value, 255) && value !== '';
+      return typeof value === 'string' && isRecordId(value);
     case 'decimal':
       return typeof value === 'string' && isCanonicalDecimal(value);
     case 'date':

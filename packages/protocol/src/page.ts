@@ -89,6 +89,15 @@ export const encodePage = (page: TablePage, hash: Hash): Uint8Array => {
 /** Reason why bytes are not a page. */
 export type PageProblem = 'newer-format' | 'malformed' | 'checksum';
 
+const decodeId = (bytes: Uint8Array): string | undefined => {
+  try {
+    const id = utf8Decode(bytes);
+    return id.includes('\0') ? undefined : id;
+  } catch {
+    return undefined;
+  }
+};
+
 const decodeEntries = (
   bytes: Uint8Array,
   count: number,
@@ -109,8 +118,10 @@ const decodeEntries = (
     const rowLength = view.getUint32(at + 12);
     if (kind === undefined || idLength === 0 || at + entryBytes + idLength > directoryEnd)
       return undefined;
-    if (rowAt + rowLength > bytes.length) return undefined;
-    const id = utf8Decode(bytes.subarray(at + entryBytes, at + entryBytes + idLength));
+    if (rowAt + rowLength > bytes.length || (kind !== 'upsert' && rowLength !== 0))
+      return undefined;
+    const id = decodeId(bytes.subarray(at + entryBytes, at + entryBytes + idLength));
+    if (id === undefined) return undefined;
     if (kind === 'upsert')
       entries.push({ kind, id, version, row: bytes.subarray(rowAt, rowAt + rowLength) });
     else if (kind === 'touch') entries.push({ kind, id, version });
@@ -121,7 +132,7 @@ const decodeEntries = (
   return at === directoryEnd && rowAt === bytes.length ? entries : undefined;
 };
 
-/** Decodes one page. Rows are views into `bytes`. */
+/** Decodes one page. Total: any other bytes are a problem, never an exception. Rows are views into `bytes`. */
 export const decodePage = (bytes: Uint8Array, hash: Hash): Result<PageProblem, TablePage> => {
   if (bytes.length < headerBytes) return left('malformed');
   if ((bytes[0] as number) > pageFormat) return left('newer-format');
