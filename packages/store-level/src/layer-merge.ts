@@ -1,6 +1,7 @@
 import { compareBytes } from '@tidemark/model';
 import { plain, type Database } from './database.js';
 import { prefixEnd } from './keys.js';
+import { unseal } from './sealed-value.js';
 
 /** Entries that one call of an iterator fetches: at least and at most. */
 const chunkEntriesMin = 32;
@@ -25,8 +26,8 @@ export interface LayerScan {
   readonly reverse: boolean;
   /** Number of entries that the caller hopes to get. */
   readonly limit: number;
-  /** Gets the winning entry of each key in order; false ends the scan. */
-  readonly visit: (suffix: Uint8Array, value: Uint8Array) => boolean;
+  /** Gets the winning entry of each key in order, null for a marker; false ends the scan. */
+  readonly visit: (suffix: Uint8Array, value: Uint8Array | null) => boolean;
 }
 
 type Entries = readonly (readonly [Uint8Array, Uint8Array])[];
@@ -115,13 +116,13 @@ export const mergeLayers = async (scan: LayerScan): Promise<boolean> => {
       const best = firstOf(streams, sign);
       if (best?.suffix === undefined) return true;
       const suffix = best.suffix;
-      const value = (best.entries[best.at] as Entries[number])[1];
+      const [key, sealed] = best.entries[best.at] as Entries[number];
       for (const stream of streams) {
         if (stream === best || stream.suffix === undefined) continue;
         if (compareBytes(stream.suffix, suffix) === 0 && step(stream)) await refill(stream, count);
       }
       if (step(best)) await refill(best, count);
-      if (!scan.visit(plain(suffix), plain(value))) return false;
+      if (!scan.visit(plain(suffix), unseal(key, true, sealed))) return false;
     }
   } finally {
     await Promise.all(streams.map(({ close }) => close()));

@@ -1,14 +1,11 @@
-import { invariant, utf8Decode, utf8Encode } from '@tidemark/model';
+import { utf8Decode, utf8Encode } from '@tidemark/model';
 import type { IndexEntry, IndexRange, LayerPage, LayerPut, LayerSpace } from '@tidemark/ports';
-import { plain, put, type Database, type DatabaseOperation } from './database.js';
+import { put, type Database, type DatabaseOperation } from './database.js';
 import { escapeKey, indexKey, indexPrefix, space, tablePrefix, unescapeKey } from './keys.js';
 import { mergeLayers, type SuffixBounds } from './layer-merge.js';
+import { seal, unseal } from './sealed-value.js';
 
-/** Value that hides a key of lower layers. No row is a single byte: rows are at least two. */
-const marker = new Uint8Array([0]);
 const present = new Uint8Array(0);
-
-const isMarker = (value: Uint8Array): boolean => value.length === 1 && value[0] === 0;
 
 const spaceByte = (name: LayerSpace): number => (name === 'image' ? space.image : space.view);
 
@@ -28,10 +25,9 @@ export const layerOperations = (puts: readonly LayerPut[]): DatabaseOperation[] 
   for (const item of puts) {
     if (item.space === 'index') {
       const key = indexKey(item.layer, item.table, item.index, item.key, item.id);
-      operations.push(put(key, item.present ? present : marker));
+      operations.push(put(key, seal(key, true, item.present ? present : null)));
       continue;
     }
-    invariant(item.value === null || item.value.length > 1, 'a row is at least two bytes');
     // Puts come in runs of one table: the prefix of the run is built once.
     if (
       prefix === undefined ||
@@ -42,7 +38,8 @@ export const layerOperations = (puts: readonly LayerPut[]): DatabaseOperation[] 
       prefix = tablePrefix(spaceByte(item.space), item.layer, item.table);
       prefixOf = item;
     }
-    operations.push(put(joined(prefix, item.id), item.value ?? marker));
+    const key = joined(prefix, item.id);
+    operations.push(put(key, seal(key, true, item.value)));
   }
   return operations;
 };
@@ -60,12 +57,13 @@ export const getLayerRows = async (
   for (const layer of layers) {
     if (missing.length === 0) break;
     const prefix = tablePrefix(spaceByte(name), layer, table);
-    const values = await database.getMany(missing.map((at) => joined(prefix, ids[at] as string)));
+    const keys = missing.map((at) => joined(prefix, ids[at] as string));
+    const values = await database.getMany(keys);
     const still: number[] = [];
     for (const [k, at] of missing.entries()) {
       const value = values[k];
       if (value === undefined) still.push(at);
-      else if (!isMarker(value)) rows[at] = plain(value);
+      else rows[at] = unseal(keys[k] as Uint8Array, true, value) ?? undefined;
     }
     missing = still;
   }
@@ -105,7 +103,7 @@ export const scanLayerRows = async (
     reverse: options.reverse === true,
     limit,
     visit: (suffix, value) => {
-      if (isMarker(value)) return true;
+      if (value === null) return true;
       if (rows.length === limit) return false;
       rows.push({ id: utf8Decode(suffix), value });
       return true;
@@ -132,7 +130,7 @@ export const scanOneLayer = async (
     reverse: false,
     limit,
     visit: (suffix, value) => {
-      rows.push({ id: utf8Decode(suffix), value: isMarker(value) ? null : value });
+      rows.push({ id: utf8Decode(suffix), value });
       return rows.length < limit;
     },
   });
@@ -172,7 +170,7 @@ export const scanIndexEntries = async (
     reverse: options.reverse === true,
     limit: options.limit,
     visit: (suffix, value) => {
-      if (isMarker(value)) return true;
+      if (value === null) return true;
       const { key, rest } = unescapeKey(suffix);
       entries.push({ key, id: utf8Decode(rest) });
       return entries.length < options.limit;

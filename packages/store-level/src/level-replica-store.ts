@@ -10,7 +10,7 @@ import type {
   ReplicaStore,
   StoreDamage,
 } from '@tidemark/ports';
-import { del, plain, put, type Database, type DatabaseOperation } from './database.js';
+import { del, put, type Database, type DatabaseOperation } from './database.js';
 import { GroupWriter } from './group-writer.js';
 import { space, textKey } from './keys.js';
 import { clearStep, foldStep, type FoldStep } from './layer-folding.js';
@@ -35,6 +35,7 @@ import { noteOperations, scanNotesOf } from './notes.js';
 import type { OpenedDatabase } from './open-database.js';
 import type { RingState } from './ordinal-ring.js';
 import { checkReplica } from './replica-damage.js';
+import { seal, unseal } from './sealed-value.js';
 import { isCorruption, storageError } from './storage-error.js';
 
 /** Maximum bytes of the engine's state. */
@@ -239,7 +240,8 @@ export class LevelReplicaStore implements ReplicaStore {
 
   async #commit(batch: ReplicaBatch, plan: LogPlan, durability: Durability): Promise<void> {
     const operations = [...plan.operations];
-    if (batch.state !== undefined) operations.push(put(stateKey, batch.state));
+    if (batch.state !== undefined)
+      operations.push(put(stateKey, seal(stateKey, false, batch.state)));
     if (batch.puts !== undefined) append(operations, layerOperations(batch.puts));
     if (batch.notes !== undefined) append(operations, noteOperations(batch.notes));
     this.#log.planned(plan.after);
@@ -309,7 +311,7 @@ export class LevelReplicaStore implements ReplicaStore {
   readonly #get = (key: Uint8Array): Promise<Uint8Array | undefined> =>
     this.#read(async () => {
       const value = await this.#database.get(key);
-      return value === undefined ? undefined : plain(value);
+      return value === undefined ? undefined : (unseal(key, false, value) ?? undefined);
     });
 
   readonly #read = async <A>(call: () => Promise<A>): Promise<A> => {

@@ -1,15 +1,17 @@
 import { utf8Decode } from '@tidemark/model';
 import type { ReplicaBatch } from '@tidemark/ports';
-import { del, plain, put, type Database, type DatabaseOperation } from './database.js';
+import { del, put, type Database, type DatabaseOperation } from './database.js';
 import { prefixEnd, space, textKey } from './keys.js';
+import { seal, unseal } from './sealed-value.js';
 
 const chunkEntriesMax = 1_000;
 
 /** Turns the notes of a batch into operations. */
 export const noteOperations = (notes: NonNullable<ReplicaBatch['notes']>): DatabaseOperation[] =>
-  notes.map(({ key, value }) =>
-    value === null ? del(textKey(space.note, key)) : put(textKey(space.note, key), value),
-  );
+  notes.map((note) => {
+    const key = textKey(space.note, note.key);
+    return note.value === null ? del(key) : put(key, seal(key, false, note.value));
+  });
 
 /** Scans notes whose keys start with `prefix`, in key order (reversed if asked), at most `limit`. */
 export const scanNotesOf = async (
@@ -26,7 +28,10 @@ export const scanNotesOf = async (
       const entries = await iterator.nextv(Math.min(chunkEntriesMax, limit - notes.length));
       if (entries.length === 0) break;
       for (const [key, value] of entries)
-        notes.push({ key: utf8Decode(key.subarray(1)), value: plain(value) });
+        notes.push({
+          key: utf8Decode(key.subarray(1)),
+          value: unseal(key, false, value) ?? new Uint8Array(0),
+        });
     }
     return notes;
   } finally {
