@@ -1,5 +1,6 @@
 import { TidemarkError } from '@tidemark/model';
 import type { InputMessage, InputPosition } from '@tidemark/ports';
+import { plain } from './database.js';
 import { getU32, getU48, setU32, setU48 } from './keys.js';
 
 /*
@@ -61,7 +62,7 @@ export const encodeMessage = (atMs: number, bytes: Uint8Array): Uint8Array => {
 
 export const decodeMessage = (position: InputPosition, value: Uint8Array): InputMessage => {
   checkFormat(value, messageHead);
-  return { position, atMs: getU48(value, 1), bytes: value.subarray(messageHead) };
+  return { position, atMs: getU48(value, 1), bytes: plain(value).subarray(messageHead) };
 };
 
 export const encodeEnd = ({ generation, seq, atMs }: InputEnd): Uint8Array => {

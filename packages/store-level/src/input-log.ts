@@ -7,7 +7,7 @@ import type {
   Marker,
   StoreDamage,
 } from '@tidemark/ports';
-import { del, plain, put, type Database, type DatabaseOperation } from './database.js';
+import { del, put, type Database, type DatabaseOperation } from './database.js';
 import { GroupWriter } from './group-writer.js';
 import {
   comparePositions,
@@ -227,7 +227,7 @@ export const createInputLog = async (parts: OpenedInputLog): Promise<InputLog> =
       guardedRead(guard, async () => {
         if (position.generation < 1 || position.seq < 1) return undefined;
         const value = await database.get(messageKey(position));
-        return value === undefined ? undefined : hash(decodeMessage(position, plain(value)).bytes);
+        return value === undefined ? undefined : hash(decodeMessage(position, value).bytes);
       }),
     startGeneration: (expected, first) => guarded(() => startGeneration(expected, first)),
     trim: (position) => guarded(() => trim(position)),

@@ -65,6 +65,11 @@ export const prepareCommit = async (
   const known = mayExist ? await withoutStored(reads, totals.feed, batch.feed) : totals.feed;
   let feed = addSegments('feed', known, batch.feed, operations);
   const cut = batch.cutFeed === undefined ? feed.cut : laterCut(feed.cut, batch.cutFeed);
+  for (const { incarnation, last } of batch.feed)
+    invariant(
+      incarnation > cut.incarnation || (incarnation === cut.incarnation && last > cut.n),
+      'a window adds to the part of the feed that is cut',
+    );
   const removed = await cutSegments(reads, cut);
   let removedBytes = 0;
   for (const { place, bytes } of removed) {

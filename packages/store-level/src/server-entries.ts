@@ -1,4 +1,5 @@
 import type { ServerSpace } from '@tidemark/ports';
+import { plain } from './database.js';
 import { entryKey, entryTextOfKey } from './server-keys.js';
 import type { ServerReads } from './server-reads.js';
 
@@ -19,15 +20,16 @@ export interface ServerEntry {
 const entryStepBytes = 1024 * 1024;
 
 /** Entries by key, all in one read. */
-export const getEntries = (
+export const getEntries = async (
   reads: ServerReads,
   space: ServerSpace,
   keys: readonly string[],
 ): Promise<readonly (Uint8Array | undefined)[]> => {
-  return reads.getMany(
+  const values = await reads.getMany(
     'entries',
     keys.map((key) => entryKey(space, key)),
   );
+  return values.map((value) => (value === undefined ? undefined : plain(value)));
 };
 
 /** Entries between two keys, both exclusive, in key order. */
@@ -47,7 +49,7 @@ export const scanEntries = async (
     },
     { entries: scan.limit, bytes: entryStepBytes },
     (key, value) => {
-      entries.push({ key: entryTextOfKey(key), value });
+      entries.push({ key: entryTextOfKey(key), value: plain(value) });
       return entries.length < scan.limit;
     },
   );

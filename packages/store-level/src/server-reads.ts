@@ -1,5 +1,5 @@
 import type { ReadCounters } from '@tidemark/ports';
-import { plain, type Database } from './database.js';
+import type { Database } from './database.js';
 import { guarded, isCorruption } from './storage-error.js';
 
 /** Entries fetched from the database in one call at most. */
@@ -29,12 +29,12 @@ export type MutableCounters = { -readonly [K in keyof ReadCounters]: number };
 /** Reads of a server's database: batched, in chunks, counted. */
 export interface ServerReads {
   readonly counters: MutableCounters;
-  /** Values of keys in one read; found ones are counted. */
+  /** Values of keys in one read, as the database gives them (see `plain`); found ones are counted. */
   readonly getMany: (
     counted: keyof ReadCounters,
     keys: readonly Uint8Array[],
   ) => Promise<(Uint8Array | undefined)[]>;
-  /** Visits entries in key order until `visit` returns false; all fetched ones are counted. */
+  /** Visits entries, as the database gives them, in key order until `visit` returns false; all fetched ones are counted. */
   readonly scan: (
     counted: keyof ReadCounters | undefined,
     range: KeyRange,
@@ -73,12 +73,7 @@ export const createServerReads = (database: Database, guard: ReadGuard): ServerR
       guardedRead(guard, async () => {
         if (keys.length === 0) return [];
         const values = await database.getMany(keys as Uint8Array[]);
-        for (let i = 0; i < values.length; i += 1) {
-          const value = values[i];
-          if (value === undefined) continue;
-          counters[counted] += 1;
-          values[i] = plain(value);
-        }
+        for (const value of values) if (value !== undefined) counters[counted] += 1;
         return values;
       }),
     scan: (counted, range, bounds, visit) =>
@@ -118,7 +113,7 @@ export const scanKeys = async (
       fetched += chunk.length;
       for (const [key, value] of chunk) {
         bytes += value.length;
-        if (!visit(key, plain(value))) return fetched;
+        if (!visit(key, value)) return fetched;
       }
     }
   } finally {

@@ -37,8 +37,8 @@ export const decodeRecord = (id: string, value: Uint8Array): StoredRecord => {
     id,
     version: { incarnation: getU32(value, 2), n: getU48(value, 6) },
     deleted: ((value[1] as number) & deletedFlag) !== 0,
-    row: value.subarray(recordHead, rowEnd),
-    extra: value.subarray(rowEnd),
+    row: viewOf(value, recordHead, rowEnd),
+    extra: viewOf(value, rowEnd, value.length),
   };
 };
 
@@ -58,6 +58,10 @@ export const decodeSegment = (place: SegmentPlace, value: Uint8Array): Segment =
     incarnation: place.incarnation,
     first: getU48(value, 1),
     last: place.last,
-    bytes: value.subarray(segmentHead),
+    bytes: viewOf(value, segmentHead, value.length),
   };
 };
+
+/** Plain view of a part: one object, where a Buffer's `subarray` of a plain view would make two. */
+const viewOf = (value: Uint8Array, from: number, to: number): Uint8Array =>
+  new Uint8Array(value.buffer, value.byteOffset + from, to - from);

@@ -3,3 +3,10 @@ export {
   chainedEntries,
   type ReplicaStoreHarness,
 } from './contracts/replica-store.js';
+export { registerServerStoreContract, type ServerStoreHarness } from './contracts/server-store.js';
+export { registerInputLogContract, type InputLogHarness } from './contracts/input-log.js';
+export {
+  registerCheckpointFolderContract,
+  type CheckpointFolderHarness,
+} from './contracts/checkpoint-folder.js';
+export { createMemoryCheckpoints } from './memory-checkpoints.js';
