@@ -1,11 +1,11 @@
-import { left, right, utf8Decode, utf8Encode, type Result } from '@tidemark/model';
+import { invariant, left, right, utf8Decode, utf8Encode, type Result } from '@tidemark/model';
 
 /** Newest version of the protocol that this package speaks. A side refuses greater ones. */
 export const protocolVersion = 1;
 /** Maximum bytes of a message: what NATS accepts by default, less room for headers. */
 export const messageBytesMax = 1_000_000;
 /** Maximum bytes of the JSON part of a message. */
-export const messageJsonBytesMax = 256 * 1024;
+export const messageJsonBytesMax = 512 * 1024;
 
 /** Message: a JSON part, decoded by the codec of its kind, and bytes that are only forwarded. */
 export interface Frame {
@@ -15,9 +15,15 @@ export interface Frame {
 
 const empty = new Uint8Array(0);
 
-/** Encodes a message: version byte, length of the JSON part (4 bytes, big-endian), JSON, tail. */
+/**
+ * Encodes a message: version byte, length of the JSON part (4 bytes, big-endian), JSON, tail.
+ *
+ * Throws InvariantViolation over `messageBytesMax` or `messageJsonBytesMax`: no receiver would take it.
+ */
 export const encodeFrame = (json: unknown, tail: Uint8Array = empty): Uint8Array => {
   const text = utf8Encode(JSON.stringify(json));
+  invariant(text.length <= messageJsonBytesMax, 'the JSON part of a message is too long');
+  invariant(5 + text.length + tail.length <= messageBytesMax, 'a message is too long');
   const out = new Uint8Array(5 + text.length + tail.length);
   out[0] = protocolVersion;
   new DataView(out.buffer).setUint32(1, text.length);
@@ -31,7 +37,7 @@ export type FrameProblem = 'newer-protocol' | 'malformed-message';
 
 /** Decodes a message's frame. Lengths are checked before anything is parsed. */
 export const decodeFrame = (bytes: Uint8Array): Result<FrameProblem, Frame> => {
-  if (bytes.length < 5) return left('malformed-message');
+  if (bytes.length < 5 || bytes.length > messageBytesMax) return left('malformed-message');
   if ((bytes[0] as number) > protocolVersion) return left('newer-protocol');
   const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(1);
   if (bytes[0] !== protocolVersion || length > messageJsonBytesMax || 5 + length > bytes.length)

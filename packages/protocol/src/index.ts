@@ -60,6 +60,7 @@ export {
   advanceRun,
   endPhases,
   runAttemptsMax,
+  runRepairsMax,
   receiptWaitMs,
   type SyncPhase,
   type SyncRunState,

@@ -1,13 +1,14 @@
 import * as E from 'fp-ts/lib/Either.js';
 import * as t from 'io-ts';
 import type { Receipt, SyncLog } from '@tidemark/model';
-import { left, right, TidemarkError, type Result } from '@tidemark/model';
+import { left, right, tablesMax, TidemarkError, type Result } from '@tidemark/model';
 import { decodeFrame, encodeFrame } from './frame.js';
 
 /** Maximum (index, head) pairs of a resume request. */
 export const resumePointsMax = 64;
-/** Maximum ranges of a compare request, and maximum ids of its leaf form. */
+/** Maximum ranges of a compare request. */
 export const compareRangesMax = 256;
+/** Maximum records that a compare request names as held. */
 export const compareIdsMax = 1_024;
 
 /** Index of a transaction's last operation and the chain head (hexadecimal) after it. */
@@ -157,6 +158,17 @@ const count = new t.Type<number>(
   t.identity,
 );
 const nullable = <C extends t.Mixed>(codec: C): t.UnionC<[C, t.NullC]> => t.union([codec, t.null]);
+const listOf = <C extends t.Mixed>(item: C, max: number): t.Type<t.TypeOf<C>[]> => {
+  const list = t.array(item);
+  const fits = (u: unknown): boolean => Array.isArray(u) && u.length <= max;
+  return new t.Type<t.TypeOf<C>[]>(
+    `at most ${max} of ${item.name}`,
+    (u): u is t.TypeOf<C>[] => fits(u) && list.is(u),
+    // The length comes first, so that a long list costs nothing.
+    (u, c) => (fits(u) ? list.validate(u, c) : t.failure(u, c)),
+    t.identity,
+  );
+};
 const seen = t.type({ incarnation: count, n: count });
 const receipt = t.type({
   incarnation: count,
@@ -167,13 +179,21 @@ const receipt = t.type({
   archivedTo: count,
 });
 
+const syncTableLog = t.type({
+  table: t.string,
+  mode: t.union([t.literal('full'), t.literal('incremental'), t.literal('repair')]),
+  upserts: count,
+  touches: count,
+  evicts: count,
+});
+
 const codecs = {
   ResumeRequest: t.type({
     epoch: count,
     provisional: t.string,
     lastIndex: count,
     publishedTo: count,
-    points: t.array(t.tuple([count, t.string])),
+    points: listOf(t.tuple([count, t.string]), resumePointsMax),
     seen,
   }),
   ResumeAnswer: t.type({
@@ -196,7 +216,7 @@ const codecs = {
   CustomizationAnswer: t.type({ version: count, json: t.unknown }),
   PullRequest: t.type({
     cursor: nullable(t.string),
-    tables: nullable(t.array(t.string)),
+    tables: nullable(listOf(t.string, tablesMax)),
     scope: t.unknown,
     seen,
     maxBytes: count,
@@ -221,26 +241,27 @@ const codecs = {
     table: t.string,
     scope: t.unknown,
     seen,
-    ranges: t.array(
+    ranges: listOf(
       t.type({
         after: nullable(t.string),
         upTo: nullable(t.string),
         count,
         fingerprint: t.string,
       }),
+      compareRangesMax,
     ),
     held: nullable(
       t.type({
         after: nullable(t.string),
         upTo: nullable(t.string),
-        rows: t.array(t.tuple([t.string, count, count])),
+        rows: listOf(t.tuple([t.string, count, count]), compareIdsMax),
       }),
     ),
     maxBytes: count,
   }),
   CompareAnswer: t.type({
     cursor: t.string,
-    equal: t.array(t.boolean),
+    equal: listOf(t.boolean, compareRangesMax),
     next: nullable(t.string),
     reads: count,
   }),
@@ -248,8 +269,27 @@ const codecs = {
     run: t.string,
     replica: t.string,
     user: t.string,
+    mode: t.union([t.literal('foreground'), t.literal('background')]),
     startedOn: count,
     endedOn: count,
+    result: t.union([
+      t.literal('synced'),
+      t.literal('pending'),
+      t.literal('blocked'),
+      t.literal('failed'),
+      t.literal('cancelled'),
+    ]),
+    error: nullable(t.string),
+    uploadedOperations: count,
+    uploadedBytes: count,
+    downloadedBytes: count,
+    pages: count,
+    passes: count,
+    serverReads: count,
+    tables: listOf(syncTableLog, tablesMax),
+    pendingOperations: count,
+    parked: count,
+    phases: t.record(t.string, t.number),
   }),
 };
 

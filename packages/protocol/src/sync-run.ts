@@ -34,6 +34,8 @@ export interface SyncRunState {
   readonly mode: SyncMode;
   /** Failed attempts so far; a download that moved forward sets it back to 0. */
   readonly attempt: number;
+  /** Repairs by difference that this run has begun; never set back. */
+  readonly repairs: number;
   /** True while operations that were uploaded still wait for their receipt. */
   readonly unconfirmed: boolean;
   /** True when a customization waits that this run may not apply. */
@@ -80,6 +82,8 @@ export interface SyncRunStep {
 
 /** Attempts after which a run fails. */
 export const runAttemptsMax = 5;
+/** Repairs by difference after which a run fails: a server that asks again and again is no help. */
+export const runRepairsMax = 3;
 /** Longest wait for a receipt in a foreground run, ms; a background run does not wait. */
 export const receiptWaitMs = 2_000;
 
@@ -89,6 +93,7 @@ export const startRun = (mode: SyncMode): SyncRunStep => ({
     phase: 'connecting',
     mode,
     attempt: 0,
+    repairs: 0,
     unconfirmed: false,
     customizationWaits: false,
     result: null,
@@ -109,6 +114,11 @@ const stay = (state: SyncRunState): SyncRunStep => ({ state, command: null });
 const end = (state: SyncRunState, result: SyncResult, error: ErrorCode | null): SyncRunStep =>
   go(state, 'logging', { type: 'log' }, { result, error });
 
+const repair = (state: SyncRunState, code: ErrorCode): SyncRunStep =>
+  state.repairs < runRepairsMax
+    ? go(state, 'repairing', { type: 'repair' }, { repairs: state.repairs + 1 })
+    : end(state, 'failed', code);
+
 const fail = (state: SyncRunState, code: ErrorCode, recovery: Recovery): SyncRunStep => {
   switch (recovery) {
     case 'retry-later': {
@@ -117,10 +127,8 @@ const fail = (state: SyncRunState, code: ErrorCode, recovery: Recovery): SyncRun
       return go(state, 'backing-off', { type: 'sleep', attempt }, { attempt });
     }
     case 'rehydrate':
-      // Only a download can be repaired by difference; twice in a row is a failure.
-      return state.phase === 'downloading'
-        ? go(state, 'repairing', { type: 'repair' })
-        : end(state, 'failed', code);
+      // Only a download can be repaired by difference.
+      return state.phase === 'downloading' ? repair(state, code) : end(state, 'failed', code);
     case 'upgrade':
     case 'ask-user':
     case 'ask-operator':
@@ -171,7 +179,7 @@ const onward = (state: SyncRunState, event: SyncRunEvent): SyncRunStep => {
         : stay(state);
     case 'downloading':
       if (event.type === 'page') return go(state, 'downloading', { type: 'pull' }, { attempt: 0 });
-      if (event.type === 'rehydrate') return go(state, 'repairing', { type: 'repair' });
+      if (event.type === 'rehydrate') return repair(state, 'invalid-cursor');
       return event.type === 'downloaded'
         ? go(state, 'cleaning-up', { type: 'clean-up' })
         : stay(state);
@@ -196,7 +204,7 @@ const onward = (state: SyncRunState, event: SyncRunEvent): SyncRunStep => {
 /**
  * Advances a run: a pure function of state and event. Events that do not belong to the phase change
  * nothing. A failure while logging does not change the result. Every run ends: retries are bounded by
- * `runAttemptsMax` without progress, and pages by the server's guarantee that every pull ends.
+ * `runAttemptsMax` without progress, repairs by `runRepairsMax`, and pages by the server's guarantee that every pull ends.
  */
 export const advanceRun = (state: SyncRunState, event: SyncRunEvent): SyncRunStep => {
   if (endPhases.includes(state.phase)) return stay(state);
