@@ -1,0 +1,262 @@
+import { TidemarkError, toHex, type Receipt } from '@tidemark/model';
+import type { HeadPoint, ResumeAnswer } from '@tidemark/protocol';
+import { seenVersion } from '../local/replica-meta.js';
+import { ask } from './link-holder.js';
+import { firstPoints, headAt, logBase, pointsBetween } from './log-heads.js';
+import type { RunContext } from './run-context.js';
+
+/** Most questions of one agreement: each narrows a fork 64-fold or moves the epoch forward. */
+export const agreeRoundsMax = 32;
+/** Random bytes of the id of a provisional epoch, and of a new replica. */
+export const epochIdBytes = 16;
+
+/** Refuses what an older server says: a newer one has been seen. */
+export const checkNotOlder = (context: RunContext, receipt: Receipt): void => {
+  const { incarnation } = context.ports.local.meta();
+  if (receipt.incarnation < incarnation)
+    throw new TidemarkError('behind', 'the server is of an older incarnation', {
+      seen: incarnation,
+      answered: receipt.incarnation,
+    });
+};
+
+/** Asks where the log stands. Notes receipt, clock difference and the newest customization. */
+export const resume = async (
+  context: RunContext,
+  points: readonly HeadPoint[],
+): Promise<ResumeAnswer> => {
+  const { local, clock } = context.ports;
+  const meta = local.meta();
+  const askedOn = clock.nowMs();
+  const { message } = await ask(
+    context.links,
+    'resume',
+    {
+      epoch: meta.epoch,
+      provisional: meta.provisional,
+      lastIndex: local.logEnd().lastIndex,
+      publishedTo: meta.publishedTo,
+      points,
+      seen: seenVersion(meta),
+    },
+    context.signal,
+  );
+  checkNotOlder(context, message.receipt);
+  context.offsetMs = Math.round(message.serverTimeMs - (askedOn + clock.nowMs()) / 2);
+  context.customizationVersion = message.customizationVersion;
+  return message;
+};
+
+/** Asks until `common` is exact: no transaction of the log ends between it and what is known to differ. */
+const findCommon = async (context: RunContext, first: ResumeAnswer): Promise<HeadPoint> => {
+  const { local } = context.ports;
+  const beyond = local.logEnd().lastIndex + 1;
+  let upper = beyond;
+  let [common, head] = await logBase(local);
+  const learn = async (answer: ResumeAnswer, asked: readonly HeadPoint[]): Promise<void> => {
+    if (answer.differs > 0) upper = Math.min(upper, answer.differs);
+    // Everything asked above the answer's common position is not in the server's log.
+    for (const [index] of asked) if (index > answer.common) upper = Math.min(upper, index);
+    if (answer.common <= common) return;
+    const found = await headAt(local, answer.common);
+    if (found !== undefined) [common, head] = [answer.common, found];
+  };
+  await learn(first, []);
+  for (let round = 0; round < agreeRoundsMax; round += 1) {
+    const points = await pointsBetween(local, common, upper);
+    if (points.length === 0) return [common, head];
+    await learn(await resume(context, points), points);
+  }
+  throw new TidemarkError('timeout', 'the common part of the logs was not found in time');
+};
+
+const newId = (context: RunContext): string =>
+  toHex(context.ports.entropy.bytes(epochIdBytes));
+
+/** Asks for the epoch that waits; the answer tells whether it was granted. */
+const askForGrant = async (
+  context: RunContext,
+  epoch: number,
+  [index, head]: HeadPoint,
+  first: boolean,
+): Promise<boolean> => {
+  const { local, emit } = context.ports;
+  const meta = local.meta();
+  const origin = meta.origins[meta.origins.length - 1];
+  const cloned = first && origin !== undefined;
+  const { message } = await ask(
+    context.links,
+    'grant',
+    {
+      epoch,
+      provisional: meta.provisional,
+      continues: { index, head },
+      origin: cloned ? { replica: origin.replica, epoch: meta.epoch } : null,
+    },
+    context.signal,
+  );
+  checkNotOlder(context, message.receipt);
+  if (!message.granted) return false;
+  await local.rewrap({
+    epoch: message.epoch,
+    provisional: meta.provisional,
+    granted: true,
+    above: index,
+  });
+  context.receipt = message.receipt;
+  emit({ type: 'epoch', epoch: message.epoch });
+  return true;
+};
+
+/** Opens a provisional epoch above `common` unless one waits already that begins there or below. */
+const openProvisional = async (context: RunContext, common: number): Promise<void> => {
+  const { local } = context.ports;
+  const { epoch, provisional, awaitsGrant } = local.meta();
+  await local.rewrap({
+    epoch,
+    provisional: awaitsGrant ? provisional : newId(context),
+    granted: false,
+    above: common,
+  });
+};
+
+/** The epoch was ended by a copy of this folder: goes on under a new id, sharing the log up to `common`. */
+const becomeNewReplica = async (context: RunContext, common: number): Promise<void> => {
+  const { local, emit, logger } = context.ports;
+  const { epoch, replica: previous } = local.meta();
+  const replica = newId(context);
+  await local.rewrap({
+    epoch,
+    provisional: newId(context),
+    granted: false,
+    above: common,
+    replica,
+    origin: { replica: previous, lastIndex: common },
+  });
+  emit({ type: 'clone-detected', previous, replica, common });
+  logger?.log('warn', 'another copy of this folder exists; continuing under a new id', {
+    previous,
+    replica,
+    common,
+  });
+  await context.links.close();
+  await context.links.open(context.signal);
+};
+
+type Step = 'agreed' | 'again';
+
+const agreeOk = async (context: RunContext, answer: ResumeAnswer): Promise<Step> => {
+  const { local } = context.ports;
+  const meta = local.meta();
+  const { receipt } = answer;
+  if (meta.awaitsGrant && receipt.epoch === meta.epoch) return regrant(context, answer);
+  if (meta.awaitsGrant || receipt.epoch !== meta.epoch) {
+    // The grant came through, but its answer did not.
+    const { provisional } = meta;
+    const start = meta.epochStarts.find(([epoch]) => epoch === receipt.epoch)?.[1];
+    const above = start === undefined ? Math.min(receipt.mergedTo, answer.common) : start - 1;
+    await local.rewrap({ epoch: receipt.epoch, provisional, granted: true, above });
+    context.ports.emit({ type: 'epoch', epoch: receipt.epoch });
+  }
+  const end = local.logEnd();
+  const own = await headAt(local, receipt.mergedTo);
+  const base = (await logBase(local))[0];
+  const agrees =
+    receipt.mergedTo <= end.lastIndex &&
+    (own === receipt.head || (own === undefined && receipt.mergedTo < base));
+  if (agrees && receipt.mergedTo >= base) {
+    context.receipt = receipt;
+    return 'agreed';
+  }
+  if (receipt.mergedTo < base)
+    throw new TidemarkError('input-mismatch', 'the server lost operations that were archived', {
+      mergedTo: receipt.mergedTo,
+      logStart: local.logStart(),
+    });
+  return regrant(context, answer);
+};
+
+/** Heals a fork: a new epoch continues the exact common part, everything above is offered again. */
+const regrant = async (context: RunContext, answer: ResumeAnswer): Promise<Step> => {
+  const { local, emit } = context.ports;
+  const common = await findCommon(context, answer);
+  const lost = local.meta().awaitsGrant;
+  await openProvisional(context, common[0]);
+  if (!(await askForGrant(context, answer.receipt.epoch, common, false))) return 'again';
+  if (!lost || answer.receipt.mergedTo > common[0])
+    emit({ type: 'fork-healed', common: common[0], epoch: local.meta().epoch });
+  return 'again';
+};
+
+const agreeUnknown = async (context: RunContext): Promise<Step> => {
+  const { local } = context.ports;
+  const { epochStarts, origins, awaitsGrant } = local.meta();
+  let from = await logBase(local);
+  const origin = origins[origins.length - 1];
+  const start = epochStarts[epochStarts.length - 1]?.[1];
+  if (awaitsGrant && origin !== undefined && (start === undefined || start <= origin.lastIndex + 1)) {
+    const head = await headAt(local, origin.lastIndex);
+    if (head !== undefined) from = [origin.lastIndex, head];
+  }
+  await openProvisional(context, from[0]);
+  await askForGrant(context, 0, from, from[0] === origin?.lastIndex);
+  return 'again';
+};
+
+const agreeEnded = async (context: RunContext, answer: ResumeAnswer): Promise<Step> => {
+  const meta = context.ports.local.meta();
+  // Own provisional epoch, not asked for yet: the epoch that it continues is still the current one. A
+  // server that was rewound may also know an older epoch only.
+  if (meta.awaitsGrant && answer.receipt.epoch === meta.epoch) return regrant(context, answer);
+  if (answer.receipt.epoch < meta.epoch) return regrant(context, answer);
+  const common = await findCommon(context, answer);
+  await becomeNewReplica(context, common[0]);
+  return 'again';
+};
+
+const agreeOnce = (context: RunContext, answer: ResumeAnswer): Promise<Step> => {
+  switch (answer.status) {
+    case 'ok':
+      return agreeOk(context, answer);
+    case 'unknown':
+      return agreeUnknown(context);
+    case 'fork':
+      return regrant(context, answer);
+    case 'ended':
+      return agreeEnded(context, answer);
+  }
+};
+
+/** Tells of what a receipt takes back, and keeps what it says. */
+export const noteReceipt = async (context: RunContext, receipt: Receipt): Promise<void> => {
+  const { local, emit } = context.ports;
+  const meta = local.meta();
+  context.receipt = receipt;
+  if (receipt.mergedTo < meta.mergedTo)
+    emit({ type: 'rewound', knownTo: meta.mergedTo, mergedTo: receipt.mergedTo });
+  if (receipt.mergedTo !== meta.mergedTo || receipt.archivedTo !== meta.archivedTo)
+    await local.updateMeta({ mergedTo: receipt.mergedTo, archivedTo: receipt.archivedTo });
+};
+
+/**
+ * Agrees with the server on the log: epoch, identity, and how far it is merged. Afterwards everything
+ * above `context.receipt.mergedTo` may be offered under the current epoch.
+ */
+export const agreeOnLog = async (context: RunContext): Promise<void> => {
+  const { local, emit } = context.ports;
+  const known = local.meta().incarnation;
+  let told = false;
+  for (let round = 0; round < agreeRoundsMax; round += 1) {
+    const points = await firstPoints(local, local.meta().mergedTo);
+    const answer = await resume(context, points);
+    const { incarnation } = answer.receipt;
+    if (known > 0 && incarnation > known && !told) {
+      emit({ type: 'incarnation', previous: known, incarnation });
+      told = true;
+    }
+    if ((await agreeOnce(context, answer)) === 'again') continue;
+    await noteReceipt(context, answer.receipt);
+    return;
+  }
+  throw new TidemarkError('timeout', 'no agreement on the log in time');
+};

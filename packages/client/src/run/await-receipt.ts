@@ -1,0 +1,49 @@
+import { invariant, TidemarkError } from '@tidemark/model';
+import { noteReceipt, resume } from './agree-on-log.js';
+import { abortSource } from './abort-source.js';
+import { firstPoints } from './log-heads.js';
+import type { RunContext } from './run-context.js';
+
+/** Most questions for a receipt in one run: a busy server ticks for others too. */
+export const receiptQuestionsMax = 64;
+
+const askReceipt = async (context: RunContext): Promise<boolean> => {
+  const { local } = context.ports;
+  const answer = await resume(context, await firstPoints(local, context.target));
+  if (answer.status !== 'ok')
+    throw new TidemarkError('behind', 'the log must be agreed on again', { status: answer.status });
+  await noteReceipt(context, answer.receipt);
+  return answer.receipt.mergedTo >= context.target;
+};
+
+/**
+ * Waits until the receipt covers what was uploaded, at most `timeoutMs`; with 0 it only looks at what is
+ * known. Resolves with whether it does.
+ */
+export const awaitReceipt = async (context: RunContext, timeoutMs: number): Promise<boolean> => {
+  const { clock } = context.ports;
+  const { receipt } = context;
+  invariant(receipt !== null, 'a receipt follows an agreement');
+  if (receipt.mergedTo >= context.target) return true;
+  if (timeoutMs <= 0) return false;
+  const until = clock.nowMs() + timeoutMs;
+  for (let question = 0; question < receiptQuestionsMax; question += 1) {
+    const left = Math.min(timeoutMs, until - clock.nowMs());
+    if (left <= 0) return false;
+    const waiting = abortSource(context.signal);
+    // The wait begins before the question, so that no tick is missed in between.
+    const tick = context.links
+      .link()
+      .waitForTick(left, waiting.signal)
+      .catch(() => false);
+    try {
+      if (await askReceipt(context)) return true;
+      if (!(await tick)) return !context.signal.aborted && (await askReceipt(context));
+    } finally {
+      waiting.abort();
+      waiting.release();
+      await tick;
+    }
+  }
+  return false;
+};

@@ -1,0 +1,124 @@
+import { TidemarkError, type TableId } from '@tidemark/model';
+import type { PullAnswer, TablePage } from '@tidemark/protocol';
+import type { Closing, ReplicaMeta } from '../local/replica-meta.js';
+import { seenVersion, tableMeta } from '../local/replica-meta.js';
+import { checkNotOlder } from './agree-on-log.js';
+import { ask } from './link-holder.js';
+import { pageBytesMax, pagesOf, stagePages } from './page-staging.js';
+import { repairIsUnderWay } from './repair-progress.js';
+import type { RunContext } from './run-context.js';
+import { downloadTables } from './scope-tables.js';
+
+/** What became of a page: more follow, the image is current, or it must be repaired by difference. */
+export type PageOutcome = 'page' | 'downloaded' | 'rehydrate';
+
+/** Refuses a page older than the image. */
+const checkVersion = (meta: ReplicaMeta, answer: PullAnswer): void => {
+  if (answer.incarnation === meta.incarnation && answer.to < meta.version)
+    throw new TidemarkError('behind', 'the server is older than the image', {
+      seen: meta.version,
+      answered: answer.to,
+    });
+};
+
+const closingOf = (
+  answer: PullAnswer,
+  tables: readonly TableId[],
+): Closing => ({
+  cursor: answer.cursor,
+  incarnation: answer.incarnation,
+  to: answer.to,
+  asOfMs: answer.asOfMs,
+  tables,
+  mergedTo: answer.receipt.mergedTo,
+});
+
+/** True when a closing page changes nothing but times: then no layer is needed. */
+const changesNothing = (
+  meta: ReplicaMeta,
+  closing: Closing,
+  pages: readonly TablePage[],
+): boolean =>
+  meta.staging === null &&
+  closing.incarnation === meta.incarnation &&
+  pages.every(({ entries }) => entries.length === 0) &&
+  closing.tables.every((id) => {
+    const table = tableMeta(meta, id);
+    return table.state === 'current' && !table.repair && table.mergedTo === closing.mergedTo;
+  });
+
+const close = async (
+  context: RunContext,
+  closing: Closing,
+  pages: readonly TablePage[],
+): Promise<void> => {
+  const { local } = context.ports;
+  const meta = local.meta();
+  if (changesNothing(meta, closing, pages)) {
+    const tables = { ...meta.tables };
+    for (const id of closing.tables)
+      tables[id] = { ...tableMeta(meta, id), at: closing.to, asOfMs: closing.asOfMs };
+    await local.updateMeta({ cursor: closing.cursor, version: closing.to, tables });
+    return;
+  }
+  if (meta.staging === null) await local.staging.begin('pull', meta.cursor);
+  if (pages.length > 0) await stagePages(context, pages, { cursor: closing.cursor });
+  await local.staging.flip(closing);
+};
+
+const countAnswer = (context: RunContext, answer: PullAnswer, bytes: number): void => {
+  const { counters } = context;
+  counters.pages += 1;
+  counters.passes = Math.max(counters.passes, answer.pass);
+  counters.downloadedBytes += bytes;
+  counters.serverReads += answer.reads;
+  if (answer.progress !== null) {
+    counters.table = answer.progress.table;
+    counters.done = answer.progress.done;
+    counters.total = answer.progress.total;
+  }
+  context.moved();
+};
+
+/**
+ * Asks for the next page and stages it; the closing page makes the image current. A staging that was cut
+ * goes on at the page where it stopped.
+ */
+export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
+  const { local, scope, emit } = context.ports;
+  const meta = local.meta();
+  if (repairIsUnderWay(meta)) return 'rehydrate';
+  const tables = downloadTables(scope, local.schema());
+  if (meta.staging === null && tables.some(({ id }) => tableMeta(meta, id).repair)) {
+    emit({ type: 'repair', reason: 'damage' });
+    return 'rehydrate';
+  }
+  const { message, tail, bytes } = await ask(
+    context.links,
+    'pull',
+    {
+      cursor: meta.staging === null ? meta.cursor : meta.staging.cursor,
+      tables: null,
+      scope,
+      seen: seenVersion(meta),
+      maxBytes: pageBytesMax,
+    },
+    context.signal,
+  );
+  checkNotOlder(context, message.receipt);
+  if (message.rehydrate !== null) {
+    emit({ type: 'repair', reason: message.rehydrate });
+    if (meta.staging !== null) await local.staging.abandon();
+    return 'rehydrate';
+  }
+  checkVersion(meta, message);
+  const pages = pagesOf(context, tail);
+  countAnswer(context, message, bytes);
+  if (message.closing) {
+    await close(context, closingOf(message, tables.map(({ id }) => id)), pages);
+    return 'downloaded';
+  }
+  if (meta.staging === null) await local.staging.begin('pull', meta.cursor);
+  await stagePages(context, pages, { cursor: message.cursor });
+  return 'page';
+};

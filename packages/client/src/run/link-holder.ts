@@ -1,0 +1,101 @@
+import { isLeft, TidemarkError, type TidemarkError as Failure } from '@tidemark/model';
+import type { AbortSignalLike, Caller, Endpoint, Link, Transport } from '@tidemark/ports';
+import { decodeMessage, encodeMessage, type MessageName, type Messages } from '@tidemark/protocol';
+
+/** State of the link, as the status shows it. */
+export type ConnectionState = 'offline' | 'connecting' | 'online';
+
+/**
+ * Holds the link of a replica: opens it when needed, forgets it when it is lost.
+ *
+ * A link belongs to one identity: after the replica took a new id the old link is closed.
+ */
+export interface LinkHolder {
+  readonly state: () => ConnectionState;
+  readonly open: (signal: AbortSignalLike) => Promise<void>;
+  /** Link that is open. Throws `unreachable` when there is none. */
+  readonly link: () => Link;
+  readonly close: () => Promise<void>;
+}
+
+/** Builds a holder; `moved` is called whenever the state changes. */
+export const linkHolder = (
+  transport: Transport,
+  caller: () => Caller,
+  moved: () => void,
+): LinkHolder => {
+  let current: { readonly link: Link; readonly replica: string } | null = null;
+  let opening = false;
+  const close = async (): Promise<void> => {
+    const { link } = current ?? {};
+    current = null;
+    moved();
+    await link?.close();
+  };
+  return {
+    state: () => (current !== null ? 'online' : opening ? 'connecting' : 'offline'),
+    open: async (signal) => {
+      const who = caller();
+      if (current?.replica === who.replica) return;
+      if (current !== null) await close();
+      opening = true;
+      moved();
+      try {
+        const link = await transport.open(who, signal);
+        current = { link, replica: who.replica };
+        link.onLost(() => {
+          if (current?.link !== link) return;
+          current = null;
+          moved();
+        });
+      } finally {
+        opening = false;
+        moved();
+      }
+    },
+    link: () => {
+      if (current === null) throw new TidemarkError('unreachable', 'the link was lost');
+      return current.link;
+    },
+    close,
+  };
+};
+
+/** Request endpoints with the names of their messages. */
+const messagesOf = {
+  resume: ['ResumeRequest', 'ResumeAnswer'],
+  grant: ['GrantRequest', 'GrantAnswer'],
+  customization: ['CustomizationRequest', 'CustomizationAnswer'],
+  pull: ['PullRequest', 'PullAnswer'],
+  compare: ['CompareRequest', 'CompareAnswer'],
+} as const satisfies Readonly<
+  Record<Exclude<Endpoint, 'sync-log'>, readonly [MessageName, MessageName]>
+>;
+
+type Asked = keyof typeof messagesOf;
+
+/** Answer of the server with the bytes that came with it. */
+export interface Answer<E extends Asked> {
+  readonly message: Messages[(typeof messagesOf)[E][1]];
+  readonly tail: Uint8Array;
+  readonly bytes: number;
+}
+
+/** Asks the server. Rejects with what the transport or the server says, or `malformed-message`. */
+export const ask = async <E extends Asked>(
+  links: Pick<LinkHolder, 'link'>,
+  endpoint: E,
+  message: Messages[(typeof messagesOf)[E][0]],
+  signal: AbortSignalLike,
+): Promise<Answer<E>> => {
+  const [requestName, answerName] = messagesOf[endpoint];
+  const body = encodeMessage<MessageName>(requestName, message);
+  const bytes = await links.link().request(endpoint, body, signal);
+  const decoded = decodeMessage(answerName, bytes);
+  if (isLeft<Failure, unknown>(decoded)) throw decoded.left;
+  return {
+    message: decoded.right.message as Messages[(typeof messagesOf)[E][1]],
+    tail: decoded.right.tail,
+    bytes: bytes.length,
+  };
+};

@@ -1,0 +1,194 @@
+import {
+  TidemarkError,
+  utf8Length,
+  type RecordId,
+} from '@tidemark/model';
+import {
+  compareIdsMax,
+  compareRangesMax,
+  fingerprintOf,
+  type CompareAnswer,
+  type RangeFingerprint,
+} from '@tidemark/protocol';
+import type { HeldRow } from '../local/local-replica.js';
+import { seenVersion } from '../local/replica-meta.js';
+import { ask } from './link-holder.js';
+import { pageBytesMax, pagesOf, stagePages } from './page-staging.js';
+import { progressOf, repairIsUnderWay, type RepairProgress } from './repair-progress.js';
+import type { RunContext } from './run-context.js';
+import { downloadTables, type ScopeTable } from './scope-tables.js';
+
+/** Most bytes of ids, as JSON, in one comparison: the JSON part of a message stays within its bound. */
+export const compareJsonBytesMax = 160 * 1024;
+/** Repairs that one run begins before it fails. */
+export const repairsMax = 3;
+
+const idBytes = (id: string | null): number =>
+  id === null ? 4 : utf8Length(JSON.stringify(id)) + 32;
+
+/** First rows that fit into one comparison, and the id after which the next rows begin (null: none). */
+const fitting = (
+  rows: readonly HeldRow[],
+  full: boolean,
+): { readonly rows: readonly HeldRow[]; readonly upTo: RecordId | null } => {
+  let bytes = 0;
+  let count = 0;
+  for (const { id } of rows) {
+    bytes += idBytes(id);
+    if (bytes > compareJsonBytesMax) break;
+    count += 1;
+  }
+  const kept = rows.slice(0, count);
+  const all = count === rows.length && !full;
+  return { rows: kept, upTo: all ? null : (kept[kept.length - 1]?.id ?? null) };
+};
+
+/** Ranges of the image after `after`, as many as one comparison holds; `next` null at the end. */
+const rangesAfter = async (
+  context: RunContext,
+  table: ScopeTable,
+  after: RecordId | null,
+): Promise<{ readonly ranges: readonly RangeFingerprint[]; readonly next: RecordId | null }> => {
+  const { local, crypto } = context.ports;
+  const { scopeHash } = local.meta();
+  const ranges: RangeFingerprint[] = [];
+  let from = after;
+  let bytes = 0;
+  while (ranges.length < compareRangesMax && bytes < compareJsonBytesMax) {
+    const held = await local.heldRows(table.id, from, null, compareIdsMax);
+    const { rows, upTo } = fitting(held, held.length === compareIdsMax);
+    ranges.push({
+      after: from,
+      upTo,
+      count: rows.length,
+      fingerprint: fingerprintOf(scopeHash, rows, crypto.sha256),
+    });
+    bytes += idBytes(from) + idBytes(upTo) + 64;
+    if (upTo === null) return { ranges, next: null };
+    from = upTo;
+  }
+  return { ranges, next: from };
+};
+
+const compare = async (
+  context: RunContext,
+  table: ScopeTable,
+  part: {
+    readonly ranges: readonly RangeFingerprint[];
+    readonly held: {
+      readonly after: RecordId | null;
+      readonly upTo: RecordId | null;
+      readonly rows: readonly HeldRow[];
+    } | null;
+  },
+): Promise<{ readonly answer: CompareAnswer; readonly tail: Uint8Array }> => {
+  const { local, scope } = context.ports;
+  const meta = local.meta();
+  const { message, tail, bytes } = await ask(
+    context.links,
+    'compare',
+    {
+      cursor: meta.staging?.cursor ?? null,
+      table: table.name,
+      scope,
+      seen: seenVersion(meta),
+      ranges: part.ranges,
+      held: part.held && {
+        ...part.held,
+        rows: part.held.rows.map(({ id, version }) => [id, version.incarnation, version.n]),
+      },
+      maxBytes: pageBytesMax,
+    },
+    context.signal,
+  );
+  const { counters } = context;
+  counters.pages += 1;
+  counters.downloadedBytes += bytes;
+  counters.serverReads += message.reads;
+  counters.table = table.name;
+  context.moved();
+  return { answer: message, tail };
+};
+
+/** Moves the difference of one range: what the replica lacks comes, what it has too much goes. */
+const moveDifference = async (
+  context: RunContext,
+  table: ScopeTable,
+  range: Pick<RangeFingerprint, 'after' | 'upTo'>,
+): Promise<void> => {
+  const { local } = context.ports;
+  let { after } = range;
+  for (;;) {
+    const held = await local.heldRows(table.id, after, range.upTo, compareIdsMax);
+    const { rows, upTo } = fitting(held, held.length === compareIdsMax);
+    const end = upTo ?? range.upTo;
+    const { answer, tail } = await compare(context, table, {
+      ranges: [],
+      held: { after, upTo: end, rows },
+    });
+    const pages = pagesOf(context, tail);
+    await stagePages(context, pages, { cursor: answer.cursor });
+    const next: RecordId | null = answer.next ?? (end === range.upTo ? null : end);
+    if (next === null) return;
+    if (next === after)
+      throw new TidemarkError('malformed-message', 'a comparison does not move forward');
+    after = next;
+  }
+};
+
+const repairTable = async (
+  context: RunContext,
+  tables: readonly ScopeTable[],
+  at: number,
+  from: RecordId | null,
+): Promise<void> => {
+  const table = tables[at];
+  if (table === undefined) return;
+  let after = from;
+  for (;;) {
+    const { ranges, next } = await rangesAfter(context, table, after);
+    const { answer } = await compare(context, table, { ranges, held: null });
+    // The cursor of the first answer marks the version from which the feed continues.
+    await stagePages(context, [], { cursor: answer.cursor });
+    for (const [i, range] of ranges.entries())
+      if (answer.equal[i] !== true) await moveDifference(context, table, range);
+    const progress: RepairProgress =
+      next === null
+        ? { done: false, table: at + 1, after: null }
+        : { done: false, table: at, after: next };
+    await stagePages(context, [], { cursor: answer.cursor, progress: JSON.stringify(progress) });
+    if (next === null) return;
+    after = next;
+  }
+};
+
+/**
+ * Repairs the image by difference: compares ranges of every table with the server and moves what differs
+ * into a staged layer. A download from the version where it began follows, and flips it.
+ */
+export const repair = async (context: RunContext): Promise<void> => {
+  const { local, scope, emit } = context.ports;
+  context.repairs += 1;
+  if (context.repairs > repairsMax)
+    throw new TidemarkError('timeout', 'the image could not be repaired in this run');
+  const { staging } = local.meta();
+  if (staging !== null && !repairIsUnderWay(local.meta())) await local.staging.abandon();
+  if (local.meta().staging === null) await local.staging.begin('repair', null);
+  const tables = downloadTables(scope, local.schema());
+  const { table, after } = progressOf(local.meta());
+  try {
+    for (let at = table; at < tables.length; at += 1)
+      await repairTable(context, tables, at, at === table ? after : null);
+  } catch (cause) {
+    if (!(cause instanceof TidemarkError) || cause.recovery !== 'rehydrate') throw cause;
+    // The server does not know the cursor any more: the comparison begins again.
+    emit({ type: 'repair', reason: 'cursor' });
+    await local.staging.abandon();
+    return repair(context);
+  }
+  const { staging: under } = local.meta();
+  await stagePages(context, [], {
+    cursor: under?.cursor ?? null,
+    progress: JSON.stringify({ done: true, table: tables.length, after: null }),
+  });
+};

@@ -1,0 +1,48 @@
+import type { StoreDamage } from '@tidemark/ports';
+
+/** What happened to a replica that an application may want to know; ids and counts, never values. */
+export type ReplicaEvent =
+  | {
+      /** Damage that was met at open. `newEpoch`: published operations are missing or differ. */
+      readonly type: 'damage';
+      readonly found: readonly StoreDamage[];
+      readonly newEpoch: boolean;
+      readonly lostFrom: number | null;
+    }
+  | {
+      /** Server and log differed above `common`: what lies above continues in a new epoch. */
+      readonly type: 'fork-healed';
+      readonly common: number;
+      readonly epoch: number;
+    }
+  | {
+      /** Another copy of this folder goes on under the old id; this one took a new id. */
+      readonly type: 'clone-detected';
+      readonly previous: string;
+      readonly replica: string;
+      readonly common: number;
+    }
+  | {
+      /** The server forgot operations that it had decided: they are offered again. */
+      readonly type: 'rewound';
+      readonly knownTo: number;
+      readonly mergedTo: number;
+    }
+  | {
+      /** The server's history began again from a checkpoint: the image is repaired by difference. */
+      readonly type: 'incarnation';
+      readonly previous: number;
+      readonly incarnation: number;
+    }
+  | { readonly type: 'epoch'; readonly epoch: number }
+  | {
+      /** `waits`: only a foreground run applies it. `refused`: it takes something away. */
+      readonly type: 'customization';
+      readonly version: number;
+      readonly result: 'applied' | 'waits' | 'refused';
+    }
+  | {
+      /** The image is repaired by difference, and why. */
+      readonly type: 'repair';
+      readonly reason: 'incarnation' | 'horizon' | 'scope' | 'damage' | 'cursor';
+    };
