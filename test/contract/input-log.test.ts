@@ -12,6 +12,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 const hash = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(createHash('sha256').update(bytes).digest());
 const clock = { nowMs: () => 1_000 };
+const wide = { maxBytes: 10_000_000, maxMessages: 10_000 } as const;
 
 registerInputLogContract('classic-level', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-input-'));
@@ -60,10 +61,51 @@ registerInputLogContract('memory-level', () => {
   });
 });
 
+it('[STO-71] reads the end anew after a failed append, so that no number is given twice', async () => {
+  const database = new MemoryLevel<Uint8Array, Uint8Array>({
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+  });
+  const marker = { read: () => Promise.resolve(undefined), write: () => Promise.resolve() };
+  const input = await openInputLog({ database, marker, hash, clock });
+  await input.append([Uint8Array.of(1)]);
+  const refuse = (stored: boolean): void => {
+    const batch = database.batch.bind(database);
+    Object.defineProperty(database, 'batch', {
+      configurable: true,
+      value: () => {
+        const chained = batch();
+        const write = chained.write.bind(chained);
+        chained.write = async () => {
+          if (stored) await write();
+          else await chained.close();
+          throw new Error('the device failed');
+        };
+        return chained;
+      },
+    });
+  };
+  refuse(true);
+  const calls = [input.append([Uint8Array.of(2)]), input.append([Uint8Array.of(3)])];
+  for (const call of await Promise.allSettled(calls)) expect(call.status).toBe('rejected');
+  Reflect.deleteProperty(database, 'batch');
+  refuse(false);
+  await expect(input.append([Uint8Array.of(9)])).rejects.toMatchObject({
+    code: 'storage-unavailable',
+  });
+  Reflect.deleteProperty(database, 'batch');
+  const [position] = await input.append([Uint8Array.of(4)]);
+  const read = await input.read({ generation: 1, seq: 0 }, wide);
+  // The first of the two failed calls was stored alone; what was refused left no gap.
+  expect(read.map(({ bytes }) => bytes[0])).toEqual([1, 2, 4]);
+  expect(position).toEqual({ generation: 1, seq: 3 });
+  expect(await input.extent()).toEqual({ generation: 1, first: 1, last: 3 });
+  await input.close();
+});
+
 const messages = 400;
 const messageBytes = 300;
 const message = (seq: number): Uint8Array => new Uint8Array(messageBytes).fill(seq & 255);
-const wide = { maxBytes: 10_000_000, maxMessages: 10_000 } as const;
 
 /** Reads on behind every hole, as a person would who examines the damage. */
 const readOverHoles = async (input: InputLog): Promise<readonly number[]> => {

@@ -6,6 +6,7 @@ import { openServerStore } from '@tidemark/store-level';
 import { openServerFolder } from '@tidemark/store-level/node';
 import { registerServerStoreContract } from '@tidemark/testkit';
 import { MemoryLevel } from 'memory-level';
+import { expect, it } from 'vitest';
 
 const hash = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(createHash('sha256').update(bytes).digest());
@@ -45,4 +46,39 @@ registerServerStoreContract('memory-level', () => {
     open: () => openServerStore({ database, marker, hash }),
     dispose: () => Promise.resolve(),
   });
+});
+
+it('[STO-57] applies a commit once that failed though it was stored, and came again', async () => {
+  const database = new MemoryLevel<Uint8Array, Uint8Array>({
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+  });
+  const marker = { read: () => Promise.resolve(undefined), write: () => Promise.resolve() };
+  const store = await openServerStore({ database, marker, hash });
+  const bytes = new Uint8Array(10);
+  const batch = (n: number) => ({
+    state: Uint8Array.of(n),
+    records: [],
+    prune: [],
+    feed: [{ table: 1, incarnation: 1, first: n, last: n, bytes }],
+    ledger: [],
+    entries: [],
+  });
+  await store.commit(batch(1), 'os');
+  // The answer of the write is lost, not the write: what a failing disk may do.
+  const write = database.batch.bind(database);
+  Object.defineProperty(database, 'batch', {
+    configurable: true,
+    value: async (operations: Parameters<typeof write>[0]) => {
+      await write(operations);
+      throw new Error('the device failed');
+    },
+  });
+  await expect(store.commit(batch(2), 'os')).rejects.toMatchObject({ code: 'storage-unavailable' });
+  Reflect.deleteProperty(database, 'batch');
+  await store.commit(batch(2), 'os');
+  expect(await store.feedExtent()).toEqual({ segments: 2, bytes: 20 });
+  await store.commit(batch(3), 'os');
+  expect(await store.feedExtent()).toEqual({ segments: 3, bytes: 30 });
+  await store.close();
 });
