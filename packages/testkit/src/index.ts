@@ -10,3 +10,24 @@ export {
   type CheckpointFolderHarness,
 } from './contracts/checkpoint-folder.js';
 export { createMemoryCheckpoints } from './memory-checkpoints.js';
+export {
+  nastyTexts,
+  text,
+  illFormedText,
+  recordId,
+  invalidRecordId,
+  replicaId,
+  count,
+  opId,
+  tableId,
+  fieldId,
+  valueOf,
+  value,
+  serverVersion,
+  operation,
+  transaction,
+  row,
+  envelope,
+  customization,
+  mutatedBytes,
+} from './arbitraries.js';
