@@ -1,0 +1,112 @@
+import type { ReadCounters, ServerBatch, ServerStore } from '@tidemark/ports';
+import { decodeFoldState, emptyFoldState, type FoldState } from '../fold/fold-state.js';
+import { TurnQueue } from './turn-queue.js';
+
+/**
+ * Server store whose applied state is known exactly: the fold commits through it, answers read from it.
+ */
+export interface AppliedStore {
+  /** Store for the fold: its commits take turns with `alone`. */
+  readonly store: ServerStore;
+  /** State of the newest committed window: exactly what is readable, outside of a commit in flight. */
+  readonly applied: () => FoldState;
+  /** True while a commit is in flight: reads may see it already. */
+  readonly committing: () => boolean;
+  /** Runs work while no window is applied. Keep it short: the fold waits. */
+  readonly alone: <A>(work: () => Promise<A>) => Promise<A>;
+  /** Replaces the content by a dump, or re-reads the state after a write past the fold. */
+  readonly reload: (chunks?: AsyncIterable<Uint8Array>) => Promise<FoldState>;
+  readonly commitAlone: (batch: ServerBatch) => Promise<void>;
+}
+
+const readApplied = async (store: ServerStore, tenant: string): Promise<FoldState> => {
+  const bytes = await store.readState();
+  return bytes === undefined ? emptyFoldState(tenant) : decodeFoldState(bytes);
+};
+
+/** Wraps a store. `onCommit` is called after each commit, with the batch. */
+export const openAppliedStore = async (
+  inner: ServerStore,
+  tenant: string,
+  onCommit: (batch: ServerBatch) => void,
+): Promise<AppliedStore> => {
+  const turns = new TurnQueue();
+  let applied = await readApplied(inner, tenant);
+  let inFlight = 0;
+  const store: ServerStore = {
+    ...inner,
+    commit: (batch, durability) =>
+      turns.run(async () => {
+        inFlight += 1;
+        try {
+          await inner.commit(batch, durability);
+          applied = decodeFoldState(batch.state);
+        } finally {
+          inFlight -= 1;
+        }
+        onCommit(batch);
+      }),
+  };
+  return {
+    store,
+    applied: () => applied,
+    committing: () => inFlight > 0,
+    alone: (work) => turns.run(work),
+    reload: (chunks) =>
+      turns.run(async () => {
+        if (chunks !== undefined) await inner.load(chunks);
+        applied = await readApplied(inner, tenant);
+        return applied;
+      }),
+    // Only within `alone`: it is the caller's turn already.
+    commitAlone: (batch) => inner.commit(batch, 'os'),
+  };
+};
+
+/** Reads of one answer: values that the store handed out for it, whoever else reads meanwhile. */
+export interface CountedReads {
+  readonly store: Pick<
+    ServerStore,
+    'getRecords' | 'scanRecords' | 'getEntries' | 'scanEntries' | 'scanSegments'
+  >;
+  readonly counters: () => ReadCounters;
+  readonly total: () => number;
+}
+
+/** Counts the values that are read through it. */
+export const countReads = (inner: ServerStore): CountedReads => {
+  let records = 0;
+  let segments = 0;
+  let entries = 0;
+  return {
+    counters: () => ({ records, segments, entries }),
+    total: () => records + segments + entries,
+    store: {
+      getRecords: async (table, ids) => {
+        const found = await inner.getRecords(table, ids);
+        for (const record of found) if (record !== undefined) records += 1;
+        return found;
+      },
+      scanRecords: async (table, options) => {
+        const page = await inner.scanRecords(table, options);
+        records += page.records.length;
+        return page;
+      },
+      getEntries: async (space, keys) => {
+        const found = await inner.getEntries(space, keys);
+        for (const value of found) if (value !== undefined) entries += 1;
+        return found;
+      },
+      scanEntries: async (space, options) => {
+        const found = await inner.scanEntries(space, options);
+        entries += found.length;
+        return found;
+      },
+      scanSegments: async (kind, options) => {
+        const found = await inner.scanSegments(kind, options);
+        segments += found.length;
+        return found;
+      },
+    },
+  };
+};

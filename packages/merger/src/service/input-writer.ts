@@ -1,0 +1,80 @@
+import { TidemarkError } from '@tidemark/model';
+import type { InputLog, InputPosition } from '@tidemark/ports';
+
+/** Bytes that may wait for the input at once; more is refused until some are stored. */
+export const waitingInputBytesMax = 64 * 1024 * 1024;
+/** Bytes and messages that one append takes at most. */
+export const appendBytesMax = 8 * 1024 * 1024;
+export const appendMessagesMax = 4_096;
+
+/** Appends messages to the input; those that wait together share one durable append. */
+export interface InputWriter {
+  /** Resolves with the message's position once it is durable. Rejects with `storage-unavailable`. */
+  readonly append: (message: Uint8Array) => Promise<InputPosition>;
+  /** Resolves when nothing is in flight. */
+  readonly idle: () => Promise<void>;
+}
+
+interface Waiting {
+  readonly message: Uint8Array;
+  readonly resolve: (position: InputPosition) => void;
+  readonly reject: (cause: unknown) => void;
+}
+
+/** Builds a writer; `onAppended` is called after each append. */
+export const createInputWriter = (input: InputLog, onAppended: () => void): InputWriter => {
+  let waiting: Waiting[] = [];
+  let waitingBytes = 0;
+  let running: Promise<void> | null = null;
+
+  const take = (): readonly Waiting[] => {
+    let bytes = 0;
+    let count = 0;
+    while (count < waiting.length && count < appendMessagesMax) {
+      bytes += (waiting[count] as Waiting).message.length;
+      if (count > 0 && bytes > appendBytesMax) break;
+      count += 1;
+    }
+    const taken = waiting.slice(0, count);
+    waiting = waiting.slice(count);
+    return taken;
+  };
+  const run = async (): Promise<void> => {
+    while (waiting.length > 0) {
+      const taken = take();
+      try {
+        const positions = await input.append(taken.map(({ message }) => message));
+        taken.forEach(({ resolve }, i) => resolve(positions[i] as InputPosition));
+        onAppended();
+      } catch (cause) {
+        for (const { reject } of taken) reject(cause);
+      }
+      for (const { message } of taken) waitingBytes -= message.length;
+    }
+  };
+  const start = (): void => {
+    running ??= run().finally(() => {
+      running = null;
+      // What came between the loop's last look and its end must not be left behind.
+      if (waiting.length > 0) start();
+    });
+  };
+  return {
+    append: (message) => {
+      if (waitingBytes + message.length > waitingInputBytesMax)
+        return Promise.reject(
+          new TidemarkError('storage-unavailable', 'too much waits for the input', {
+            bytes: waitingBytes,
+          }),
+        );
+      waitingBytes += message.length;
+      return new Promise((resolve, reject) => {
+        waiting.push({ message, resolve, reject });
+        start();
+      });
+    },
+    idle: async () => {
+      while (running !== null) await running;
+    },
+  };
+};

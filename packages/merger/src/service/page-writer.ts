@@ -1,0 +1,40 @@
+import { utf8Length, type Hash, type TableId } from '@tidemark/model';
+import { encodePage, encodePages, type PageEntry, type PageMode } from '@tidemark/protocol';
+
+const entryOverheadBytes = 16;
+const pageOverheadBytes = 30;
+
+/** Collects the entries of one answer within its bytes. */
+export interface PageWriter {
+  /** Adds an entry unless it does not fit any more; the first entry of an answer always fits. */
+  readonly add: (table: TableId, mode: PageMode, entry: PageEntry) => boolean;
+  readonly room: () => number;
+  readonly isEmpty: () => boolean;
+  /** Tail of the message: one page per run of entries of the same table and mode. */
+  readonly tail: (hash: Hash) => Uint8Array;
+}
+
+/** Starts the pages of an answer of at most `bytesMax` bytes. */
+export const createPageWriter = (bytesMax: number): PageWriter => {
+  const pages: { table: TableId; mode: PageMode; entries: PageEntry[] }[] = [];
+  let bytes = 0;
+  return {
+    add: (table, mode, entry) => {
+      const last = pages[pages.length - 1];
+      const fresh = last === undefined || last.table !== table || last.mode !== mode;
+      const size =
+        entryOverheadBytes +
+        utf8Length(entry.id) +
+        (entry.kind === 'upsert' ? entry.row.length : 0) +
+        (fresh ? pageOverheadBytes : 0);
+      if (pages.length > 0 && bytes + size > bytesMax) return false;
+      bytes += size;
+      if (fresh) pages.push({ table, mode, entries: [entry] });
+      else last.entries.push(entry);
+      return true;
+    },
+    room: () => Math.max(0, bytesMax - bytes),
+    isEmpty: () => pages.length === 0,
+    tail: (hash) => encodePages(pages.map((page) => encodePage(page, hash))),
+  };
+};

@@ -1,0 +1,234 @@
+import { TidemarkError, type Receipt, type TableId } from '@tidemark/model';
+import type { Caller, Clock, Crypto } from '@tidemark/ports';
+import {
+  encodeCursor,
+  encodeMessage,
+  messageBytesMax,
+  type CursorState,
+  type Mac,
+  type PullAnswer,
+  type PullRequest,
+} from '@tidemark/protocol';
+import type { Schema } from '@tidemark/model';
+import type { FoldState } from '../fold/fold-state.js';
+import { countReads, type AppliedStore, type CountedReads } from './applied-store.js';
+import { createPageWriter, type PageWriter } from './page-writer.js';
+import {
+  beginPass,
+  beginPull,
+  endPass,
+  endPull,
+  readCursor,
+  rehydrateReason,
+  startCursor,
+  type Horizon,
+  type RehydrateReason,
+} from './pull-cursor.js';
+import { readFeed, type FeedPass } from './pull-feed.js';
+import { fillTable, pullRecordsMax } from './pull-fill.js';
+import { readRequestScope, type RequestScope } from './request-scope.js';
+
+/** Smallest answer that a pull may ask for, in bytes. */
+export const pullBytesMin = 4_096;
+/** From this pass on values are shown as of its version, so that every pull ends. */
+export const passAsOfFrom = 3;
+
+/** What a pull works with. */
+export interface PullSource {
+  readonly applied: AppliedStore;
+  readonly schema: () => Schema;
+  readonly crypto: Crypto;
+  readonly clock: Clock;
+  readonly mac: Mac;
+  readonly horizon: () => Horizon;
+  /** Receipt of a replica as the store stands now. */
+  readonly receipt: (replica: string, reads: CountedReads['store']) => Promise<Receipt>;
+  /** Records of a table, for progress; 0 when unknown. */
+  readonly tableSize: (table: TableId) => number;
+}
+
+interface PullWork {
+  readonly source: PullSource;
+  readonly caller: Caller;
+  readonly scope: RequestScope;
+  readonly reads: CountedReads;
+  readonly pages: PageWriter;
+}
+
+interface PullStep {
+  readonly cursor: CursorState;
+  readonly closing: boolean;
+}
+
+/** Room that the JSON part of an answer needs, generously: the cursor names every table. */
+const answerJsonBytes = (scope: RequestScope): number => 4_096 + 128 * scope.tables.size;
+
+const groupOf = (request: PullRequest, scope: RequestScope): readonly TableId[] => {
+  if (request.tables === null) return [...scope.tables.keys()];
+  const names = new Set(request.tables);
+  const group = [...scope.tables.values()]
+    .filter(({ tableName }) => names.has(tableName) || tableName === 'sync_errors')
+    .map(({ tableId }) => tableId);
+  const known = new Set([...scope.tables.values()].map(({ tableName }) => tableName));
+  const unknown = request.tables.find((name) => !known.has(name));
+  if (unknown !== undefined)
+    throw new TidemarkError('invalid-scope', `table ${unknown} is not in the scope`);
+  return group;
+};
+
+/** Fills the tables of the pull that are not filled yet, without stopping the fold. */
+const fillTables = async (work: PullWork, start: CursorState): Promise<CursorState> => {
+  let cursor = start;
+  let left = pullRecordsMax;
+  for (const { table, filling } of start.tables) {
+    const { pull } = cursor;
+    if (filling === null || pull?.group.includes(table) !== true) continue;
+    const scope = work.scope.tables.get(table);
+    if (scope === undefined) continue;
+    const step = await fillTable(work.reads, scope, filling, work.pages, left);
+    left -= step.scanned;
+    cursor = {
+      ...cursor,
+      tables: cursor.tables.map((one) =>
+        one.table === table ? { ...one, filling: step.filling } : one,
+      ),
+      pull: { ...pull, done: step.filling === null ? 0 : pull.done + step.scanned },
+    };
+    if (step.filling !== null || left <= 0) return cursor;
+  }
+  return cursor;
+};
+
+const isFilling = ({ tables, pull }: CursorState): boolean =>
+  tables.some(({ table, filling }) => filling !== null && pull?.group.includes(table) === true);
+
+const passOf = (cursor: CursorState, state: FoldState): FeedPass => {
+  const from = new Map<TableId, number>();
+  for (const { table, at } of cursor.tables)
+    if (cursor.pull?.group.includes(table) === true && at < cursor.to) from.set(table, at);
+  return {
+    incarnation: cursor.incarnation,
+    from,
+    to: cursor.to,
+    applied: state.n,
+    asOfTo: cursor.pass >= passAsOfFrom && state.n > cursor.to,
+    mayHoldLater: cursor.pass > 1,
+  };
+};
+
+/**
+ * Reads feed passes while no window is applied. A pass that ends while its version is still the applied
+ * one closes the pull; another one follows otherwise, and from `passAsOfFrom` on the values are shown as
+ * of its version, so that its end closes in any case.
+ */
+const catchUp = async (work: PullWork, start: CursorState): Promise<PullStep> => {
+  let cursor = start;
+  for (;;) {
+    const state = work.source.applied.applied();
+    const pass = passOf(cursor, state);
+    if (pass.from.size > 0) {
+      const place = { feed: cursor.feed, after: cursor.pull?.after ?? null };
+      const step = await readFeed(work.reads, pass, work.scope.tables, place, work.pages);
+      if (!step.done) {
+        const { feed, after } = step.place;
+        return {
+          closing: false,
+          cursor: {
+            ...cursor,
+            feed,
+            ...(cursor.pull === undefined ? {} : { pull: { ...cursor.pull, after } }),
+          },
+        };
+      }
+    }
+    cursor = endPass(cursor);
+    if (state.n === cursor.to || cursor.pass >= passAsOfFrom) return { cursor, closing: true };
+    const receipt = await work.source.receipt(work.caller.replica, work.reads.store);
+    cursor = beginPass(cursor, state, receipt);
+  }
+};
+
+const progressOf = (work: PullWork, cursor: CursorState): PullAnswer['progress'] => {
+  const filling = cursor.tables.find(
+    (one) => one.filling !== null && cursor.pull?.group.includes(one.table) === true,
+  );
+  const scope = filling && work.scope.tables.get(filling.table);
+  if (scope === undefined) return null;
+  const done = cursor.pull?.done ?? 0;
+  const total = Math.max(done, work.source.tableSize(scope.tableId));
+  return { table: scope.tableName, done, total };
+};
+
+const answerOf = (
+  work: PullWork,
+  { cursor, closing }: PullStep,
+  rehydrate: RehydrateReason | null,
+  receipt: Receipt,
+): Uint8Array => {
+  const { source, reads, pages } = work;
+  const answer: PullAnswer = {
+    cursor: encodeCursor(closing ? endPull(cursor) : cursor, source.mac),
+    closing,
+    rehydrate,
+    incarnation: source.applied.applied().incarnation,
+    to: cursor.to,
+    pass: cursor.pass,
+    serverTimeMs: source.clock.nowMs(),
+    asOfMs: cursor.clockMs,
+    receipt,
+    progress: progressOf(work, cursor),
+    reads: reads.total(),
+  };
+  return encodeMessage('PullAnswer', answer, pages.tail(source.crypto.sha256));
+};
+
+/**
+ * Answers one page of a download. The state of a pull is in its cursor alone: any page may be asked for
+ * again, after a lost answer or a restart, by this server or another one with the same input.
+ */
+export const answerPull = async (
+  source: PullSource,
+  caller: Caller,
+  request: PullRequest,
+): Promise<Uint8Array> => {
+  const { applied } = source;
+  const scope = readRequestScope(request.scope, source.schema(), caller.replica, source.crypto.sha256);
+  const group = groupOf(request, scope);
+  const reads = countReads(applied.store);
+  const bytes = Math.min(Math.max(request.maxBytes, pullBytesMin), messageBytesMax);
+  const pages = createPageWriter(Math.max(1, bytes - answerJsonBytes(scope)));
+  const work: PullWork = { source, caller, scope, reads, pages };
+  const given =
+    request.cursor === null
+      ? startCursor(caller, scope, applied.applied())
+      : readCursor(request.cursor, caller, source.mac);
+
+  // What a pull fixes, its version and the receipt as of it, is read while no window is applied.
+  const begun = await applied.alone(async () => {
+    const state = applied.applied();
+    const reason = rehydrateReason(given, scope, state, source.horizon());
+    if (reason === null && given.pull !== undefined) return { cursor: given, reason };
+    const receipt = await source.receipt(caller.replica, reads.store);
+    const cursor = beginPull(given, group, scope, state, receipt);
+    return { cursor: reason === null ? cursor : { ...cursor, tables: given.tables }, reason };
+  });
+  const receiptOf = (cursor: CursorState): Receipt => {
+    const { pull } = cursor;
+    if (pull === undefined) throw new TidemarkError('invalid-cursor', 'the cursor has no pull');
+    return pull.receipt;
+  };
+  if (begun.reason !== null)
+    return answerOf(
+      work,
+      { cursor: begun.cursor, closing: false },
+      begun.reason,
+      receiptOf(begun.cursor),
+    );
+  let cursor = isFilling(begun.cursor) ? await fillTables(work, begun.cursor) : begun.cursor;
+  let step: PullStep = { cursor, closing: false };
+  if (!isFilling(cursor)) {
+    step = await applied.alone(() => catchUp(work, cursor));
+    cursor = step.cursor;
+  }
+  return answerOf(work, step, null, receiptOf(cursor));
+};
