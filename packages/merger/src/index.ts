@@ -6,8 +6,7 @@ export {
   type InputEntry,
   type InputEntryProblem,
   type InputCaller,
-  type ServerWrite,
-  type ForeignRow,
+  type ForeignReport,
 } from './fold/input-entry.js';
 export {
   emptyFoldState,
@@ -57,4 +56,13 @@ export {
   type ValidateOperation,
   type ValidateView,
 } from './fold/validate.js';
-export type { Fold, FoldOptions, AppliedWindow, WindowBounds } from './fold/fold.js';
+export {
+  openFold,
+  emptyCustomization,
+  type Fold,
+  type FoldOptions,
+  type AppliedWindow,
+  type WindowBounds,
+} from './fold/fold.js';
+export { customizationId } from './fold/decide-entry.js';
+export { windowEndsAtEvery } from './fold/fold-window.js';

@@ -1,6 +1,7 @@
 import {
   decodeRow,
   encodeRow,
+  equalValues,
   utf8Decode,
   utf8Encode,
   type FieldId,
@@ -270,8 +271,6 @@ export const rewindRow = (
   return row === undefined ? undefined : { row, newerDocs: [...newerDocs].sort((a, b) => a - b) };
 };
 
-const sameDocument = (a: string | undefined, b: string | undefined): boolean => a === b;
-
 /** Before-image of a change from one row of a record to the next one. */
 export const feedEntry = (
   id: RecordId,
@@ -290,12 +289,13 @@ export const feedEntry = (
   const fields: Record<FieldId, Value> = {};
   for (const key in old.fields) {
     const value = old.fields[key as unknown as FieldId] as Value;
-    if (value !== after.row.fields[key as unknown as FieldId]) fields[Number(key)] = value;
+    const now = after.row.fields[key as unknown as FieldId] ?? null;
+    if (!equalValues(value, now)) fields[Number(key)] = value;
   }
   for (const key in after.row.fields) if (!(key in old.fields)) fields[Number(key)] = null;
   const docs: FieldId[] = [];
   for (const key in after.row.docs)
-    if (!sameDocument(old.docs[Number(key)], after.row.docs[Number(key)])) docs.push(Number(key));
+    if (old.docs[Number(key)] !== after.row.docs[Number(key)]) docs.push(Number(key));
   const editedAt: Record<FieldId, number> = {};
   for (const key in after.row.editedAt) {
     const time = old.editedAt[Number(key)] ?? 0;

@@ -1,7 +1,36 @@
-import type { Schema, TableId } from '@tidemark/model';
-import type { AbortSignalLike, Crypto, FieldCrdt, InputLog, ServerStore } from '@tidemark/ports';
-import type { FoldState } from './fold-state.js';
+import type { MergeCrdt } from '@tidemark/merge';
+import {
+  customizationsTable,
+  decodeCustomization,
+  invariant,
+  InvariantViolation,
+  TidemarkError,
+  toHex,
+  type Customization,
+  type Schema,
+  type TableId,
+} from '@tidemark/model';
+import type {
+  AbortSignalLike,
+  Crypto,
+  FieldCrdt,
+  InputExtent,
+  InputLog,
+  ServerStore,
+} from '@tidemark/ports';
+import { customizationId } from './decide-entry.js';
+import { decodeFoldState, emptyFoldState, encodeFoldState, type FoldState } from './fold-state.js';
+import {
+  decideWindow,
+  decodeMessageEntry,
+  schemaOf,
+  windowLength,
+  type ContextOf,
+  type DecodedMessage,
+} from './fold-window.js';
+import { mergeRecord } from './stored-record.js';
 import type { ValidateHook } from './validate.js';
+import { Window, type FoldContext } from './window.js';
 
 /** Bounds of a window. A window holds at least one message whatever its size. */
 export interface WindowBounds {
@@ -51,3 +80,177 @@ export interface Fold {
   /** Calls back after each applied window, before `advance` goes on. Returns the way to stop. */
   readonly onApplied: (callback: (window: AppliedWindow) => void) => () => void;
 }
+
+const defaultBounds: WindowBounds = {
+  bytesMax: 4 * 1024 * 1024,
+  operationsMax: 4_096,
+  messagesMax: 1_000,
+};
+
+/** Customization of a tenant that has published none. */
+export const emptyCustomization: Customization = { format: 1, version: 0, tables: [] };
+
+const missing = (): never => {
+  throw new InvariantViolation('a customization without text fields needs no CRDT');
+};
+
+const noCrdt: MergeCrdt = {
+  genesis: missing,
+  read: missing,
+  heads: missing,
+  editText: missing,
+  apply: missing,
+  textDifference: missing,
+  reexpress: missing,
+};
+
+/** Opens the fold of a store. Rejects with `wrong-tenant`, `newer-format`. */
+export const openFold = async (options: FoldOptions): Promise<Fold> => {
+  const bytes = await options.store.readState();
+  const state = bytes === undefined ? emptyFoldState(options.tenant) : decodeFoldState(bytes);
+  if (state.tenant !== options.tenant)
+    throw new TidemarkError('wrong-tenant', 'the store belongs to another tenant');
+  let customization = emptyCustomization;
+  if (state.customizationVersion > 0) {
+    const id = customizationId(state.customizationVersion);
+    const [stored] = await options.store.getRecords(customizationsTable, [id]);
+    invariant(stored !== undefined, 'the customization in force is stored');
+    const json = JSON.parse(String(mergeRecord(stored).row.fields[2])) as unknown;
+    const decoded = decodeCustomization(json);
+    invariant(decoded._tag === 'Right', 'the customization in force is valid');
+    customization = decoded.right;
+  }
+  const contextOf: ContextOf = async (next) => {
+    const hasText = next.tables.some((table) => table.fields.some((one) => one.type === 'text'));
+    return {
+      tenant: options.tenant,
+      hash: options.crypto.sha256,
+      crdt: hasText ? await options.crdt() : noCrdt,
+      schema: schemaOf(next),
+      hasText,
+      validate: options.validate,
+    };
+  };
+  return new InputFold(options, state, await contextOf(customization), contextOf);
+};
+
+class InputFold implements Fold {
+  readonly #options: FoldOptions;
+  readonly #bounds: WindowBounds;
+  readonly #contextOf: ContextOf;
+  readonly #listeners = new Set<(window: AppliedWindow) => void>();
+  #state: FoldState;
+  #context: FoldContext;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(options: FoldOptions, state: FoldState, context: FoldContext, contextOf: ContextOf) {
+    this.#options = options;
+    this.#bounds = { ...defaultBounds, ...options.window };
+    this.#state = state;
+    this.#context = context;
+    this.#contextOf = contextOf;
+  }
+
+  readonly state = (): FoldState => this.#state;
+
+  readonly schema = (): Schema => this.#context.schema;
+
+  readonly onApplied = (callback: (window: AppliedWindow) => void): (() => void) => {
+    this.#listeners.add(callback);
+    return () => this.#listeners.delete(callback);
+  };
+
+  readonly advance: Fold['advance'] = (options) => {
+    const run = this.#queue.then(() => this.#foldAll(options?.signal));
+    // A failed call must not fail the calls that wait behind it.
+    this.#queue = run.catch(() => undefined);
+    return run;
+  };
+
+  async #foldAll(signal: AbortSignalLike | undefined): Promise<FoldState> {
+    const extent = await this.#options.input.extent();
+    await checkInput(this.#options.input, extent, this.#state);
+    let ahead: DecodedMessage[] = [];
+    const isBehind = (): boolean => {
+      const { generation, seq } = this.#state.position;
+      return generation < extent.generation || seq < extent.last;
+    };
+    while (isBehind() && signal?.aborted !== true) {
+      if (ahead.length === 0) {
+        const { bytesMax: maxBytes, messagesMax: maxMessages } = this.#bounds;
+        const read = { maxBytes, maxMessages };
+        const messages = await this.#options.input.read(this.#state.position, read);
+        if (messages.length === 0) break;
+        ahead = messages.map(decodeMessageEntry);
+      }
+      const length = windowLength(ahead, this.#bounds);
+      await this.#foldWindow(ahead.slice(0, length));
+      ahead = ahead.slice(length);
+    }
+    return this.#state;
+  }
+
+  async #foldWindow(messages: readonly DecodedMessage[]): Promise<void> {
+    const { store, crypto } = this.#options;
+    const window = new Window(store, this.#state, this.#context);
+    await decideWindow(window, this.#state, messages, this.#contextOf);
+    const last = (messages[messages.length - 1] as DecodedMessage).message;
+    const state: FoldState = {
+      ...this.#state,
+      incarnation: window.incarnation,
+      n: window.n,
+      position: last.position,
+      now: window.now,
+      digest: window.digest,
+      customizationVersion: window.customizationVersion,
+      lastHash: toHex(crypto.sha256(last.bytes)),
+      counts: { ...window.counts },
+    };
+    await store.commit(
+      {
+        state: encodeFoldState(state),
+        records: window.overlay.records.drain(),
+        prune: [],
+        feed: window.feed(),
+        ledger: window.ledger(),
+        entries: window.overlay.entries(),
+      },
+      'os',
+    );
+    this.#state = state;
+    this.#context = window.context;
+    const applied: AppliedWindow = {
+      state,
+      messages: messages.length,
+      operations: window.operations,
+      tables: window.tables(),
+      replicas: [...window.moved],
+    };
+    for (const listener of this.#listeners) listener(applied);
+  }
+}
+
+/** Checks that the input still holds what the store has folded, and all that follows it. */
+const checkInput = async (
+  input: InputLog,
+  extent: InputExtent,
+  state: FoldState,
+): Promise<void> => {
+  const { generation, seq } = state.position;
+  const fail = (reason: string): never => {
+    const details = { reason, generation, seq };
+    throw new TidemarkError(
+      'input-mismatch',
+      `the input does not fit the store: ${reason}`,
+      details,
+    );
+  };
+  if (generation > extent.generation) fail('rewound');
+  if (generation === extent.generation && seq > extent.last) fail('rewound');
+  const hash = seq === 0 ? undefined : await input.hashAt(state.position);
+  if (hash !== undefined && toHex(hash) !== state.lastHash) fail('different');
+  if (hash !== undefined || seq === 0) return;
+  // The message itself was trimmed: what follows it must be there, without a gap.
+  const next = generation === extent.generation ? seq + 1 : 1;
+  if (extent.first > next) fail('trimmed');
+};

@@ -1,12 +1,12 @@
 import * as E from 'fp-ts/lib/Either.js';
 import * as t from 'io-ts';
+import type { ServerWrite } from '@tidemark/merge';
 import {
   concatBytes,
   left,
   right,
   utf8Decode,
   utf8Encode,
-  type FieldId,
   type RecordId,
   type ResolutionRow,
   type Result,
@@ -23,32 +23,8 @@ export interface InputCaller {
   readonly user: string;
 }
 
-/** One write of the server itself. Fields by numeric id; null clears a field. */
-export type ServerWrite =
-  | {
-      /** Creates the record, or sets the given fields of the live one. */
-      readonly kind: 'put';
-      readonly table: TableId;
-      readonly id: RecordId;
-      readonly fields: RowFields;
-    }
-  | {
-      /** Sets the given fields of a live record; nothing happens when there is none. */
-      readonly kind: 'patch';
-      readonly table: TableId;
-      readonly id: RecordId;
-      readonly fields: RowFields;
-    }
-  | { readonly kind: 'delete'; readonly table: TableId; readonly id: RecordId }
-  | {
-      readonly kind: 'increment';
-      readonly table: TableId;
-      readonly id: RecordId;
-      readonly by: Readonly<Record<FieldId, number>>;
-    };
-
-/** Row that a system of record reports. `rowVersion` orders the reports of one row. */
-export interface ForeignRow {
+/** Row as a system of record reports it; `rowVersion` orders the reports of one row, if given. */
+export interface ForeignReport {
   readonly table: TableId;
   readonly id: RecordId;
   readonly fields: RowFields;
@@ -61,7 +37,7 @@ export interface ForeignRow {
 export type InputEntry =
   | { readonly kind: 'envelope'; readonly caller: InputCaller; readonly envelope: Uint8Array }
   | { readonly kind: 'write'; readonly user: string; readonly ops: readonly ServerWrite[] }
-  | { readonly kind: 'foreign'; readonly backend: string; readonly rows: readonly ForeignRow[] }
+  | { readonly kind: 'foreign'; readonly backend: string; readonly rows: readonly ForeignReport[] }
   | { readonly kind: 'grant'; readonly caller: InputCaller; readonly request: GrantRequest }
   | { readonly kind: 'customization'; readonly by: string; readonly json: unknown }
   | {
@@ -111,7 +87,17 @@ const count = new t.Type<number>(
 );
 const nullable = <C extends t.Mixed>(codec: C): t.UnionC<[C, t.NullC]> => t.union([codec, t.null]);
 const caller = t.type({ tenant: t.string, replica: t.string, user: t.string });
-const fields = t.record(t.string, t.unknown);
+const isFieldKeys = (u: unknown): u is Record<string, unknown> =>
+  typeof u === 'object' &&
+  u !== null &&
+  !Array.isArray(u) &&
+  Object.keys(u).every((key) => /^[1-9]\d{0,3}$/.test(key));
+const fields = new t.Type<Record<string, unknown>>(
+  'fields',
+  isFieldKeys,
+  (u, c) => (isFieldKeys(u) ? t.success(u) : t.failure(u, c)),
+  t.identity,
+);
 const target = { table: count, id: t.string };
 
 const codecs = {
@@ -119,10 +105,14 @@ const codecs = {
     user: t.string,
     ops: t.array(
       t.union([
-        t.type({ kind: t.literal('put'), ...target, fields }),
+        t.type({ kind: t.literal('upsert'), ...target, fields }),
         t.type({ kind: t.literal('patch'), ...target, fields }),
         t.type({ kind: t.literal('delete'), ...target }),
-        t.type({ kind: t.literal('increment'), ...target, by: t.record(t.string, t.number) }),
+        t.type({
+          kind: t.literal('increment'),
+          ...target,
+          by: t.intersection([fields, t.record(t.string, t.number)]),
+        }),
       ]),
     ),
   }),

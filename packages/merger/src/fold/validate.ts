@@ -1,4 +1,12 @@
-import type { Value } from '@tidemark/model';
+import {
+  checkOperation,
+  TidemarkError,
+  type Operation,
+  type SchemaTable,
+  type Transaction,
+  type Value,
+} from '@tidemark/model';
+import type { Window } from './window.js';
 
 /** Operation as a validate hook sees it: by names. */
 export interface ValidateOperation {
@@ -40,3 +48,67 @@ export type ValidateHook = (
 
 /** Most reads of one call of a hook. */
 export const validateReadsMax = 1_000;
+
+const fieldNames = (
+  table: SchemaTable,
+  values: Readonly<Record<number, Value>>,
+): Readonly<Record<string, Value>> => {
+  const out: Record<string, Value> = {};
+  for (const field of table.fields) out[field.name] = values[field.id] ?? null;
+  return out;
+};
+
+const describe = (table: SchemaTable, op: Operation): ValidateOperation => {
+  const name = (id: number): string => table.fieldsById.get(id)?.name ?? String(id);
+  return {
+    table: table.name,
+    record: op.record,
+    kind: op.kind,
+    set: Object.fromEntries(op.set.map(({ field, after }) => [name(field), after])),
+    increments: Object.fromEntries(op.inc.map(({ field, by }) => [name(field), by])),
+    texts: op.crdt.map(({ field }) => name(field)),
+  };
+};
+
+/**
+ * Asks the hook about a transaction that fits the schema. Null: it accepts, or there is no hook.
+ *
+ * Rejects with `hook-failed` when the hook throws or reads more than `validateReadsMax` records.
+ */
+export const askHook = async (
+  window: Window,
+  transaction: Transaction,
+  author: { readonly replica: string; readonly user: string },
+): Promise<string | null> => {
+  const { validate: hook, schema } = window.context;
+  if (hook === undefined) return null;
+  const operations: ValidateOperation[] = [];
+  for (const op of transaction.ops) {
+    const table = schema.tablesById.get(op.table);
+    if (table === undefined || checkOperation(schema, op) !== undefined) return null;
+    operations.push(describe(table, op));
+  }
+  let reads = 0;
+  const get: ValidateView['get'] = async (name, id) => {
+    const table = schema.tablesByName.get(name);
+    if (table === undefined) throw new TidemarkError('unknown-table', `no table ${name}`);
+    reads += 1;
+    if (reads > validateReadsMax)
+      throw new TidemarkError('hook-failed', `a hook may read ${validateReadsMax} records`);
+    await window.overlay.loadRecord(table.id, id);
+    const record = window.overlay.records.get(table.id, id);
+    return record === undefined || record.deleted ? null : fieldNames(table, record.row.fields);
+  };
+  try {
+    const { replica, user } = author;
+    const answer = await hook({ replica, user, now: window.now, operations }, { get });
+    // Also when the hook caught the refusal to read more: it must not decide on part of the facts.
+    if (reads > validateReadsMax) throw new TidemarkError('hook-failed', 'too many reads');
+    if (answer === undefined || answer === null) return null;
+    return typeof answer === 'string' ? answer : answer.message;
+  } catch (cause) {
+    if (cause instanceof TidemarkError && cause.code.startsWith('storage-')) throw cause;
+    const details = { replica: author.replica, n: window.n };
+    throw new TidemarkError('hook-failed', 'the validate hook threw', details, cause);
+  }
+};

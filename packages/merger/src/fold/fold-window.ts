@@ -1,0 +1,255 @@
+import {
+  decodeEnvelope,
+  indexSchema,
+  systemTables,
+  TidemarkError,
+  type Customization,
+  type Envelope,
+  type Schema,
+} from '@tidemark/model';
+import type { InputMessage } from '@tidemark/ports';
+import { AuthorView } from './author-view.js';
+import { decideEnvelope, quarantine } from './decide-envelope.js';
+import {
+  backendAuthor,
+  decideCustomization,
+  decideForeign,
+  decideResolution,
+  decideWrite,
+  writeAuthor,
+} from './decide-entry.js';
+import { decideGrant } from './decide-grant.js';
+import type { FoldState } from './fold-state.js';
+import { decodeInputEntry, type InputEntry } from './input-entry.js';
+import { openEnvelope, type OpenedEnvelope } from './open-envelope.js';
+import { shadowKey, Wanted } from './overlay.js';
+import type { FoldContext, Window } from './window.js';
+
+/** Message of the input, decoded as far as that needs no state. */
+export interface DecodedMessage {
+  readonly message: InputMessage;
+  /** Undefined when the bytes are no entry. */
+  readonly entry: InputEntry | undefined;
+  readonly envelope: Envelope | undefined;
+  readonly problem: string;
+  /** Operations that it may bring, for the bounds of a window. */
+  readonly operations: number;
+}
+
+/** Digests are compared, and a window ends, at the latest at every such message. */
+export const windowEndsAtEvery = 1_000;
+
+/** Decodes a message. Rejects `upgrade`-worthy entries by throwing TidemarkError `newer-format`. */
+export const decodeMessageEntry = (message: InputMessage): DecodedMessage => {
+  const decoded = decodeInputEntry(message.bytes);
+  const base = { message, entry: undefined, envelope: undefined, operations: 1 };
+  if (decoded._tag === 'Left') {
+    if (decoded.left === 'newer-format')
+      throw new TidemarkError('newer-format', 'the input holds an entry of a newer version', {
+        ...message.position,
+      });
+    return { ...base, problem: decoded.left };
+  }
+  const entry = decoded.right;
+  if (entry.kind === 'write') return { ...base, entry, problem: '', operations: entry.ops.length };
+  if (entry.kind === 'foreign')
+    return { ...base, entry, problem: '', operations: entry.rows.length };
+  if (entry.kind !== 'envelope') return { ...base, entry, problem: '' };
+  const envelope = decodeEnvelope(entry.envelope);
+  return envelope._tag === 'Left'
+    ? { ...base, entry, problem: envelope.left }
+    : {
+        message,
+        entry,
+        envelope: envelope.right,
+        problem: '',
+        operations: envelope.right.to - envelope.right.from + 1,
+      };
+};
+
+const isBoundary = (kind: InputEntry['kind'] | undefined): boolean =>
+  kind === 'customization' || kind === 'incarnation';
+
+/**
+ * Number of messages, from the first, that make the next window. Grants, customizations and incarnations
+ * change what later messages read, so these begin a new window.
+ */
+export const windowLength = (
+  messages: readonly DecodedMessage[],
+  bounds: {
+    readonly bytesMax: number;
+    readonly operationsMax: number;
+    readonly messagesMax: number;
+  },
+): number => {
+  let bytes = 0;
+  let operations = 0;
+  let grants = false;
+  for (let i = 0; i < messages.length; i += 1) {
+    const one = messages[i] as DecodedMessage;
+    const kind = one.entry?.kind;
+    if (i > 0 && kind === 'incarnation') return i;
+    if (grants && kind !== 'grant') return i;
+    grants ||= kind === 'grant';
+    bytes += one.message.bytes.length;
+    operations += one.operations;
+    const full = bytes > bounds.bytesMax || operations > bounds.operationsMax;
+    if (full && i > 0) return i;
+    if (full || isBoundary(kind) || i + 1 >= bounds.messagesMax) return i + 1;
+    if (one.message.position.seq % windowEndsAtEvery === 0) return i + 1;
+  }
+  return messages.length;
+};
+
+/** Replicas whose state a message needs. */
+const replicasOf = ({ entry }: DecodedMessage): readonly string[] => {
+  switch (entry?.kind) {
+    case 'envelope':
+      return [entry.caller.replica];
+    case 'grant': {
+      const { origin } = entry.request;
+      return origin === null ? [entry.caller.replica] : [entry.caller.replica, origin.replica];
+    }
+    case 'write':
+      return [writeAuthor];
+    case 'foreign': {
+      const author = backendAuthor(entry.backend);
+      return author === undefined ? [] : [author];
+    }
+    default:
+      return [];
+  }
+};
+
+/** Message ready to be decided: chains verified, transactions decoded, everything loaded. */
+interface PreparedMessage extends DecodedMessage {
+  readonly opened: OpenedEnvelope | undefined;
+  readonly view: AuthorView | undefined;
+}
+
+const prepareEnvelope = (
+  window: Window,
+  decoded: DecodedMessage,
+  views: Map<string, AuthorView>,
+  wanted: Wanted,
+): PreparedMessage => {
+  const { entry, envelope } = decoded;
+  if (entry?.kind !== 'envelope' || envelope === undefined)
+    return { ...decoded, opened: undefined, view: undefined };
+  const { replica } = entry.caller;
+  const state = window.overlay.replicas.get(replica);
+  const opened = openEnvelope(envelope, state?.mergedTo ?? 0, window.context.hash);
+  if (opened === undefined || state === undefined)
+    return { ...decoded, opened, view: undefined, problem: 'chain' };
+  let view = views.get(replica);
+  if (view === undefined) {
+    view = new AuthorView(window, state, state);
+    views.set(replica, view);
+  }
+  for (const { transaction, first } of opened.transactions)
+    if (transaction !== undefined) view.collect(transaction, (i) => first + i, wanted);
+  return { ...decoded, opened, view };
+};
+
+/** Loads everything that the messages are known to read, in few sorted reads. */
+const prepare = async (
+  window: Window,
+  messages: readonly DecodedMessage[],
+): Promise<readonly PreparedMessage[]> => {
+  const { overlay } = window;
+  await overlay.replicas.load(overlay.store, messages.flatMap(replicasOf));
+  const wanted = new Wanted();
+  const views = new Map<string, AuthorView>();
+  const prepared = messages.map((one) => prepareEnvelope(window, one, views, wanted));
+  for (const { entry } of messages) {
+    if (entry?.kind === 'write') for (const { table, id } of entry.ops) wanted.record(table, id);
+    if (entry?.kind !== 'foreign') continue;
+    for (const { table, id } of entry.rows) {
+      wanted.record(table, id);
+      wanted.shadows.push(shadowKey(entry.backend, table, id));
+    }
+  }
+  await overlay.load(wanted);
+  return prepared;
+};
+
+const startIncarnation = (
+  window: Window,
+  state: FoldState,
+  entry: Extract<InputEntry, { readonly kind: 'incarnation' }>,
+): void => {
+  const { position, digest } = entry;
+  const here =
+    position.generation === state.position.generation && position.seq === state.position.seq;
+  if (!here || digest !== state.digest || entry.incarnation !== state.incarnation + 1)
+    throw new TidemarkError('input-mismatch', 'the input continues from another checkpoint', {
+      reason: 'incarnation',
+      generation: position.generation,
+      seq: position.seq,
+    });
+  window.incarnation = entry.incarnation;
+};
+
+/** Makes the context of a customization; loads the CRDT when it has a text field. */
+export type ContextOf = (customization: Customization) => Promise<FoldContext>;
+
+const decideOne = async (
+  window: Window,
+  one: PreparedMessage,
+  state: FoldState,
+  contextOf: ContextOf,
+): Promise<void> => {
+  const { message, entry } = one;
+  const { position, bytes } = message;
+  switch (entry?.kind) {
+    case undefined:
+      quarantine(window, position, one.problem, null, bytes);
+      return;
+    case 'envelope': {
+      const { caller, envelope } = entry;
+      const brought = { position, receivedAt: message.atMs, caller, bytes: envelope };
+      const { opened, problem, view } = one;
+      await decideEnvelope(window, { ...brought, opened, problem }, view);
+      return;
+    }
+    case 'write':
+      decideWrite(window, entry);
+      return;
+    case 'foreign':
+      await decideForeign(window, entry);
+      return;
+    case 'grant':
+      await decideGrant(window, entry.caller, entry.request);
+      return;
+    case 'customization': {
+      const next = await decideCustomization(window, entry);
+      if (next !== undefined) window.context = await contextOf(next);
+      return;
+    }
+    case 'resolution':
+      await decideResolution(window, entry);
+      return;
+    case 'incarnation':
+      startIncarnation(window, state, entry);
+  }
+};
+
+/** Decides the messages of one window, in order. Nothing is written to the store. */
+export const decideWindow = async (
+  window: Window,
+  state: FoldState,
+  messages: readonly DecodedMessage[],
+  contextOf: ContextOf,
+): Promise<void> => {
+  const prepared = await prepare(window, messages);
+  for (const one of prepared) {
+    window.now = Math.max(window.now, one.message.atMs);
+    window.counts.messages += 1;
+    await decideOne(window, one, state, contextOf);
+  }
+  window.counts.operations += window.operations;
+};
+
+/** Schema of a customization with the system tables. */
+export const schemaOf = (customization: Customization): Schema =>
+  indexSchema(customization, systemTables);

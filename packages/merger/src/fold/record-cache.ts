@@ -1,0 +1,80 @@
+import type { MergeRecord } from '@tidemark/merge';
+import { invariant, type RecordId, type TableId } from '@tidemark/model';
+import type { ServerBatch, ServerStore } from '@tidemark/ports';
+import { encodeExtra, mergeRecord } from './stored-record.js';
+
+interface Slot {
+  record: MergeRecord | undefined;
+  /** Row bytes of a record that this window changed. */
+  row: Uint8Array | undefined;
+}
+
+/** Records that a window reads and writes: loaded in sorted batches, written with the window. */
+export class RecordCache {
+  readonly #tables = new Map<TableId, Map<RecordId, Slot>>();
+
+  has(table: TableId, id: RecordId): boolean {
+    return this.#tables.get(table)?.has(id) === true;
+  }
+
+  #slots(table: TableId): Map<RecordId, Slot> {
+    let slots = this.#tables.get(table);
+    if (slots === undefined) {
+      slots = new Map();
+      this.#tables.set(table, slots);
+    }
+    return slots;
+  }
+
+  /** Loads the records that are not here yet. */
+  async load(
+    store: ServerStore,
+    wanted: ReadonlyMap<TableId, ReadonlySet<RecordId>>,
+  ): Promise<void> {
+    const tables = [...wanted.keys()].sort((a, b) => a - b);
+    await Promise.all(
+      tables.map(async (table) => {
+        const slots = this.#slots(table);
+        const ids = [...(wanted.get(table) ?? [])].filter((id) => !slots.has(id)).sort();
+        if (ids.length === 0) return;
+        const found = await store.getRecords(table, ids);
+        for (let i = 0; i < ids.length; i += 1) {
+          const stored = found[i];
+          const record = stored === undefined ? undefined : mergeRecord(stored);
+          slots.set(ids[i] as string, { record, row: undefined });
+        }
+      }),
+    );
+  }
+
+  /** A loaded record, as the last transaction left it. */
+  get(table: TableId, id: RecordId): MergeRecord | undefined {
+    const slot = this.#tables.get(table)?.get(id);
+    invariant(slot !== undefined, 'a record is loaded before it is read');
+    return slot.record;
+  }
+
+  /** Replaces a record; `row` are its encoded bytes. */
+  set(table: TableId, id: RecordId, record: MergeRecord, row: Uint8Array): void {
+    this.#slots(table).set(id, { record, row });
+  }
+
+  /** Records that changed, for the batch. */
+  drain(): ServerBatch['records'] {
+    const out: ServerBatch['records'][number][] = [];
+    for (const [table, slots] of this.#tables)
+      for (const [id, { record, row }] of slots)
+        if (row !== undefined && record !== undefined)
+          out.push({
+            table,
+            record: {
+              id,
+              version: record.row.version,
+              deleted: record.deleted,
+              row,
+              extra: encodeExtra(record.lastOp, record.chainFrom),
+            },
+          });
+    return out;
+  }
+}

@@ -1,0 +1,283 @@
+import type { Decision, MergeCrdt, MergeRecord } from '@tidemark/merge';
+import {
+  concatBytes,
+  encodeRow,
+  fromBase64,
+  toHex,
+  fromHex,
+  utf8Encode,
+  type Hash,
+  type RecordId,
+  type RowFields,
+  type Schema,
+  type ServerVersion,
+  type TableId,
+  type Value,
+} from '@tidemark/model';
+import type { Segment, ServerStore } from '@tidemark/ports';
+import { encodeFeedSegment, feedEntry, scopeKeyValuesMax, type FeedEntry } from './feed-segment.js';
+import type { FoldCounts, FoldState } from './fold-state.js';
+import { encodeLedgerSegment, type LedgerEntry, type LedgerOutcome } from './ledger-segment.js';
+import { Overlay } from './overlay.js';
+import type { ValidateHook } from './validate.js';
+
+/** What the fold of one tenant works with besides the state. */
+export interface FoldContext {
+  readonly tenant: string;
+  readonly hash: Hash;
+  readonly crdt: MergeCrdt;
+  readonly schema: Schema;
+  /** The schema has text fields, so merger actors are needed. */
+  readonly hasText: boolean;
+  readonly validate: ValidateHook | undefined;
+}
+
+const outcomeCodes: Readonly<Record<LedgerOutcome, string>> = {
+  applied: 'a',
+  combined: 'c',
+  same: 's',
+  superseded: 'u',
+  parked: 'p',
+  rejected: 'r',
+  ignored: 'i',
+  open: 'o',
+};
+
+interface StepWrite {
+  readonly table: TableId;
+  readonly id: RecordId;
+  readonly before: MergeRecord | undefined;
+  after: MergeRecord;
+  row: Uint8Array;
+}
+
+interface TableFeed {
+  readonly entries: FeedEntry[];
+  /** Undefined: no scope key, or too many values. */
+  scopeKeys: Set<Value> | undefined;
+}
+
+/** Replica id under which the server itself writes records of system tables. */
+export const foldAuthor = 'server:fold';
+
+/**
+ * Window under way: everything that its transactions change, in memory until it is committed. Between
+ * `begin` and `finish` lies one transaction of the input, with one version.
+ */
+export class Window {
+  readonly overlay: Overlay;
+  context: FoldContext;
+  incarnation: number;
+  n: number;
+  now: number;
+  customizationVersion: number;
+  operations = 0;
+  readonly counts: { -readonly [K in keyof FoldCounts]: FoldCounts[K] };
+  readonly moved = new Set<string>();
+  #digest: Uint8Array;
+  readonly #feed = new Map<TableId, TableFeed>();
+  readonly #ledger = new Map<TableId, LedgerEntry[]>();
+  readonly #writes = new Map<string, StepWrite>();
+  #outcomes = '';
+
+  constructor(store: ServerStore, state: FoldState, context: FoldContext) {
+    this.overlay = new Overlay(store);
+    this.context = context;
+    this.incarnation = state.incarnation;
+    this.n = state.n;
+    this.now = state.now;
+    this.customizationVersion = state.customizationVersion;
+    this.counts = { ...state.counts };
+    this.#digest = fromHex(state.digest) ?? new Uint8Array(32);
+  }
+
+  get version(): ServerVersion {
+    return { incarnation: this.incarnation, n: this.n };
+  }
+
+  get digest(): string {
+    return toHex(this.#digest);
+  }
+
+  /** Begins the next transaction of the input. */
+  begin(): void {
+    this.n += 1;
+    this.counts.transactions += 1;
+    this.#writes.clear();
+    this.#outcomes = '';
+  }
+
+  /** Replaces a record at the version under way; several writes of one record count as one change. */
+  write(table: TableId, id: RecordId, after: MergeRecord): void {
+    const row = encodeRow(after.row);
+    const key = `${table}/${id}`;
+    const earlier = this.#writes.get(key);
+    if (earlier === undefined) {
+      const before = this.overlay.records.get(table, id);
+      this.#writes.set(key, { table, id, before, after, row });
+    } else {
+      earlier.after = after;
+      earlier.row = row;
+    }
+    this.overlay.records.set(table, id, after, row);
+  }
+
+  /** Writes a record of a system table. Null fields are left out. */
+  writeSystem(table: TableId, id: RecordId, fields: RowFields, owner: string, by: string): void {
+    const before = this.overlay.records.get(table, id);
+    const kept: Record<number, Value> = {};
+    for (const key in fields) {
+      const value = fields[Number(key)] as Value;
+      if (value !== null) kept[Number(key)] = value;
+    }
+    const opId = `${foldAuthor}/${this.incarnation}/${this.n}`;
+    this.write(table, id, {
+      row: {
+        version: this.version,
+        born: before?.row.born ?? opId,
+        modifiedOn: Math.max(this.now, (before?.row.modifiedOn ?? 0) + 1),
+        modifiedBy: by,
+        createdOn: before?.row.createdOn ?? this.now,
+        owner,
+        fields: kept,
+        docs: {},
+        editedAt: {},
+      },
+      deleted: false,
+      lastOp: opId,
+      chainFrom: 0,
+    });
+  }
+
+  /** Notes the verdict on, or the disposition of, one operation. */
+  note(
+    table: TableId,
+    entry: Pick<LedgerEntry, 'op' | 'user' | 'record' | 'outcome' | 'fields' | 'decider'>,
+  ): void {
+    let entries = this.#ledger.get(table);
+    if (entries === undefined) {
+      entries = [];
+      this.#ledger.set(table, entries);
+    }
+    entries.push({ n: this.n, time: this.now, ...entry });
+    this.#outcomes += outcomeCodes[entry.outcome];
+  }
+
+  /** Ends the transaction under way: its changes enter the feed and the digest. */
+  finish(): void {
+    const head = JSON.stringify([this.incarnation, this.n, this.#outcomes]);
+    const parts: Uint8Array[] = [this.#digest, utf8Encode(head)];
+    for (const write of this.#writes.values()) {
+      const { table, id, before, after } = write;
+      const entry = feedEntry(id, this.n, before, after);
+      if (entry !== null) this.#feedOf(table, entry, before, after);
+      parts.push(utf8Encode(`${table}/${id}/${after.deleted ? 1 : 0}`), this.#logical(write));
+    }
+    this.#digest = this.context.hash(concatBytes(parts));
+  }
+
+  /** Bytes that are equal for logically equal rows: documents count by their heads. */
+  #logical({ after, row }: StepWrite): Uint8Array {
+    const docs: Record<number, string> = {};
+    let any = false;
+    for (const key in after.row.docs) {
+      const field = Number(key);
+      const document = fromBase64(after.row.docs[field] ?? '');
+      docs[field] = document === undefined ? '' : this.context.crdt.heads(document).join(' ');
+      any = true;
+    }
+    return any ? encodeRow({ ...after.row, docs }) : row;
+  }
+
+  #feedOf(
+    table: TableId,
+    entry: FeedEntry,
+    before: MergeRecord | undefined,
+    after: MergeRecord,
+  ): void {
+    const definition = this.context.schema.tablesById.get(table);
+    const scopeKey = definition?.fieldsByName.get(definition.scopeKey ?? '')?.id;
+    let feed = this.#feed.get(table);
+    if (feed === undefined) {
+      feed = { entries: [], scopeKeys: scopeKey === undefined ? undefined : new Set() };
+      this.#feed.set(table, feed);
+    }
+    feed.entries.push(entry);
+    if (feed.scopeKeys === undefined || scopeKey === undefined) return;
+    if (before !== undefined && !before.deleted)
+      feed.scopeKeys.add(before.row.fields[scopeKey] ?? null);
+    if (!after.deleted) feed.scopeKeys.add(after.row.fields[scopeKey] ?? null);
+    if (feed.scopeKeys.size > scopeKeyValuesMax) feed.scopeKeys = undefined;
+  }
+
+  /** Tables whose feed grew. */
+  tables(): TableId[] {
+    return [...this.#feed.keys()].sort((a, b) => a - b);
+  }
+
+  /** Feed segments of the window, one per table. */
+  feed(): Segment[] {
+    return this.tables().map((table) => {
+      const { entries, scopeKeys } = this.#feed.get(table) as TableFeed;
+      const values = scopeKeys === undefined ? null : [...scopeKeys];
+      const bytes = encodeFeedSegment(table, this.incarnation, entries, values);
+      return this.#segment(table, entries, bytes);
+    });
+  }
+
+  /** Ledger segments of the window, one per table. */
+  ledger(): Segment[] {
+    return [...this.#ledger]
+      .sort(([a], [b]) => a - b)
+      .map(([table, entries]) =>
+        this.#segment(table, entries, encodeLedgerSegment(table, this.incarnation, entries)),
+      );
+  }
+
+  #segment(table: TableId, entries: readonly { readonly n: number }[], bytes: Uint8Array): Segment {
+    const first = entries[0]?.n ?? 0;
+    const last = entries[entries.length - 1]?.n ?? 0;
+    return { table, incarnation: this.incarnation, first, last, bytes };
+  }
+
+  /** Takes over what a decision changes, its parks excepted. */
+  apply(decision: Decision, replica: string, clone: boolean): void {
+    for (const { table, id, after } of decision.writes) this.write(table, id, after);
+    const { chains, sides } = this.overlay;
+    let chainCount = 0;
+    for (const { table, id, chain } of decision.chains) {
+      const key = `${replica}/${table}/${id}`;
+      const had = chains.peek(key) !== undefined;
+      // A clone keeps an inert chain, so that it does not meet the chain of the replica that it was.
+      const value = chain ?? (clone ? { at: this.version, record: null, fields: {} } : undefined);
+      if (!had && value === undefined) continue;
+      chains.set(key, value);
+      chainCount += (value === undefined ? 0 : 1) - (had ? 1 : 0);
+    }
+    let sideCount = 0;
+    for (const { table, id, field, document } of decision.sides) {
+      const key = `${replica}/${table}/${field}/${id}`;
+      const had = sides.peek(key) !== undefined;
+      if (!had && document === null) continue;
+      sides.set(key, document ?? undefined);
+      sideCount += (document === null ? 0 : 1) - (had ? 1 : 0);
+    }
+    if (chainCount !== 0 || sideCount !== 0) this.#count(replica, chainCount, sideCount, 0);
+  }
+
+  #count(replica: string, chains: number, sides: number, parked: number): void {
+    const state = this.overlay.replicas.peek(replica);
+    if (state === undefined) return;
+    this.overlay.replicas.set(replica, {
+      ...state,
+      chains: state.chains + chains,
+      sides: state.sides + sides,
+      parked: state.parked + parked,
+    });
+  }
+
+  /** Adjusts the number of parked operations of a replica. */
+  countParked(replica: string, by: number): void {
+    this.#count(replica, 0, 0, by);
+  }
+}

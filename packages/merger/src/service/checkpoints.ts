@@ -1,0 +1,198 @@
+import { TidemarkError, toHex, utf8Decode, utf8Encode, type Hash } from '@tidemark/model';
+import type { CheckpointFolder, InputPosition } from '@tidemark/ports';
+import type { FoldState } from '../fold/fold-state.js';
+import { decodeReplicaState } from '../fold/replica-state.js';
+import type { AppliedStore } from './applied-store.js';
+import type { ArchivedLog } from './replica-register.js';
+
+/** Newest format of manifests. */
+export const manifestFormat = 1;
+/** Checkpoints kept when nothing else is asked for. */
+export const checkpointsKeptDefault = 3;
+/** Replicas whose receipts a manifest lists; a replica beyond keeps its log a little longer. */
+export const manifestReplicasMax = 8_000;
+const replicasPage = 1_000;
+
+/** What a checkpoint says of itself. */
+export interface CheckpointManifest {
+  readonly format: 1;
+  readonly tenant: string;
+  readonly incarnation: number;
+  readonly n: number;
+  /** Last message of the input inside, and its hash (hexadecimal). */
+  readonly position: InputPosition;
+  readonly inputHash: string;
+  readonly digest: string;
+  readonly customizationVersion: number;
+  /** Per replica: epoch and last index inside. */
+  readonly receipts: Readonly<Record<string, readonly [epoch: number, mergedTo: number]>>;
+  /** Hash of the fields above. */
+  readonly check: string;
+}
+
+type ManifestBody = Omit<CheckpointManifest, 'check'>;
+
+const checkOf = (body: ManifestBody, hash: Hash): string =>
+  toHex(hash(utf8Encode(JSON.stringify(body))).subarray(0, 16));
+
+/** Name of a checkpoint: names ascend with incarnation and version. */
+export const checkpointName = (incarnation: number, n: number): string =>
+  `${String(incarnation).padStart(6, '0')}-${String(n).padStart(15, '0')}`;
+
+/** Reads a manifest. Rejects with `checkpoint-invalid` or `newer-format`. */
+export const readManifest = async (
+  folder: CheckpointFolder,
+  name: string,
+  tenant: string,
+  hash: Hash,
+): Promise<CheckpointManifest> => {
+  let manifest: CheckpointManifest;
+  try {
+    manifest = JSON.parse(utf8Decode(await folder.readManifest(name))) as CheckpointManifest;
+  } catch (cause) {
+    if (cause instanceof TidemarkError) throw cause;
+    throw new TidemarkError('checkpoint-invalid', `the manifest of ${name} is damaged`, {}, cause);
+  }
+  if (manifest.format !== 1)
+    throw new TidemarkError('newer-format', `a newer version wrote checkpoint ${name}`);
+  const { check, ...body } = manifest;
+  if (checkOf(body, hash) !== check)
+    throw new TidemarkError('checkpoint-invalid', `the manifest of ${name} is damaged`);
+  if (manifest.tenant !== tenant)
+    throw new TidemarkError('checkpoint-invalid', `checkpoint ${name} is of another tenant`);
+  return manifest;
+};
+
+/** Newest checkpoint that can be read, with the names that cannot. */
+export const newestCheckpoint = async (
+  folder: CheckpointFolder,
+  tenant: string,
+  hash: Hash,
+): Promise<
+  | {
+      readonly name: string;
+      readonly manifest: CheckpointManifest;
+      readonly unreadable: readonly string[];
+    }
+  | undefined
+> => {
+  const unreadable: string[] = [];
+  for (const name of [...(await folder.list())].reverse()) {
+    try {
+      return { name, manifest: await readManifest(folder, name, tenant, hash), unreadable };
+    } catch (cause) {
+      if (!(cause instanceof TidemarkError) || cause.code !== 'checkpoint-invalid') throw cause;
+      unreadable.push(name);
+    }
+  }
+  if (unreadable.length > 0)
+    throw new TidemarkError('checkpoint-invalid', 'no checkpoint can be read', {
+      checkpoints: unreadable,
+    });
+  return undefined;
+};
+
+const readReceipts = async (
+  applied: AppliedStore,
+): Promise<Record<string, readonly [number, number]>> => {
+  const receipts: Record<string, readonly [number, number]> = {};
+  let gt = '';
+  for (let count = 0; count < manifestReplicasMax; ) {
+    const page = await applied.store.scanEntries('replicas', {
+      gt,
+      lt: '\u{10ffff}',
+      limit: Math.min(replicasPage, manifestReplicasMax - count),
+    });
+    for (const { key, value } of page) {
+      const { epoch, mergedTo } = decodeReplicaState(value);
+      receipts[key] = [epoch, mergedTo];
+      gt = key;
+    }
+    count += page.length;
+    if (page.length === 0) break;
+  }
+  return receipts;
+};
+
+/** Checkpoints of a server. */
+export interface Checkpoints {
+  /** Writes one now; undefined when the newest one is of this very version. One at a time. */
+  readonly write: () => Promise<CheckpointManifest | undefined>;
+  readonly newest: () => CheckpointManifest | undefined;
+  /** What the newest checkpoint of this line holds of a replica's log. */
+  readonly archived: (replica: string) => ArchivedLog | undefined;
+}
+
+/** Options of `createCheckpoints`. */
+export interface CheckpointOptions {
+  readonly folder: CheckpointFolder;
+  readonly keep: number;
+  readonly tenant: string;
+  readonly hash: Hash;
+  readonly newest: CheckpointManifest | undefined;
+  /** Called with the oldest position that a kept checkpoint needs. */
+  readonly onWritten: (oldest: InputPosition) => Promise<void>;
+}
+
+/** Builds the checkpoints of an applied store. */
+export const createCheckpoints = (
+  applied: AppliedStore,
+  options: CheckpointOptions,
+): Checkpoints => {
+  const { folder, keep, tenant, hash } = options;
+  let newest = options.newest;
+  let running: Promise<CheckpointManifest | undefined> | null = null;
+
+  const isOfThisLine = (manifest: CheckpointManifest, state: FoldState): boolean =>
+    manifest.incarnation === state.incarnation && manifest.n <= state.n;
+
+  const write = async (): Promise<CheckpointManifest | undefined> => {
+    // Manifest and iterator belong together; the iterator's snapshot outlives the pause of the fold.
+    const begun = await applied.alone(async () => {
+      const state = applied.applied();
+      if (newest?.incarnation === state.incarnation && newest.n === state.n) return undefined;
+      const body: ManifestBody = {
+        format: manifestFormat,
+        tenant,
+        incarnation: state.incarnation,
+        n: state.n,
+        position: state.position,
+        inputHash: state.lastHash,
+        digest: state.digest,
+        customizationVersion: state.customizationVersion,
+        receipts: await readReceipts(applied),
+      };
+      return {
+        manifest: { ...body, check: checkOf(body, hash) },
+        chunks: applied.store.dump(),
+      };
+    });
+    if (begun === undefined) return undefined;
+    const { manifest, chunks } = begun;
+    const name = checkpointName(manifest.incarnation, manifest.n);
+    const existing = await folder.list();
+    if (existing.includes(name)) await folder.remove(name);
+    await folder.write(name, utf8Encode(JSON.stringify(manifest)), chunks);
+    newest = manifest;
+    const names = await folder.list();
+    for (const old of names.slice(0, Math.max(0, names.length - keep))) await folder.remove(old);
+    const [oldest] = await folder.list();
+    if (oldest !== undefined)
+      await options.onWritten((await readManifest(folder, oldest, tenant, hash)).position);
+    return manifest;
+  };
+  return {
+    write: () => {
+      running ??= write().finally(() => {
+        running = null;
+      });
+      return running;
+    },
+    newest: () => newest,
+    archived: (replica) => {
+      if (newest === undefined || !isOfThisLine(newest, applied.applied())) return undefined;
+      const receipt = newest.receipts[replica];
+      return receipt === undefined ? undefined : { epoch: receipt[0], mergedTo: receipt[1] };
+    },
+  };
+};
