@@ -1,6 +1,7 @@
-import { invariant, TidemarkError, type Hash } from '@tidemark/model';
+import { TidemarkError, type Hash } from '@tidemark/model';
 import type {
   Clock,
+  InputExtent,
   InputLog,
   InputMessage,
   InputPosition,
@@ -9,6 +10,7 @@ import type {
 } from '@tidemark/ports';
 import { del, put, type Database, type DatabaseOperation } from './database.js';
 import { GroupWriter } from './group-writer.js';
+import { inputDamage } from './input-damage.js';
 import {
   comparePositions,
   decodeMessage,
@@ -18,23 +20,18 @@ import {
   encodeSeal,
   endKey,
   messageKey,
-  messagePosition,
   sealKey,
   trimmedKey,
   type InputEnd,
 } from './input-keys.js';
-import {
-  findInputHoles,
-  firstKept,
-  nextPosition,
-  readInputState,
-  type InputState,
-} from './input-state.js';
+import { readMessages } from './input-read.js';
+import { findInputHoles, firstKept, readInputState, type InputState } from './input-state.js';
 import { openDatabase } from './open-database.js';
-import { printRanges, type RingState } from './ordinal-ring.js';
+import type { RingState } from './ordinal-ring.js';
 import { openMarker, type OpenMarker } from './server-marker.js';
-import { guardedRead, scanKeys, type ReadGuard } from './server-reads.js';
+import { guardedRead, type ReadGuard } from './server-reads.js';
 import { guarded } from './storage-error.js';
+import type { StoreMarker } from './store-marker.js';
 
 /** Newest format of an input log that this version reads and writes. */
 export const inputLogFormat = 1;
@@ -91,233 +88,203 @@ export interface OpenedInputLog {
 
 /** Builds the input log of an open database. */
 export const createInputLog = async (parts: OpenedInputLog): Promise<InputLog> => {
-  const { database, hash, clock, marker, ring } = parts;
-  /** Positions given out so far: `state.end` runs ahead of what is stored. */
-  let state = await readInputState(database);
-  /** End of what is stored and durable: readers see nothing behind it. */
-  let durable: InputEnd = state.end;
+  const { database, marker, ring } = parts;
+  const state = await readInputState(database);
+  const suspect = parts.repaired || ring.lostCount > 0;
+  const holes = await findInputHoles(database, state, suspect);
+  const damage = [...parts.damage, ...inputDamage(state.end, holes, ring, marker.ordinal)];
   const writer = new GroupWriter({
     database,
     ring,
     ordinalAtLeast: marker.ordinal,
-    onReopened: async () => {
-      state = await readInputState(database);
-      durable = state.end;
-    },
+    onReopened: async () => log.restart(await readInputState(database)),
   });
   const keeper = await marker.attach(parts.storeId, () => writer.durableOrdinal);
-  const guard: ReadGuard = {
-    ready: () => writer.reopening,
-    onCorruption: () => keeper.wantRepair(),
-  };
-  const suspect = parts.repaired || ring.lostCount > 0;
-  const holes = await findInputHoles(database, state, suspect);
-  const damage = [...parts.damage, ...inputDamage(state.end, holes, ring, marker.ordinal)];
-  let bytesWaiting = 0;
-  let appends = 0;
+  const log = new LevelInputLog(parts, { state, damage, writer, keeper });
+  return log;
+};
 
-  /**
-   * Gives positions and times and writes, all in one turn of the event loop: the order of calls is the
-   * order of positions. Behind a failed write the ends are read anew first.
-   */
-  const append = async (messages: readonly Uint8Array[]): Promise<readonly InputPosition[]> => {
-    if (messages.length === 0) return [];
-    let bytes = 0;
-    for (const message of messages) bytes += message.length;
-    if (bytesWaiting > 0 && bytesWaiting + bytes > appendBytesWaitingMax)
-      throw new TidemarkError('storage-unavailable', 'too many appends are waiting', {
-        bytes: bytesWaiting,
-      });
-    if (writer.broken) await writer.recover();
-    const { generation, seq, atMs: previous } = state.end;
-    const atMs = Math.max(Math.floor(clock.nowMs()), previous);
-    const end: InputEnd = { generation, seq: seq + messages.length, atMs };
-    const positions: InputPosition[] = [];
-    const operations: DatabaseOperation[] = [];
-    for (const message of messages) {
-      const position = { generation, seq: seq + positions.length + 1 };
-      positions.push(position);
-      operations.push(put(messageKey(position), encodeMessage(atMs, message)));
-    }
-    operations.push(put(endKey, encodeEnd(end)));
-    state = { ...state, end };
-    bytesWaiting += bytes;
-    try {
-      await writer.write(operations, 'disk');
-    } finally {
-      bytesWaiting -= bytes;
-    }
-    if (comparePositions(end, durable) > 0) durable = end;
-    appends += 1;
-    // The marker is a second witness only: an append does not wait for it, nor fail with it.
-    if (appends % appendsPerMark === 0) keeper.recordOrdinal().catch(() => undefined);
-    return positions;
-  };
+/** What an input log works with once its state was read. */
+interface InputLogWorks {
+  readonly state: InputState;
+  readonly damage: readonly StoreDamage[];
+  readonly writer: GroupWriter;
+  readonly keeper: StoreMarker;
+}
 
-  const startGeneration = async (expected: number, first: Uint8Array): Promise<InputPosition> => {
-    if (writer.broken) await writer.recover();
-    const { end, seals } = state;
-    if (end.generation !== expected)
-      throw new TidemarkError('behind', 'another generation of the input has started', {
-        expected,
-        current: end.generation,
-      });
-    const position = { generation: expected + 1, seq: 1 };
-    const atMs = Math.max(Math.floor(clock.nowMs()), end.atMs);
-    state = {
-      ...state,
-      end: { ...position, atMs },
-      seals: new Map([...seals, [expected, end.seq]]),
+class LevelInputLog implements InputLog {
+  readonly damage: readonly StoreDamage[];
+  readonly #database: Database;
+  readonly #hash: Hash;
+  readonly #clock: Clock;
+  readonly #writer: GroupWriter;
+  readonly #keeper: StoreMarker;
+  readonly #guard: ReadGuard;
+  /** Positions given out so far: `end` runs ahead of what is stored. */
+  #state: InputState;
+  /** End of what is stored and durable: readers see nothing behind it. */
+  #durable: InputEnd;
+  #bytesWaiting = 0;
+  #appends = 0;
+
+  constructor({ database, hash, clock }: OpenedInputLog, works: InputLogWorks) {
+    this.#database = database;
+    this.#hash = hash;
+    this.#clock = clock;
+    this.#writer = works.writer;
+    this.#keeper = works.keeper;
+    this.#state = works.state;
+    this.#durable = works.state.end;
+    this.damage = works.damage;
+    this.#guard = {
+      ready: () => this.#writer.reopening,
+      onCorruption: () => this.#keeper.wantRepair(),
     };
-    await writer.write(
-      [
-        put(sealKey(expected), encodeSeal(end.seq)),
-        put(messageKey(position), encodeMessage(atMs, first)),
-        put(endKey, encodeEnd({ ...position, atMs })),
-      ],
-      'disk',
-      undefined,
-      // Whoever starts a generation has seen what the one before lost.
-      true,
+  }
+
+  /** Takes the state that was read anew behind a failed write. */
+  restart(state: InputState): void {
+    this.#state = state;
+    this.#durable = state.end;
+  }
+
+  readonly append = (messages: readonly Uint8Array[]): Promise<readonly InputPosition[]> =>
+    guarded(async () => {
+      if (messages.length === 0) return [];
+      let bytes = 0;
+      for (const message of messages) bytes += message.length;
+      if (this.#bytesWaiting > 0 && this.#bytesWaiting + bytes > appendBytesWaitingMax)
+        throw new TidemarkError('storage-unavailable', 'too many appends are waiting', {
+          bytes: this.#bytesWaiting,
+        });
+      if (this.#writer.broken) await this.#writer.recover();
+      // From here to the write in one turn of the event loop: calls keep their order.
+      const { generation, seq } = this.#state.end;
+      const atMs = this.#timeOfNext();
+      const end: InputEnd = { generation, seq: seq + messages.length, atMs };
+      const positions: InputPosition[] = [];
+      const operations: DatabaseOperation[] = [];
+      for (const message of messages) {
+        const position = { generation, seq: seq + positions.length + 1 };
+        positions.push(position);
+        operations.push(put(messageKey(position), encodeMessage(atMs, message)));
+      }
+      operations.push(put(endKey, encodeEnd(end)));
+      this.#bytesWaiting += bytes;
+      try {
+        await this.#advance({ ...this.#state, end }, operations, false);
+      } finally {
+        this.#bytesWaiting -= bytes;
+      }
+      this.#appends += 1;
+      // The marker is a second witness only: an append does not wait for it, nor fail with it.
+      if (this.#appends % appendsPerMark === 0) this.#keeper.recordOrdinal().catch(() => undefined);
+      return positions;
+    });
+
+  readonly startGeneration = (expected: number, first: Uint8Array): Promise<InputPosition> =>
+    guarded(async () => {
+      if (this.#writer.broken) await this.#writer.recover();
+      const { end, seals } = this.#state;
+      if (end.generation !== expected)
+        throw new TidemarkError('behind', 'another generation of the input has started', {
+          expected,
+          current: end.generation,
+        });
+      const position = { generation: expected + 1, seq: 1 };
+      const next: InputEnd = { ...position, atMs: this.#timeOfNext() };
+      await this.#advance(
+        { ...this.#state, end: next, seals: new Map([...seals, [expected, end.seq]]) },
+        [
+          put(sealKey(expected), encodeSeal(end.seq)),
+          put(messageKey(position), encodeMessage(next.atMs, first)),
+          put(endKey, encodeEnd(next)),
+        ],
+        // Whoever starts a generation has seen what the one before lost.
+        true,
+      );
+      return position;
+    });
+
+  readonly trim = (position: InputPosition): Promise<void> =>
+    guarded(async () => {
+      if (this.#writer.broken) await this.#writer.recover();
+      const end = this.#durable;
+      const wanted = comparePositions(position, end) > 0 ? end : position;
+      if (comparePositions(wanted, this.#state.trimmed) <= 0) return;
+      const trimmed = { generation: wanted.generation, seq: wanted.seq };
+      this.#state = { ...this.#state, trimmed };
+      // Durable before the first removal: else a crash would make the removed ones look lost.
+      await this.#writer.write([put(trimmedKey, encodePosition(trimmed))], 'disk');
+      await this.#removeTo(trimmed);
+    });
+
+  readonly read = (
+    after: InputPosition,
+    bounds: { readonly maxBytes: number; readonly maxMessages: number },
+  ): Promise<readonly InputMessage[]> =>
+    guardedRead(this.#guard, () =>
+      readMessages(this.#database, { ...this.#state, end: this.#durable }, after, bounds),
     );
-    if (comparePositions(position, durable) > 0) durable = { ...position, atMs };
-    return position;
+
+  readonly extent = (): Promise<InputExtent> => {
+    const { generation, seq: last } = this.#durable;
+    const first = firstKept({ ...this.#state, end: this.#durable });
+    return Promise.resolve({ generation, first, last });
   };
 
-  const trim = async (position: InputPosition): Promise<void> => {
-    if (writer.broken) await writer.recover();
-    const wanted = comparePositions(position, durable) > 0 ? durable : position;
-    if (comparePositions(wanted, state.trimmed) <= 0) return;
-    const trimmed = { generation: wanted.generation, seq: wanted.seq };
-    state = { ...state, trimmed };
-    // Durable before the first removal: else a crash would make the removed ones look lost.
-    await writer.write([put(trimmedKey, encodePosition(trimmed))], 'disk');
+  readonly hashAt = (position: InputPosition): Promise<Uint8Array | undefined> =>
+    guardedRead(this.#guard, async () => {
+      if (position.generation < 1 || position.seq < 1) return undefined;
+      const value = await this.#database.get(messageKey(position));
+      return value === undefined ? undefined : this.#hash(decodeMessage(position, value).bytes);
+    });
+
+  readonly close = (): Promise<void> =>
+    guarded(async () => {
+      try {
+        await this.#writer.sync();
+        await this.#keeper.recordOrdinal();
+      } finally {
+        await this.#writer.close();
+        await this.#database.close();
+      }
+    });
+
+  /** Message times never go backwards, whatever the clock does. */
+  #timeOfNext(): number {
+    return Math.max(Math.floor(this.#clock.nowMs()), this.#state.end.atMs);
+  }
+
+  /** Gives out positions at once, stores them durably, then shows them to readers. */
+  async #advance(
+    state: InputState,
+    operations: readonly DatabaseOperation[],
+    answersLoss: boolean,
+  ): Promise<void> {
+    this.#state = state;
+    await this.#writer.write(operations, 'disk', undefined, answersLoss);
+    if (comparePositions(state.end, this.#durable) > 0) this.#durable = state.end;
+  }
+
+  async #removeTo(trimmed: InputPosition): Promise<void> {
     for (;;) {
-      const doomed: DatabaseOperation[] = [];
-      const keys = database.keys({
+      const keys = this.#database.keys({
         gte: messageKey({ generation: 0, seq: 0 }),
         lte: messageKey(trimmed),
         limit: trimStep,
       });
-      for (const key of await keys.all()) doomed.push(del(key));
+      const doomed = (await keys.all()).map(del);
       if (doomed.length === 0) break;
-      await writer.write(doomed, 'os');
+      await this.#writer.write(doomed, 'os');
     }
-    const past = [...state.seals.keys()].filter((generation) => generation < trimmed.generation);
+    const past = [...this.#state.seals.keys()].filter((each) => each < trimmed.generation);
     if (past.length === 0) return;
-    await writer.write(
+    await this.#writer.write(
       past.map((generation) => del(sealKey(generation))),
       'os',
     );
-    state = { ...state, seals: new Map([...state.seals].filter(([g]) => !past.includes(g))) };
-  };
-
-  return {
-    damage,
-    append: (messages) => guarded(() => append(messages)),
-    read: (after, bounds) =>
-      guardedRead(guard, () => readMessages(database, { ...state, end: durable }, after, bounds)),
-    extent: () =>
-      Promise.resolve({
-        generation: durable.generation,
-        first: firstKept({ ...state, end: durable }),
-        last: durable.seq,
-      }),
-    hashAt: (position) =>
-      guardedRead(guard, async () => {
-        if (position.generation < 1 || position.seq < 1) return undefined;
-        const value = await database.get(messageKey(position));
-        return value === undefined ? undefined : hash(decodeMessage(position, value).bytes);
-      }),
-    startGeneration: (expected, first) => guarded(() => startGeneration(expected, first)),
-    trim: (position) => guarded(() => trim(position)),
-    close: () =>
-      guarded(async () => {
-        try {
-          await writer.sync();
-          await keeper.recordOrdinal();
-        } finally {
-          await writer.close();
-          await database.close();
-        }
-      }),
-  };
-};
-
-/**
- * Messages after a position. Never passes over a missing message: it ends before it, and a read that
- * would begin with one rejects with `storage-damaged` and its range.
- */
-const readMessages = async (
-  database: Database,
-  state: InputState,
-  after: InputPosition,
-  bounds: { readonly maxBytes: number; readonly maxMessages: number },
-): Promise<readonly InputMessage[]> => {
-  const messages: InputMessage[] = [];
-  let position = after.generation < 1 ? { generation: 1, seq: 0 } : after;
-  if (comparePositions(position, state.trimmed) < 0)
-    throw new TidemarkError('storage-damaged', 'the input before this position was trimmed', {
-      generation: state.trimmed.generation,
-      trimmedTo: state.trimmed.seq,
-    });
-  let expected = nextPosition(state, position);
-  if (expected === undefined || bounds.maxMessages < 1) return messages;
-  const start = expected;
-  let bytes = 0;
-  let found: InputPosition | undefined;
-  await scanKeys(
-    database,
-    // What became durable after this call began is left to the next one.
-    { gte: messageKey(start), lte: messageKey(state.end) },
-    { entries: bounds.maxMessages, bytes: bounds.maxBytes },
-    (key, value) => {
-      const message = decodeMessage(messagePosition(key), value);
-      found = message.position;
-      if (expected === undefined || comparePositions(found, expected) !== 0) return false;
-      if (messages.length > 0 && bytes + message.bytes.length > bounds.maxBytes) return false;
-      messages.push(message);
-      bytes += message.bytes.length;
-      position = found;
-      expected = nextPosition(state, position);
-      return true;
-    },
-  );
-  if (messages.length > 0) return messages;
-  invariant(expected !== undefined, 'a read ended before its first message');
-  throw new TidemarkError('storage-damaged', 'messages of the input are missing', {
-    generation: expected.generation,
-    first: expected.seq,
-    foundGeneration: found?.generation ?? state.end.generation,
-    foundSeq: found?.seq ?? state.end.seq,
-  });
-};
-
-/** Damage of the current generation: missing messages, else missing batches, and a missing tail. */
-const inputDamage = (
-  end: InputEnd,
-  holes: { readonly ranges: readonly { first: number; last: number }[]; readonly count: number },
-  ring: RingState,
-  markerOrdinal: number,
-): readonly StoreDamage[] => {
-  const damage: StoreDamage[] = [];
-  if (holes.count > 0)
-    damage.push({
-      kind: 'log-hole',
-      where: `generation ${end.generation}, messages ${printRanges(holes.ranges)}`,
-      count: holes.count,
-    });
-  else if (ring.lostCount > 0)
-    damage.push({
-      kind: 'log-hole',
-      where: `input batches ${printRanges(ring.lost)}`,
-      count: ring.lostCount,
-    });
-  if (markerOrdinal > ring.head)
-    damage.push({
-      kind: 'log-tail',
-      where: `input batches ${ring.head + 1}..${markerOrdinal} at the end`,
-      count: markerOrdinal - ring.head,
-    });
-  return damage;
-};
+    const seals = new Map([...this.#state.seals].filter(([each]) => !past.includes(each)));
+    this.#state = { ...this.#state, seals };
+  }
+}
