@@ -93,14 +93,14 @@ export const createInputLog = async (parts: OpenedInputLog): Promise<InputLog> =
   const suspect = parts.repaired || ring.lostCount > 0;
   const holes = await findInputHoles(database, state, suspect);
   const damage = [...parts.damage, ...inputDamage(state.end, holes, ring, marker.ordinal)];
-  const writer = new GroupWriter({
+  const writer: GroupWriter = new GroupWriter({
     database,
     ring,
     ordinalAtLeast: marker.ordinal,
     onReopened: async () => log.restart(await readInputState(database)),
   });
   const keeper = await marker.attach(parts.storeId, () => writer.durableOrdinal);
-  const log = new LevelInputLog(parts, { state, damage, writer, keeper });
+  const log: LevelInputLog = new LevelInputLog(parts, { state, damage, writer, keeper });
   return log;
 };
 
