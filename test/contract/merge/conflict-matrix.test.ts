@@ -9,6 +9,7 @@ const deleteRules = ['edit-wins', 'delete-wins', 'manual'] as const;
 
 /** Expected cells, column by column: server-wins, device-wins, device-wins-full, latest-wins, manual. */
 const fieldCells: Readonly<Record<string, readonly string[]>> = {
+  'update/update, same value': ['same: X 1', 'same: X 1', 'same: X 1', 'same: X 1', 'same: X 1'],
   'update/update, same field': [
     'superseded: X 1',
     'applied: B 1',
@@ -207,7 +208,7 @@ const deleteCells: Readonly<Record<string, readonly string[]>> = {
 /** Cells of the tables in the specification, by row name. */
 const documented = (): ReadonlyMap<string, readonly string[]> => {
   const text = readFileSync(new URL('../../../docs/spec/merge.md', import.meta.url), 'utf8');
-  const rows = text.split('\n').filter((line) => line.startsWith('| '));
+  const rows = text.split('\n').filter((line) => /^\| [^-]/.test(line));
   const cells = rows.map((line) => line.split('|').map((cell) => cell.trim()));
   return new Map(cells.map(([, name, ...rest]) => [name ?? '', rest.slice(0, -1)]));
 };
