@@ -12,6 +12,11 @@ export {
   type OriginMeta,
   type Closing,
 } from './local/replica-meta.js';
+export { openLocalReplica } from './local/open-local-replica.js';
+export { recordBytesMax } from './local/edit-session.js';
+export { queryRecordsMax } from './local/query-plan.js';
+export { pendingPageMax } from './local/pending-list.js';
+export { layersMax } from './local/staging.js';
 export type {
   LocalReplica,
   LocalReplicaOptions,

@@ -54,12 +54,14 @@ export interface StagingMeta {
   readonly progress: string;
   /** Tables that were empty when the staging began: they are read while they fill. */
   readonly filling: readonly TableId[];
+  /** Entries written so far: a layer without any is not kept. */
+  readonly entries: number;
   /** Set once the closing page came: views are being put on the new image. */
   readonly closing: {
     readonly info: Closing;
     /** Index up to which operations that come back were taken in; null when that is done. */
     readonly returning: number | null;
-    /** Last record whose view is staged. */
+    /** Last record whose view is staged, in the order of table and id. */
     readonly table: TableId;
     readonly id: string;
   } | null;
@@ -102,6 +104,8 @@ export interface ReplicaMeta {
   readonly indexes: Readonly<Record<TableId, readonly IndexMeta[]>>;
   /** Layers of the image, newest first. */
   readonly layers: readonly number[];
+  /** Entries of each layer when it was staged: small layers are folded first. */
+  readonly layerEntries: Readonly<Record<number, number>>;
   /** Number of the next layer: numbers are never used twice. */
   readonly nextLayer: number;
   /** Layers that are no longer read and wait to be cleared. */
@@ -139,6 +143,7 @@ export const initialMeta = (who: {
   tables: {},
   indexes: {},
   layers: [1],
+  layerEntries: {},
   nextLayer: 2,
   discarded: [],
   staging: null,

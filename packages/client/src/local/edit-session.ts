@@ -1,0 +1,238 @@
+import {
+  decodeRow,
+  encodeTransaction,
+  nextHead,
+  storeTransaction,
+  tickHlc,
+  TidemarkError,
+  transactionBytesMax,
+  transactionOpsMax,
+  saltBytes,
+  type Atomicity,
+  type Operation,
+  type RecordId,
+  type RowFields,
+  type SchemaTable,
+  type TableId,
+} from '@tidemark/model';
+import { compareTexts } from '@tidemark/filter';
+import type { Durability, LayerPut, LogEntry } from '@tidemark/ports';
+import { applyPending, needsCrdt, type ApplyContext, type KnownTexts } from './apply-pending.js';
+import { pushIndexPuts } from './index-entries.js';
+import { lastOfRuns, noRuns } from './op-runs.js';
+import { baseOfView, decodeView, encodeView, viewOfImage, type PendingView } from './pending-view.js';
+import type { ReplicaCore } from './replica-core.js';
+
+/** Maximum bytes of a record with its texts: it must fit a page of the download. */
+export const recordBytesMax = 512 * 1024;
+
+/** Record of a session: what its user sees, and the same on the staged image when it differs. */
+export interface SessionRecord {
+  readonly table: SchemaTable;
+  readonly id: RecordId;
+  view: PendingView | null;
+  readonly before: RowFields | null;
+  staged: { view: PendingView | null; readonly before: RowFields | null } | null;
+  changed: boolean;
+}
+
+/** Parts of an operation that the editor decides; the session adds base, prev, seen and row. */
+export type OperationParts = Pick<Operation, 'kind' | 'set' | 'inc' | 'crdt'>;
+
+/** Fields of a view as its user sees them; null when it shows no record. */
+export const visibleFields = (view: PendingView | null): RowFields | null =>
+  view === null || view.deleted ? null : view.row.fields;
+
+const greatestSeen = (view: PendingView | null, parts: OperationParts): number => {
+  let seen = 0;
+  for (const { field } of parts.set) seen = Math.max(seen, view?.row.editedAt[field] ?? 0);
+  return seen;
+};
+
+/** One transaction in the making: reads records once, sees its own edits, writes all or nothing. */
+export class EditSession {
+  readonly core: ReplicaCore;
+  readonly #wallMs: number;
+  readonly #records = new Map<string, SessionRecord>();
+  readonly #ops: Operation[] = [];
+  readonly #firstIndex: number;
+
+  constructor(core: ReplicaCore) {
+    this.core = core;
+    this.#wallMs = core.options.clock.nowMs();
+    this.#firstIndex = core.store.log.end().lastIndex + 1;
+  }
+
+  /** Time (ms) of this session. */
+  get wallMs(): number {
+    return this.#wallMs;
+  }
+
+  /** Reads a record, or gives the one that the session holds. */
+  async record(table: SchemaTable, id: RecordId): Promise<SessionRecord> {
+    const key = `${table.id}/${id}`;
+    const held = this.#records.get(key);
+    if (held !== undefined) return held;
+    const { core } = this;
+    const view = await this.#read(table.id, id, core.readStack(table.id));
+    const both = !core.isFilling(table.id) && core.isStaged(table.id, id, compareTexts);
+    const staged = both ? await this.#read(table.id, id, core.stagedStack()) : null;
+    const record: SessionRecord = {
+      table,
+      id,
+      view,
+      before: visibleFields(view),
+      staged: both ? { view: staged, before: visibleFields(staged) } : null,
+      changed: false,
+    };
+    this.#records.set(key, record);
+    return record;
+  }
+
+  async #read(
+    table: TableId,
+    id: RecordId,
+    layers: readonly number[],
+  ): Promise<PendingView | null> {
+    const [[view], [image]] = await Promise.all([
+      this.core.store.getRows('view', table, [id], layers),
+      this.core.store.getRows('image', table, [id], layers),
+    ]);
+    if (view !== undefined) return decodeView(view);
+    return image === undefined ? null : viewOfImage(decodeRow(image));
+  }
+
+  /** Adds an operation on a record and applies it to what the session sees. */
+  async add(record: SessionRecord, parts: OperationParts, known?: KnownTexts): Promise<void> {
+    if (this.#ops.length >= transactionOpsMax)
+      throw new TidemarkError('transaction-too-large', 'more than 1,000 operations', {
+        operations: this.#ops.length + 1,
+      });
+    const { core } = this;
+    const index = this.#firstIndex + this.#ops.length;
+    const last = lastOfRuns(record.view?.ops ?? noRuns);
+    const op: Operation = {
+      ...parts,
+      table: record.table.id,
+      record: record.id,
+      base: baseOfView(record.view),
+      prev: last === 0 ? 0 : index - last,
+      seen: greatestSeen(record.view, parts),
+      row: null,
+    };
+    const wantsCrdt = needsCrdt(record.table, op);
+    const context = (): ApplyContext => ({
+      tenant: core.meta.tenant,
+      user: core.meta.user,
+      table: record.table,
+      crdt: loaded,
+      actor: core.actor,
+      sides: new Map(),
+    });
+    const loaded = wantsCrdt ? await core.crdt() : null;
+    const view = applyPending(record.view, op, index, this.#wallMs, context(), known);
+    this.#ops.push(
+      record.table.rule === 'device-wins-full' && op.kind === 'update'
+        ? { ...op, row: wholeRow(record.table, view.row.fields) }
+        : op,
+    );
+    record.view = view;
+    if (record.staged !== null)
+      record.staged.view = applyPending(record.staged.view, op, index, this.#wallMs, context());
+    record.changed = true;
+  }
+
+  /** Number of operations so far. */
+  get size(): number {
+    return this.#ops.length;
+  }
+
+  /** Stores everything in one write. Throws before the write when a bound is exceeded. */
+  async finish(atomicity: Atomicity, durability: Durability): Promise<void> {
+    if (this.#ops.length === 0) return;
+    const { core } = this;
+    const hlc = tickHlc(core.hlc, this.#wallMs);
+    const puts: LayerPut[] = [];
+    const touched = new Map<TableId, RecordId[]>();
+    for (const record of this.#records.values()) {
+      if (!record.changed) continue;
+      this.#pushPuts(puts, record);
+      const ids = touched.get(record.table.id);
+      if (ids === undefined) touched.set(record.table.id, [record.id]);
+      else ids.push(record.id);
+    }
+    await core.commit({
+      batch: {
+        append: [
+          this.#entry(
+            encodeTransaction({
+              schemaVersion: core.schema.customization.version,
+              hlc,
+              atomicity,
+              ops: this.#ops,
+            }),
+          ),
+        ],
+        puts,
+      },
+      hlc,
+      durability,
+      touched: new Set(touched.keys()),
+      change: { kind: 'edit', tables: touched },
+    });
+  }
+
+  #entry(payload: Uint8Array): LogEntry {
+    const { crypto, entropy, store } = this.core.options;
+    const bytes = storeTransaction(this.#ops.length, entropy.bytes(saltBytes), payload);
+    if (bytes.length > transactionBytesMax)
+      throw new TidemarkError('transaction-too-large', 'the transaction exceeds 256 KB', {
+        bytes: bytes.length,
+      });
+    const head = nextHead(
+      store.log.end().head,
+      {
+        opCount: this.#ops.length,
+        payload,
+        header: bytes.subarray(0, 8),
+        digest: crypto.sha256(bytes.subarray(8)),
+      },
+      crypto.sha256,
+    );
+    return { index: this.#firstIndex, opCount: this.#ops.length, head, bytes };
+  }
+
+  #pushPuts(puts: LayerPut[], record: SessionRecord): void {
+    const { core } = this;
+    const { table, id, view, staged } = record;
+    const indexes = core.indexesOf(table);
+    const one = (
+      layer: number,
+      shown: PendingView | null,
+      before: RowFields | null,
+      sure: boolean,
+    ): void => {
+      const value = encodeView(shown as PendingView);
+      if (value.length > recordBytesMax)
+        throw new TidemarkError('record-too-large', 'the record exceeds 512 KB', {
+          table: table.name,
+          record: id,
+          bytes: value.length,
+        });
+      puts.push({ space: 'view', layer, table: table.id, id, value });
+      const target = { layer, table: table.id, id };
+      pushIndexPuts(puts, target, indexes, [before], visibleFields(shown), sure);
+    };
+    const filling = core.isFilling(table.id);
+    one(core.topLayer, view, record.before, !filling);
+    // While a table fills, readers look through the staged layer first: it must say the same.
+    if (filling) one(core.meta.staging?.layer as number, view, record.before, false);
+    if (staged !== null) one(core.meta.staging?.layer as number, staged.view, staged.before, true);
+  }
+}
+
+/** The author's whole row, for device-wins-full: counters and texts stay with the server. */
+const wholeRow = (table: SchemaTable, fields: RowFields): NonNullable<Operation['row']> =>
+  table.fields
+    .filter(({ type }) => type !== 'counter' && type !== 'text')
+    .map(({ id }) => ({ field: id, value: fields[id] ?? null }));

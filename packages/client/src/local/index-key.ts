@@ -1,0 +1,76 @@
+import { utf8Encode, type FieldDefinition, type FieldType, type RowFields, type Value } from '@tidemark/model';
+
+/** Longest text in bytes that takes part in an index key; longer texts with this start sort by id. */
+export const indexTextBytesMax = 1_024;
+
+const tag = { null: 1, false: 2, true: 3, number: 4, decimal: 5, text: 6 } as const;
+
+/** Lowest key component of a value that is not null. */
+export const firstNonNull: readonly number[] = [tag.false];
+
+const pushNumber = (out: number[], value: number): void => {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setFloat64(0, value);
+  // Flipping the sign bit, or all bits of a negative number, makes the bytes ascend with the number.
+  const negative = (bytes[0] as number) >= 0x80;
+  out.push(tag.number);
+  bytes.forEach((byte, i) => out.push(negative ? byte ^ 0xff : i === 0 ? byte ^ 0x80 : byte));
+};
+
+const pushDecimal = (out: number[], text: string): void => {
+  const negative = text.startsWith('-');
+  const magnitude = negative ? text.slice(1) : text;
+  const dot = magnitude.indexOf('.');
+  const flip = negative ? 0xff : 0;
+  // Canonical integers have no leading zeros: the longer is the greater, then digits decide.
+  out.push(tag.decimal, negative ? 0 : 1, (dot < 0 ? magnitude.length : dot) ^ flip);
+  for (let i = 0; i < magnitude.length; i += 1) out.push(magnitude.charCodeAt(i) ^ flip);
+  out.push(flip);
+};
+
+const pushText = (out: number[], text: string): boolean => {
+  const bytes = utf8Encode(text);
+  const length = Math.min(bytes.length, indexTextBytesMax);
+  out.push(tag.text);
+  for (let i = 0; i < length; i += 1) {
+    const byte = bytes[i] as number;
+    out.push(byte);
+    // A NUL inside is followed by 0xff, so that the end (two NULs) sorts below every continuation.
+    if (byte === 0) out.push(0xff);
+  }
+  out.push(0, 0);
+  return length < bytes.length;
+};
+
+/**
+ * Appends the ordered component of a value: null < false < true < numbers < decimals < text by UTF-8 bytes.
+ * Returns true when a long text was cut.
+ */
+export const pushComponent = (out: number[], type: FieldType, value: Value): boolean => {
+  if (value === null || typeof value === 'object') out.push(tag.null);
+  else if (typeof value === 'boolean') out.push(value ? tag.true : tag.false);
+  else if (typeof value === 'number') pushNumber(out, value);
+  else if (type === 'decimal') pushDecimal(out, value);
+  else return pushText(out, value);
+  return false;
+};
+
+/** Ordered key of a record in an index over the given fields. Components delimit themselves. */
+export const indexKey = (
+  fields: readonly Pick<FieldDefinition, 'id' | 'type'>[],
+  values: RowFields,
+): Uint8Array => {
+  const out: number[] = [];
+  for (const { id, type } of fields) pushComponent(out, type, values[id] ?? null);
+  return Uint8Array.from(out);
+};
+
+/** Least key above all keys that start with `prefix`; 255 bytes of 0xff when there is none. */
+export const keyPrefixEnd = (prefix: readonly number[]): Uint8Array => {
+  const end = [...prefix];
+  while (end.length > 0) {
+    const last = end.pop() as number;
+    if (last < 0xff) return Uint8Array.from([...end, last + 1]);
+  }
+  return new Uint8Array(255).fill(0xff);
+};

@@ -1,0 +1,138 @@
+import {
+  equalBytes,
+  isReplicaId,
+  TidemarkError,
+  toHex,
+  utf8Decode,
+  zeroHlc,
+  type Customization,
+} from '@tidemark/model';
+import { Folding } from './folding.js';
+import type { LocalDamage, LocalReplica, LocalReplicaOptions } from './local-replica.js';
+import { decodeMark, headAt, writeMark, type PublishedMark } from './log-upkeep.js';
+import { OpenedLocalReplica } from './opened-local-replica.js';
+import { readOpenRanges } from './open-ranges.js';
+import {
+  customizationNote,
+  decodeState,
+  metaNote,
+  ReplicaCore,
+  schemaOf,
+} from './replica-core.js';
+import { decodeMeta, initialMeta, type ReplicaMeta, type TableMeta } from './replica-meta.js';
+import { adopt, backfillIndexes, mergeIndexes } from './schema-adoption.js';
+import { LayerStaging } from './staging.js';
+
+const provisionalBytes = 16;
+
+const createCore = async (options: LocalReplicaOptions): Promise<ReplicaCore> => {
+  const { customization, entropy, tenant, user } = options;
+  if (customization === undefined)
+    throw new TidemarkError('invalid-option', 'a new replica needs a schema', { option: 'schema' });
+  const replica = options.replica ?? toHex(entropy.bytes(16));
+  if (!isReplicaId(replica))
+    throw new TidemarkError('invalid-id', 'the replica id is not allowed', {});
+  const provisional = toHex(entropy.bytes(provisionalBytes));
+  const meta: ReplicaMeta = {
+    ...initialMeta({ tenant, user, replica, provisional }),
+    customizationVersion: customization.version,
+    indexes: mergeIndexes({}, schemaOf(customization), true),
+  };
+  const core = new ReplicaCore(options, { meta, customization, hlc: zeroHlc });
+  await core.commit({ meta, customization, hlc: zeroHlc, durability: 'disk' });
+  await writeMark(core);
+  return core;
+};
+
+const readCore = async (
+  options: LocalReplicaOptions,
+  metaBytes: Uint8Array,
+): Promise<ReplicaCore> => {
+  const meta = decodeMeta(metaBytes);
+  if (meta.tenant !== options.tenant || meta.user !== options.user)
+    throw new TidemarkError('folder-in-use', 'the store belongs to another user or tenant', {});
+  const [state, json] = await Promise.all([
+    options.store.readState(),
+    options.store.readNote(customizationNote),
+  ]);
+  if (json === undefined)
+    throw new TidemarkError('storage-damaged', 'the schema of the replica is missing', {});
+  const customization = JSON.parse(utf8Decode(json)) as Customization;
+  return new ReplicaCore(options, { meta, customization, hlc: decodeState(state) });
+};
+
+/** Tells whether operations that were published are missing from the log, or differ. */
+const lostPublished = async (
+  core: ReplicaCore,
+  mark: PublishedMark | undefined,
+): Promise<boolean> => {
+  const { publishedTo } = core.meta;
+  const end = core.store.log.end().lastIndex;
+  // Without its marker nobody knows how far the log was published before.
+  if (mark === undefined) return publishedTo > 0;
+  if (publishedTo > end || mark.publishedTo > end) return true;
+  if (mark.publishedTo < core.store.log.firstIndex()) return false;
+  const head = await headAt(core, mark.publishedTo);
+  return head === undefined || !equalBytes(head, mark.head);
+};
+
+/** Meets the damage that the store found: a new epoch for the log, repair by difference for the image. */
+const meetDamage = async (
+  core: ReplicaCore,
+  mark: PublishedMark | undefined,
+): Promise<LocalDamage> => {
+  const { store, options } = core;
+  const found = store.damage;
+  const end = store.log.end().lastIndex;
+  const lost = await lostPublished(core, mark);
+  let { meta } = core;
+  if (lost)
+    meta = {
+      ...meta,
+      provisional: toHex(options.entropy.bytes(provisionalBytes)),
+      awaitsGrant: true,
+      publishedTo: Math.min(meta.publishedTo, end),
+    };
+  if (found.some(({ kind }) => kind === 'image')) {
+    const tables: Record<number, TableMeta> = {};
+    for (const id of Object.keys(meta.tables).map(Number))
+      tables[id] = { ...(meta.tables[id] as TableMeta), repair: true };
+    meta = { ...meta, tables };
+  }
+  if (meta !== core.meta) await core.commit({ meta, durability: 'disk' });
+  if (lost || mark?.publishedTo !== meta.publishedTo || mark.replica !== meta.replica)
+    await writeMark(core);
+  const publishedTo = Math.max(mark?.publishedTo ?? 0, core.meta.publishedTo);
+  return { found, newEpoch: lost, lostFrom: publishedTo > end ? end + 1 : null };
+};
+
+/**
+ * Opens the local half of a replica; finishes a flip that a crash interrupted.
+ *
+ * Rejects with `folder-in-use` (another user or tenant), `store-missing`, `newer-format`,
+ * `storage-damaged`, `destructive-change`, `invalid-option` (a new replica without schema).
+ */
+export const openLocalReplica = async (options: LocalReplicaOptions): Promise<LocalReplica> => {
+  const metaBytes = await options.store.readNote(metaNote);
+  const mark = decodeMark(await options.marker.read());
+  let core: ReplicaCore;
+  let damage: LocalDamage = { found: options.store.damage, newEpoch: false, lostFrom: null };
+  if (metaBytes === undefined) {
+    if (mark !== undefined)
+      throw new TidemarkError('store-missing', 'the marker knows a replica, the store does not', {
+        publishedTo: mark.publishedTo,
+      });
+    core = await createCore(options);
+  } else {
+    core = await readCore(options, metaBytes);
+    damage = await meetDamage(core, mark);
+  }
+  core.startWith(await readOpenRanges(core.store, core.meta, core.meta.layers));
+  const folding = new Folding(core);
+  const staging = new LayerStaging(core, folding);
+  if (core.meta.staging?.closing != null) await staging.finish();
+  const { customization } = options;
+  if (customization !== undefined) await core.turn.run(() => adopt(core, customization));
+  await backfillIndexes(core);
+  return new OpenedLocalReplica(core, { staging, folding, damage });
+};

@@ -1,0 +1,86 @@
+import {
+  decodeRow,
+  syncErrorFromFields,
+  syncErrorsTable,
+  type SyncErrorRow,
+} from '@tidemark/model';
+import type { ReplicaStore } from '@tidemark/ports';
+import { epochOfIndex, type ReplicaMeta } from './replica-meta.js';
+
+const scanRowsMax = 500;
+
+/** Own operations that wait for a person, as disjoint ranges of indexes: one entry per parked transaction. */
+export class OpenRanges {
+  readonly ranges: readonly (readonly [from: number, to: number])[];
+
+  constructor(ranges: readonly (readonly [from: number, to: number])[]) {
+    const sorted = [...ranges].sort((a, b) => a[0] - b[0]);
+    const merged: [number, number][] = [];
+    for (const [from, to] of sorted) {
+      const last = merged.at(-1);
+      if (last !== undefined && from <= last[1] + 1) last[1] = Math.max(last[1], to);
+      else merged.push([from, to]);
+    }
+    this.ranges = merged;
+  }
+
+  /** Tells whether the operation is open. */
+  has(index: number): boolean {
+    let low = 0;
+    let high = this.ranges.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.ranges[middle] as readonly [number, number])[1] < index) low = middle + 1;
+      else high = middle;
+    }
+    const range = this.ranges[low];
+    return range !== undefined && range[0] <= index;
+  }
+
+  /** Number of open operations. */
+  count(): number {
+    return this.ranges.reduce((sum, [from, to]) => sum + to - from + 1, 0);
+  }
+
+  /** Lowest open index; undefined when there is none. */
+  first(): number | undefined {
+    return this.ranges[0]?.[0];
+  }
+}
+
+/** Ranges of an open sync error that lie in the replica's own log. */
+export const ownRanges = (
+  meta: ReplicaMeta,
+  error: SyncErrorRow,
+): readonly (readonly [number, number])[] => {
+  if (error.state !== 'open') return [];
+  const origin = meta.origins.find(({ replica }) => replica === error.replica);
+  if (error.replica !== meta.replica && origin === undefined) return [];
+  return error.ranges
+    .filter(
+      ({ epoch, from, to }) =>
+        epochOfIndex(meta, from) === epoch && (origin === undefined || to <= origin.lastIndex),
+    )
+    .map(({ from, to }) => [from, to] as const);
+};
+
+/** Reads the open operations from the sync errors in the given layers. */
+export const readOpenRanges = async (
+  store: ReplicaStore,
+  meta: ReplicaMeta,
+  layers: readonly number[],
+): Promise<OpenRanges> => {
+  const ranges: (readonly [number, number])[] = [];
+  let after: string | undefined;
+  for (;;) {
+    const page = await store.scanRows('image', syncErrorsTable, {
+      layers,
+      limit: scanRowsMax,
+      ...(after === undefined ? {} : { after }),
+    });
+    for (const { id, value } of page.rows)
+      ranges.push(...ownRanges(meta, syncErrorFromFields(id, decodeRow(value).fields)));
+    if (page.next === undefined) return new OpenRanges(ranges);
+    after = page.next;
+  }
+};

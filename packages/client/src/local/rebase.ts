@@ -1,0 +1,201 @@
+import {
+  decodeRow,
+  equalVersion,
+  type RecordId,
+  type RowFields,
+  type SchemaTable,
+  type TableId,
+} from '@tidemark/model';
+import type { LayerPut } from '@tidemark/ports';
+import { visibleFields } from './edit-session.js';
+import { pushIndexPuts } from './index-entries.js';
+import { transactionOf } from './log-operations.js';
+import { indexesOf } from './op-runs.js';
+import type { OpenRanges } from './open-ranges.js';
+import { decodeView, encodeView, viewOfImage, type PendingView } from './pending-view.js';
+import type { ReplicaCore } from './replica-core.js';
+import { tableMeta } from './replica-meta.js';
+import { ViewBuilder } from './view-builder.js';
+
+/** Views put on the new image in one step, and log bytes read in one step. */
+const viewsPerStep = 200;
+const logBytesPerStep = 256 * 1024;
+
+/** Which operations stay: those above `mergedTo`, and open ones. */
+export interface RebaseTarget {
+  readonly layer: number;
+  readonly mergedTo: number;
+  readonly open: OpenRanges;
+  readonly tables: readonly TableId[];
+  /** True: every view is built again, also where version and operations are the same. */
+  readonly force: boolean;
+}
+
+/** Part of a rebase: puts for the staged layer, and how far it got. */
+export interface RebaseStep<Position> {
+  readonly puts: LayerPut[];
+  readonly position: Position | null;
+}
+
+/** Puts views of records with pending operations on the staged image. Reads only; the caller writes. */
+export class Rebase {
+  readonly #core: ReplicaCore;
+  readonly #target: RebaseTarget;
+  readonly #builder: ViewBuilder;
+
+  constructor(core: ReplicaCore, target: RebaseTarget) {
+    this.#core = core;
+    this.#target = target;
+    this.#builder = new ViewBuilder(core);
+  }
+
+  #stays(index: number): boolean {
+    return index > this.#target.mergedTo || this.#target.open.has(index);
+  }
+
+  /**
+   * Next part of the log with operations that left the view and come back: the server was rewound, or a
+   * sync error is open again. `position` is the last index looked at, null when all were.
+   */
+  async returning(after: number): Promise<RebaseStep<number>> {
+    const { meta, store, options } = this.#core;
+    const { tables, mergedTo, open } = this.#target;
+    const last = Math.max(0, ...tables.map((table) => tableMeta(meta, table).mergedTo));
+    const from = this.#nextReturning(after, last, mergedTo, open);
+    if (from === undefined) return { puts: [], position: null };
+    const entries = await store.log.read(from, logBytesPerStep);
+    const found = new Map<TableId, Map<RecordId, number[]>>();
+    let position = after;
+    for (const entry of entries) {
+      position = entry.index + entry.opCount - 1;
+      const ops = transactionOf(entry, options.crypto.sha256)?.ops ?? [];
+      ops.forEach((op, i) => {
+        const index = entry.index + i;
+        const covered = tables.includes(op.table) && index <= tableMeta(meta, op.table).mergedTo;
+        if (!covered || this.#core.open.has(index) || !this.#stays(index)) return;
+        const records = found.get(op.table) ?? new Map<RecordId, number[]>();
+        found.set(op.table, records);
+        records.set(op.record, [...(records.get(op.record) ?? []), index]);
+      });
+    }
+    const puts: LayerPut[] = [];
+    for (const [table, records] of found) await this.#pushReturning(puts, table, records);
+    return { puts, position: entries.length === 0 ? null : position };
+  }
+
+  #nextReturning(
+    after: number,
+    last: number,
+    mergedTo: number,
+    open: OpenRanges,
+  ): number | undefined {
+    const starts: number[] = [];
+    if (Math.max(after, mergedTo) < last) starts.push(Math.max(after, mergedTo) + 1);
+    for (const [from, to] of open.ranges) {
+      // Ranges that were open before are in the view already.
+      let index = Math.max(from, after + 1);
+      while (index <= Math.min(to, last) && this.#core.open.has(index)) index += 1;
+      if (index <= Math.min(to, last)) starts.push(index);
+    }
+    return starts.length === 0 ? undefined : Math.min(...starts);
+  }
+
+  async #pushReturning(
+    puts: LayerPut[],
+    tableId: TableId,
+    records: ReadonlyMap<RecordId, readonly number[]>,
+  ): Promise<void> {
+    const table = this.#core.schema.tablesById.get(tableId);
+    if (table === undefined) return;
+    const ids = [...records.keys()];
+    const rows = await this.#read(tableId, ids);
+    for (const [i, id] of ids.entries()) {
+      const row = rows[i] as ReadRow;
+      const ops = [...(records.get(id) ?? []), ...this.#staying(row.current), ...this.#staying(row.staged)];
+      await this.#pushView(puts, table, id, row, ops);
+    }
+  }
+
+  #staying(view: PendingView | null): readonly number[] {
+    return view === null ? [] : [...indexesOf(view.ops)].filter((index) => this.#stays(index));
+  }
+
+  /** Next records with pending operations of a table, after `after` in id order. */
+  async views(table: SchemaTable, after: RecordId): Promise<RebaseStep<RecordId>> {
+    const { store, meta } = this.#core;
+    const page = await store.scanRows('view', table.id, {
+      layers: meta.layers,
+      limit: viewsPerStep,
+      ...(after === '' ? {} : { after }),
+    });
+    const ids = page.rows.map(({ id }) => id);
+    const rows = await this.#read(table.id, ids);
+    const puts: LayerPut[] = [];
+    for (const [i, id] of ids.entries()) {
+      const row = rows[i] as ReadRow;
+      const { current, staged } = row;
+      const ops = this.#staying(current);
+      const same =
+        !this.#target.force &&
+        staged === null &&
+        current !== null &&
+        ops.length === [...indexesOf(current.ops)].length &&
+        isOnImage(current, row.image);
+      if (same) continue;
+      await this.#pushView(puts, table, id, row, [...ops, ...this.#staying(staged)]);
+    }
+    return { puts, position: page.next === undefined ? null : (ids.at(-1) ?? null) };
+  }
+
+  async #read(table: TableId, ids: readonly RecordId[]): Promise<readonly ReadRow[]> {
+    const { store, meta } = this.#core;
+    const { layer } = this.#target;
+    const [current, staged, images] = await Promise.all([
+      store.getRows('view', table, ids, meta.layers),
+      store.getRows('view', table, ids, [layer]),
+      store.getRows('image', table, ids, [layer, ...meta.layers]),
+    ]);
+    const view = (bytes: Uint8Array | undefined): PendingView | null =>
+      bytes === undefined ? null : decodeView(bytes);
+    return ids.map((_, i) => ({
+      current: view(current[i]),
+      staged: view(staged[i]),
+      image: images[i],
+    }));
+  }
+
+  async #pushView(
+    puts: LayerPut[],
+    table: SchemaTable,
+    id: RecordId,
+    row: ReadRow,
+    ops: readonly number[],
+  ): Promise<void> {
+    const { layer } = this.#target;
+    const image = row.image === undefined ? null : viewOfImage(decodeRow(row.image));
+    const next = await this.#builder.build(table, image, ops);
+    const value = next === null ? null : encodeView(next);
+    puts.push({ space: 'view', layer, table: table.id, id, value });
+    const after: RowFields | null = visibleFields(next ?? image);
+    const before = [visibleFields(row.current), visibleFields(row.staged), visibleFields(image)];
+    pushIndexPuts(
+      puts,
+      { layer, table: table.id, id },
+      this.#core.indexesOf(table),
+      before,
+      after,
+      false,
+    );
+  }
+}
+
+interface ReadRow {
+  readonly current: PendingView | null;
+  readonly staged: PendingView | null;
+  readonly image: Uint8Array | undefined;
+}
+
+const isOnImage = (view: PendingView, image: Uint8Array | undefined): boolean => {
+  if (image === undefined) return !view.onImage;
+  return view.onImage && equalVersion(decodeRow(image).version, view.row.version);
+};

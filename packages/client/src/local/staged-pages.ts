@@ -1,0 +1,155 @@
+import {
+  decodeRow,
+  TidemarkError,
+  utf8Decode,
+  utf8Encode,
+  concatBytes,
+  type RecordId,
+  type RowFields,
+  type SchemaTable,
+  type ServerVersion,
+  type TableId,
+} from '@tidemark/model';
+import type { LayerPut } from '@tidemark/ports';
+import type { TablePage } from '@tidemark/protocol';
+import { visibleFields } from './edit-session.js';
+import { pushIndexPuts, type TableIndex } from './index-entries.js';
+import type { StagedCounts } from './local-replica.js';
+import { decodeView } from './pending-view.js';
+import type { ReplicaCore } from './replica-core.js';
+import { tableMeta } from './replica-meta.js';
+
+const comma = 0x2c;
+const prefixBytesMax = 40;
+
+const versionEnd = (row: Uint8Array): number => {
+  const first = row.indexOf(comma);
+  return row.indexOf(comma, first + 1);
+};
+
+/** Version of row bytes, read from their start without decoding the row. */
+export const versionOfRow = (row: Uint8Array): ServerVersion => {
+  const text = utf8Decode(row.subarray(1, Math.min(versionEnd(row), prefixBytesMax)));
+  const [incarnation, n] = text.split(',');
+  return { incarnation: Number(incarnation), n: Number(n) };
+};
+
+/** Row bytes with another version: all else stays as it is. */
+export const withVersion = (row: Uint8Array, { incarnation, n }: ServerVersion): Uint8Array =>
+  concatBytes([utf8Encode(`[${incarnation},${n}`), row.subarray(versionEnd(row))]);
+
+/** Puts that stage pages, with counts; `missing` names tables with a touch of a row that is not held. */
+export interface StagedPuts {
+  readonly puts: LayerPut[];
+  readonly counts: Map<TableId, StagedCounts>;
+  readonly missing: Set<TableId>;
+}
+
+interface PageContext {
+  readonly core: ReplicaCore;
+  readonly table: SchemaTable;
+  readonly indexes: readonly TableIndex[];
+  readonly layer: number;
+  readonly stack: readonly number[];
+  /** Rows put by earlier entries of the same write. */
+  readonly fresh: Map<RecordId, Uint8Array | null>;
+}
+
+const heldRows = async (
+  context: PageContext,
+  ids: readonly RecordId[],
+): Promise<readonly (Uint8Array | undefined)[]> => {
+  const { core, table, stack } = context;
+  return core.store.getRows('image', table.id, ids, stack);
+};
+
+/** Fields that the user sees of records with pending operations, by id. */
+const pendingFields = async (
+  context: PageContext,
+  ids: readonly RecordId[],
+): Promise<ReadonlyMap<RecordId, RowFields | null>> => {
+  const { core, table, stack } = context;
+  const found = new Map<RecordId, RowFields | null>();
+  const end = core.store.log.end().lastIndex;
+  const mayHaveViews = tableMeta(core.meta, table.id).mergedTo < end || core.open.count() > 0;
+  if (context.indexes.length === 0 || !mayHaveViews) return found;
+  const views = await core.store.getRows('view', table.id, ids, stack);
+  views.forEach((bytes, i) => {
+    if (bytes !== undefined) found.set(ids[i] as RecordId, visibleFields(decodeView(bytes)));
+  });
+  return found;
+};
+
+const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext): Promise<void> => {
+  const { table, indexes, layer, fresh, core } = context;
+  const ids = page.entries.map(({ id }) => id);
+  // The first full page of an empty table replaces nothing; neither does a table without indexes.
+  const looksBack =
+    page.entries.some(({ kind }) => kind === 'touch') ||
+    (indexes.length > 0 && !(page.mode === 'full' && core.isFilling(table.id)));
+  const held = looksBack ? await heldRows(context, ids) : [];
+  const pending = await pendingFields(context, ids);
+  const count = { upserts: 0, touches: 0, evicts: 0 };
+  page.entries.forEach((entry, i) => {
+    const { id } = entry;
+    const old = fresh.has(id) ? (fresh.get(id) ?? undefined) : held[i];
+    let value: Uint8Array | null = null;
+    if (entry.kind === 'upsert') {
+      value = entry.row;
+      count.upserts += 1;
+    } else if (entry.kind === 'evict') count.evicts += 1;
+    else {
+      count.touches += 1;
+      if (old === undefined) {
+        out.missing.add(table.id);
+        return;
+      }
+      value = withVersion(old, entry.version);
+    }
+    fresh.set(id, value);
+    out.puts.push({ space: 'image', layer, table: table.id, id, value });
+    if (indexes.length === 0 || entry.kind === 'touch') return;
+    const target = { layer, table: table.id, id };
+    const before = old === undefined ? null : decodeRow(old).fields;
+    const after = value === null ? null : decodeRow(value).fields;
+    pushIndexPuts(out.puts, target, indexes, [before], after, false);
+    const shown = pending.get(id);
+    // Until views are put on the new image, the entries of what the user sees must not be hidden.
+    if (shown !== undefined && shown !== null)
+      pushIndexPuts(out.puts, target, indexes, [], shown, false);
+  });
+  const sum = out.counts.get(table.id) ?? { upserts: 0, touches: 0, evicts: 0 };
+  out.counts.set(table.id, {
+    upserts: sum.upserts + count.upserts,
+    touches: sum.touches + count.touches,
+    evicts: sum.evicts + count.evicts,
+  });
+};
+
+/** Turns pages into puts on the staged layer. Rows are stored as they came, undecoded without indexes. */
+export const stagePages = async (
+  core: ReplicaCore,
+  pages: readonly TablePage[],
+  layer: number,
+): Promise<StagedPuts> => {
+  const out: StagedPuts = { puts: [], counts: new Map(), missing: new Set() };
+  const freshByTable = new Map<TableId, Map<RecordId, Uint8Array | null>>();
+  for (const page of pages) {
+    const table = core.schema.tablesById.get(page.table);
+    if (table === undefined)
+      throw new TidemarkError('unknown-table', 'a page is of a table that the schema lacks', {
+        table: page.table,
+      });
+    const fresh = freshByTable.get(page.table) ?? new Map<RecordId, Uint8Array | null>();
+    freshByTable.set(page.table, fresh);
+    await stagePage(out, page, {
+      core,
+      table,
+      indexes: core.indexesOf(table),
+      layer,
+      stack: core.stagedStack(),
+      fresh,
+    });
+  }
+  return out;
+};

@@ -1,0 +1,246 @@
+import {
+  invariant,
+  systemTables,
+  TidemarkError,
+  type RecordId,
+  type TableId,
+} from '@tidemark/model';
+import type { LayerPut } from '@tidemark/ports';
+import type { TablePage } from '@tidemark/protocol';
+import type { Folding } from './folding.js';
+import type { StagedCounts, Staging } from './local-replica.js';
+import { readOpenRanges, type OpenRanges } from './open-ranges.js';
+import { Rebase } from './rebase.js';
+import type { ReplicaCore } from './replica-core.js';
+import {
+  tableMeta,
+  type Closing,
+  type ReplicaMeta,
+  type StagingKind,
+  type StagingMeta,
+  type TableMeta,
+} from './replica-meta.js';
+import { stagePages } from './staged-pages.js';
+
+/** Maximum layers of an image, the staged one included. */
+export const layersMax = 4;
+const progressLengthMax = 4_096;
+/** Greater than every table: all views are staged. */
+const afterAllTables = 2 ** 32;
+
+const everything = (tables: Iterable<TableId>): ReadonlyMap<TableId, null> =>
+  new Map([...tables].map((table) => [table, null]));
+
+/** Stages downloads in a new layer and makes them visible in one small write. */
+export class LayerStaging implements Staging {
+  readonly #core: ReplicaCore;
+  readonly #folding: Folding;
+
+  constructor(core: ReplicaCore, folding: Folding) {
+    this.#core = core;
+    this.#folding = folding;
+  }
+
+  #staging(): StagingMeta {
+    const { staging } = this.#core.meta;
+    invariant(staging !== null, 'nothing is being staged');
+    return staging;
+  }
+
+  readonly begin = async (kind: StagingKind, cursor: string | null): Promise<void> => {
+    const core = this.#core;
+    await this.#folding.foldTo(layersMax - 1);
+    await core.turn.run(async () => {
+      const { meta } = core;
+      invariant(meta.staging === null, 'a staging is under way');
+      const staging: StagingMeta = {
+        layer: meta.nextLayer,
+        kind,
+        cursor,
+        progress: '',
+        filling: [],
+        entries: 0,
+        closing: null,
+      };
+      await core.commit({ meta: { ...meta, nextLayer: meta.nextLayer + 1, staging } });
+    });
+  };
+
+  readonly put = (
+    pages: readonly TablePage[],
+    next: { readonly cursor: string | null; readonly progress?: string },
+  ): Promise<ReadonlyMap<TableId, StagedCounts>> =>
+    this.#core.turn.run(async () => {
+      const core = this.#core;
+      const progress = next.progress ?? this.#staging().progress;
+      invariant(this.#staging().closing === null, 'the closing page came already');
+      invariant(progress.length <= progressLengthMax, 'progress exceeds its bound');
+      const { meta, filling } = this.#withFilling(pages);
+      const { puts, counts, missing } = await stagePages(core, pages, this.#staging().layer);
+      const tables: Record<TableId, TableMeta> = { ...meta.tables };
+      for (const table of missing) tables[table] = { ...tableMeta(meta, table), repair: true };
+      const staging: StagingMeta = {
+        ...this.#staging(),
+        cursor: next.cursor,
+        progress,
+        filling,
+        entries: this.#staging().entries + puts.length,
+      };
+      const touched = pages.map(({ table }) => table).filter((table) => filling.includes(table));
+      await core.commit({
+        batch: { puts },
+        meta: { ...meta, tables, staging },
+        touched: new Set(touched),
+        ...(touched.length === 0
+          ? {}
+          : { change: { kind: 'fill', tables: everything(touched) } }),
+      });
+      return counts;
+    });
+
+  /** Tables that were never filled become readable with their first page. */
+  #withFilling(pages: readonly TablePage[]): {
+    readonly meta: ReplicaMeta;
+    readonly filling: readonly TableId[];
+  } {
+    const { meta } = this.#core;
+    const filling = new Set(this.#staging().filling);
+    const tables: Record<TableId, TableMeta> = { ...meta.tables };
+    for (const { table } of pages) {
+      if (tableMeta(meta, table).state !== 'empty') continue;
+      filling.add(table);
+      tables[table] = { ...tableMeta(meta, table), state: 'filling' };
+    }
+    return { meta: { ...meta, tables }, filling: [...filling] };
+  }
+
+  readonly abandon = (): Promise<void> => this.#core.turn.run(() => this.abandonInTurn());
+
+  /** Like `abandon`, for the holder of the write turn. */
+  async abandonInTurn(): Promise<void> {
+    const { meta } = this.#core;
+    const { staging } = meta;
+    if (staging === null) return;
+    const tables: Record<TableId, TableMeta> = { ...meta.tables };
+    for (const table of staging.filling)
+      tables[table] = { ...tableMeta(meta, table), state: 'empty' };
+    await this.#core.commit({
+      meta: { ...meta, tables, staging: null, discarded: [...meta.discarded, staging.layer] },
+      touched: 'all',
+      change: { kind: 'flip', tables: everything(staging.filling) },
+    });
+  }
+
+  readonly flip = async (closing: Closing): Promise<void> => {
+    const core = this.#core;
+    if (core.meta.staging === null) await this.begin('pull', closing.cursor);
+    await core.turn.run(async () => {
+      const staging = this.#staging();
+      invariant(staging.closing === null, 'the closing page came already');
+      const covered = new Set([...closing.tables, ...systemTables.map(({ id }) => id)]);
+      const info: Closing = { ...closing, tables: [...covered].sort((a, b) => a - b) };
+      await core.commit({
+        meta: {
+          ...core.meta,
+          staging: { ...staging, closing: { info, returning: 0, table: 0, id: '' } },
+        },
+      });
+    });
+    await this.finish();
+  };
+
+  /** Finishes a flip whose closing page is known: at open, after a crash. */
+  async finish(): Promise<void> {
+    const core = this.#core;
+    const staging = this.#staging();
+    const info = staging.closing?.info;
+    if (info === undefined) return;
+    // Nothing more is staged, so the sync errors of the new image are known.
+    const open = await readOpenRanges(core.store, core.meta, core.stagedStack());
+    const rebase = new Rebase(core, {
+      layer: staging.layer,
+      mergedTo: info.mergedTo,
+      open,
+      tables: info.tables,
+      force: staging.kind === 'repair' || info.incarnation !== core.meta.incarnation,
+    });
+    while (!(await core.turn.run(() => this.#step(rebase, info, open))));
+  }
+
+  /** One bounded step under the write turn; true after the flip. */
+  async #step(rebase: Rebase, info: Closing, open: OpenRanges): Promise<boolean> {
+    const core = this.#core;
+    const staging = this.#staging();
+    const closing = staging.closing;
+    invariant(closing !== null, 'a step of a flip without a closing page');
+    const advance = async (
+      puts: readonly LayerPut[],
+      to: Partial<NonNullable<StagingMeta['closing']>>,
+    ): Promise<false> => {
+      const entries = staging.entries + puts.length;
+      await core.commit({
+        batch: { puts },
+        meta: {
+          ...core.meta,
+          staging: { ...staging, entries, closing: { ...closing, ...to } },
+        },
+      });
+      return false;
+    };
+    if (closing.returning !== null) {
+      const { puts, position } = await rebase.returning(closing.returning);
+      if (position !== null) return advance(puts, { returning: position });
+      return advance(puts, { returning: null, table: info.tables[0] ?? afterAllTables, id: '' });
+    }
+    if (closing.table === afterAllTables) {
+      await this.#flipNow(info, open);
+      return true;
+    }
+    const table = core.schema.tablesById.get(closing.table);
+    const next = info.tables.find((id) => id > closing.table) ?? afterAllTables;
+    if (table === undefined) return advance([], { table: next, id: '' });
+    const { puts, position } = await rebase.views(table, closing.id);
+    return advance(puts, position === null ? { table: next, id: '' } : { id: position as RecordId });
+  }
+
+  async #flipNow(info: Closing, open: OpenRanges): Promise<void> {
+    const core = this.#core;
+    const { meta } = core;
+    const staging = this.#staging();
+    const tables: Record<TableId, TableMeta> = { ...meta.tables };
+    for (const table of info.tables)
+      tables[table] = {
+        state: 'current',
+        at: info.to,
+        asOfMs: info.asOfMs,
+        mergedTo: info.mergedTo,
+        repair: false,
+      };
+    const same = info.incarnation === meta.incarnation;
+    const kept = staging.entries > 0;
+    await core.commit({
+      meta: {
+        ...meta,
+        tables,
+        staging: null,
+        layers: kept ? [staging.layer, ...meta.layers] : meta.layers,
+        layerEntries: kept
+          ? { ...meta.layerEntries, [staging.layer]: staging.entries }
+          : meta.layerEntries,
+        cursor: info.cursor,
+        incarnation: info.incarnation,
+        version: same ? Math.max(meta.version, info.to) : info.to,
+        mergedTo: same ? Math.max(meta.mergedTo, info.mergedTo) : info.mergedTo,
+      },
+      open,
+      touched: 'all',
+      change: { kind: 'flip', tables: everything(info.tables) },
+    });
+  }
+}
+
+/** Rejects when a staging is under way that the work must not disturb. */
+export const refuseWhileStaging = (core: ReplicaCore): void => {
+  if (core.meta.staging !== null)
+    throw new TidemarkError('sync-running', 'a download is being staged');
+};

@@ -1,0 +1,42 @@
+import type { FieldId, SchemaTable } from '@tidemark/model';
+import { applyPending, needsCrdt } from './apply-pending.js';
+import { LogOperations } from './log-operations.js';
+import { indexesOf, runsOf } from './op-runs.js';
+import type { PendingView } from './pending-view.js';
+import type { ReplicaCore } from './replica-core.js';
+
+/** Builds views from operations of the log. Made for one piece of work. */
+export class ViewBuilder {
+  readonly #core: ReplicaCore;
+  readonly #log: LogOperations;
+
+  constructor(core: ReplicaCore) {
+    this.#core = core;
+    this.#log = new LogOperations(core.store.log, core.options.crypto.sha256);
+  }
+
+  /**
+   * Applies operations in log order to an image row; null when none is left to apply. Operations that
+   * the log does not hold any more are left out. `sides` may be kept to go on with later operations.
+   */
+  async build(
+    table: SchemaTable,
+    image: PendingView | null,
+    ops: Iterable<number>,
+    sides: Map<FieldId, Uint8Array> = new Map(),
+  ): Promise<PendingView | null> {
+    const core = this.#core;
+    const { tenant, user } = core.meta;
+    let view = image;
+    let applied = false;
+    for (const index of indexesOf(runsOf(ops))) {
+      const found = await this.#log.at(index);
+      if (found === undefined) continue;
+      const crdt = needsCrdt(table, found.op) ? await core.crdt() : null;
+      const context = { tenant, user, table, crdt, actor: core.actor, sides };
+      view = applyPending(view, found.op, index, found.transaction.hlc.wallMs, context);
+      applied = true;
+    }
+    return applied ? view : null;
+  }
+}
