@@ -1,4 +1,4 @@
-import { invariant } from '@tidemark/model';
+import { compareBytes, invariant } from '@tidemark/model';
 import { del, plain, put, type Database, type DatabaseOperation } from './database.js';
 import { layerPrefix, prefixEnd, setU32, space, tablePrefix } from './keys.js';
 
@@ -13,17 +13,22 @@ const chunkBytes = 256 * 1_024;
 export interface FoldStep {
   readonly operations: readonly DatabaseOperation[];
   readonly done: boolean;
+  /** First key that the step left: where the next one begins. Undefined when it is done. */
+  readonly next: Uint8Array | undefined;
 }
 
 const visitPrefix = async (
   database: Database,
   prefix: Uint8Array,
+  start: Uint8Array | undefined,
   values: boolean,
   visit: (key: Uint8Array, value: Uint8Array) => boolean,
 ): Promise<boolean> => {
+  const end = prefixEnd(prefix) as Uint8Array;
+  if (start !== undefined && compareBytes(start, end) >= 0) return true;
   const range = {
-    gte: prefix,
-    lt: prefixEnd(prefix) as Uint8Array,
+    gte: start !== undefined && compareBytes(start, prefix) > 0 ? start : prefix,
+    lt: end,
     values,
     highWaterMarkBytes: chunkBytes,
   };
@@ -39,30 +44,44 @@ const visitPrefix = async (
   }
 };
 
-/** Plans to move at most `limit` entries of layer `from` into the older layer `into`. */
+/**
+ * Plans to move at most `limit` entries of layer `from` into the older layer `into`, beginning at `start`:
+ * a step that began at the front again would walk over all that earlier steps deleted.
+ */
 export const foldStep = async (
   database: Database,
   from: number,
   into: number,
   limit: number,
+  start: Uint8Array | undefined,
 ): Promise<FoldStep> => {
   invariant(from !== into, 'a layer cannot be folded into itself');
   const operations: DatabaseOperation[] = [];
+  let next: Uint8Array | undefined;
   let moved = 0;
   let bytes = 0;
   for (const first of layeredSpaces) {
-    const ended = await visitPrefix(database, layerPrefix(first, from), true, (key, value) => {
-      if (moved >= limit || (moved > 0 && bytes + value.length > foldBytesMax)) return false;
-      const target = plain(key).slice();
-      setU32(target, 1, into);
-      operations.push(put(target, value), del(key));
-      moved += 1;
-      bytes += value.length;
-      return true;
-    });
-    if (!ended) return { operations, done: false };
+    const ended = await visitPrefix(
+      database,
+      layerPrefix(first, from),
+      start,
+      true,
+      (key, value) => {
+        if (moved >= limit || (moved > 0 && bytes + value.length > foldBytesMax)) {
+          next = plain(key);
+          return false;
+        }
+        const target = plain(key).slice();
+        setU32(target, 1, into);
+        operations.push(put(target, value), del(key));
+        moved += 1;
+        bytes += value.length;
+        return true;
+      },
+    );
+    if (!ended) return { operations, done: false, next };
   }
-  return { operations, done: true };
+  return { operations, done: true, next: undefined };
 };
 
 /** Plans to remove at most `limit` entries of a layer, of one table if given. */
@@ -71,17 +90,22 @@ export const clearStep = async (
   layer: number,
   limit: number,
   table: number | undefined,
+  start: Uint8Array | undefined,
 ): Promise<FoldStep> => {
   const operations: DatabaseOperation[] = [];
+  let next: Uint8Array | undefined;
   for (const first of layeredSpaces) {
     const prefix =
       table === undefined ? layerPrefix(first, layer) : tablePrefix(first, layer, table);
-    const ended = await visitPrefix(database, prefix, false, (key) => {
-      if (operations.length >= limit) return false;
+    const ended = await visitPrefix(database, prefix, start, false, (key) => {
+      if (operations.length >= limit) {
+        next = plain(key);
+        return false;
+      }
       operations.push(del(key));
       return true;
     });
-    if (!ended) return { operations, done: false };
+    if (!ended) return { operations, done: false, next };
   }
-  return { operations, done: true };
+  return { operations, done: true, next: undefined };
 };

@@ -76,6 +76,9 @@ export class LevelReplicaStore implements ReplicaStore {
   readonly #onClose: () => Promise<void>;
   /** Plans that read before they write: others queue behind. */
   #planning: Promise<unknown> | undefined;
+  /** Where the next step of the fold or clear that ran last begins; forgotten when its layer is written. */
+  #stepping:
+    { readonly layer: number; readonly name: string; readonly next: Uint8Array } | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(parts: LevelReplicaStoreParts, extent: LogExtent, damage: StoreDamage[]) {
@@ -177,10 +180,14 @@ export class LevelReplicaStore implements ReplicaStore {
     this.#read(() => scanIndexEntries(this.#database, table, index, range, options));
 
   readonly foldLayer = (from: number, into: number, limit: number): Promise<boolean> =>
-    this.#step(() => foldStep(this.#database, from, into, limit));
+    this.#step(from, `fold ${from} ${into}`, (start) =>
+      foldStep(this.#database, from, into, limit, start),
+    );
 
   readonly clearLayer = (layer: number, limit: number, table?: number): Promise<boolean> =>
-    this.#step(() => clearStep(this.#database, layer, limit, table));
+    this.#step(layer, `clear ${layer} ${table ?? 'all'}`, (start) =>
+      clearStep(this.#database, layer, limit, table, start),
+    );
 
   readonly readNote = (key: string): Promise<Uint8Array | undefined> =>
     this.#get(textKey(space.note, key));
@@ -242,6 +249,9 @@ export class LevelReplicaStore implements ReplicaStore {
     const operations = [...plan.operations];
     if (batch.state !== undefined)
       operations.push(put(stateKey, seal(stateKey, false, batch.state)));
+    const stepped = this.#stepping?.layer;
+    if (stepped !== undefined && batch.puts?.some(({ layer }) => layer === stepped))
+      this.#stepping = undefined;
     if (batch.puts !== undefined) append(operations, layerOperations(batch.puts));
     if (batch.notes !== undefined) append(operations, noteOperations(batch.notes));
     this.#log.planned(plan.after);
@@ -251,10 +261,22 @@ export class LevelReplicaStore implements ReplicaStore {
     this.#log.applied(plan.after);
   }
 
-  async #step(plan: () => Promise<FoldStep>): Promise<boolean> {
+  async #step(
+    layer: number,
+    name: string,
+    plan: (start: Uint8Array | undefined) => Promise<FoldStep>,
+  ): Promise<boolean> {
     await this.#writer.idle();
-    const { operations, done } = await this.#read(plan);
-    if (operations.length > 0) await this.#written(() => this.#writer.write(operations, 'os'));
+    const stepping = this.#stepping?.name === name ? this.#stepping : undefined;
+    this.#stepping = undefined;
+    const { operations, done, next } = await this.#read(() => plan(stepping?.next));
+    if (next !== undefined) this.#stepping = { layer, name, next };
+    try {
+      if (operations.length > 0) await this.#written(() => this.#writer.write(operations, 'os'));
+    } catch (error) {
+      this.#stepping = undefined;
+      throw error;
+    }
     return done;
   }
 

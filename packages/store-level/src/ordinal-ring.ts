@@ -60,18 +60,18 @@ export const ringOperations = (ordinal: number, note: Uint8Array): DatabaseOpera
 export const acknowledgeLoss = (ordinal: number): DatabaseOperation =>
   put(floorKey, ordinalValue(ordinal, new Uint8Array(0)));
 
-const readSlots = async (database: Database): Promise<Map<number, number>> => {
-  const slots = new Map<number, number>();
-  const iterator = database.iterator({
+/** Ordinals in the ring. Each tells its own slot, so keys are not fetched. */
+const readOrdinals = async (database: Database): Promise<Set<number>> => {
+  const ordinals = new Set<number>();
+  const iterator = database.values({
     gte: new Uint8Array([space.ring]),
     lt: new Uint8Array([space.ring + 1]),
   });
   try {
     for (;;) {
-      const entries = await iterator.nextv(1_000);
-      if (entries.length === 0) return slots;
-      for (const [key, value] of entries)
-        slots.set(((key[1] as number) << 8) | (key[2] as number), getU48(value, 0));
+      const values = await iterator.nextv(1_000);
+      if (values.length === 0) return ordinals;
+      for (const value of values) ordinals.add(getU48(value, 0));
     }
   } finally {
     await iterator.close();
@@ -84,23 +84,23 @@ const readSlots = async (database: Database): Promise<Map<number, number>> => {
  */
 export const verifyRing = async (database: Database): Promise<RingState> => {
   const [headValue, floorValue] = await database.getMany([headKey, floorKey]);
-  const slots = await readSlots(database);
+  const ordinals = await readOrdinals(database);
   let head = headValue === undefined ? 0 : getU48(headValue, 0);
-  const headWasNewest = [...slots.values()].every((ordinal) => ordinal <= head);
+  const headStored = head;
   // A repair may bring back an older head: the slots then know better, and the note is not theirs.
-  for (const ordinal of slots.values()) head = Math.max(head, ordinal);
+  for (const ordinal of ordinals) head = Math.max(head, ordinal);
   const floor = floorValue === undefined ? 0 : getU48(floorValue, 0);
   const lost: { first: number; last: number }[] = [];
   let lostCount = 0;
   for (let n = Math.max(floor, head - ringSlots) + 1; n <= head; n += 1) {
-    if (slots.get(n % ringSlots) === n) continue;
+    if (ordinals.has(n)) continue;
     lostCount += 1;
     const open = lost.at(-1);
     if (open !== undefined && open.last === n - 1) open.last = n;
     else lost.push({ first: n, last: n });
   }
   const note =
-    headValue === undefined || !headWasNewest
+    headValue === undefined || head > headStored
       ? new Uint8Array(0)
       : new Uint8Array(headValue).slice(ordinalBytes);
   return { head, note, lost, lostCount };
