@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto';
+import { emptyHead } from '@tidemark/model';
+import type { Marker } from '@tidemark/ports';
+import { chainedEntries } from '@tidemark/testkit';
+import { MemoryLevel } from 'memory-level';
+import { expect, it } from 'vitest';
+import { openReplicaStore } from './open-replica-store.js';
+
+const hash = (bytes: Uint8Array): Uint8Array =>
+  new Uint8Array(createHash('sha256').update(bytes).digest());
+
+/** A database whose disk is full: it refuses batches, before or after applying them, until reopened. */
+class FullDisk extends MemoryLevel<Uint8Array, Uint8Array> {
+  failure: 'none' | 'before' | 'after' = 'none';
+  openings = 0;
+
+  /** The hook below `batch`, which abstract-level leaves to its implementations and does not declare. */
+  async _batch(operations: unknown, options: unknown): Promise<void> {
+    const failure = this.failure;
+    const hooks = MemoryLevel.prototype as unknown as {
+      _batch: (this: FullDisk, operations: unknown, options: unknown) => Promise<void>;
+    };
+    if (failure !== 'before') await hooks._batch.call(this, operations, options);
+    if (failure === 'none') return;
+    throw Object.assign(new Error('IO error: No space left on device'), { code: 'LEVEL_IO_ERROR' });
+  }
+
+  override async open(): Promise<void> {
+    this.openings += 1;
+    this.failure = 'none';
+    await super.open();
+  }
+}
+
+const openStore = async () => {
+  const database = new FullDisk({
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+    storeEncoding: 'view',
+  });
+  let kept: Uint8Array | undefined;
+  const marker: Marker = {
+    read: () => Promise.resolve(kept),
+    write: (bytes) => {
+      kept = bytes;
+      return Promise.resolve();
+    },
+  };
+  return { database, ...(await openReplicaStore({ database, marker, hash })) };
+};
+
+const entries = chainedEntries({ lastIndex: 0, head: emptyHead }, [1, 1, 1, 1]);
+
+it('[STO-41] rejects what waits behind a failed write, and works again after a reopening', async () => {
+  const { store, database } = await openStore();
+  await store.write({ append: entries.slice(0, 1) }, 'os');
+  const before = database.openings;
+  database.failure = 'before';
+  const results = await Promise.allSettled(
+    entries.slice(1, 3).map((entry) => store.write({ append: [entry] }, 'os')),
+  );
+  expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  expect(store.log.end().lastIndex).toBe(1);
+  await store.write({ append: entries.slice(1) }, 'os');
+  expect(database.openings).toBe(before + 1);
+  expect(await store.log.read(1, 1_000_000)).toEqual(entries);
+  expect(store.damage).toEqual([]);
+});
+
+it('[STO-41] tells the next writer once when the failed write was applied after all', async () => {
+  const { store, database } = await openStore();
+  await store.write({ append: entries.slice(0, 1) }, 'os');
+  database.failure = 'after';
+  const write = store.write({ append: entries.slice(1, 2) }, 'os');
+  await expect(write).rejects.toMatchObject({ code: 'storage-unavailable' });
+  await expect(store.write({ append: entries.slice(1, 2) }, 'os')).rejects.toMatchObject({
+    code: 'storage-unavailable',
+    details: { known: 1, found: 2 },
+  });
+  expect(store.log.end().lastIndex).toBe(2);
+  await store.write({ append: entries.slice(2) }, 'os');
+  expect(await store.log.read(1, 1_000_000)).toEqual(entries);
+});
