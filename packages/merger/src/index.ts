@@ -66,3 +66,35 @@ export {
 } from './fold/fold.js';
 export { customizationId } from './fold/decide-entry.js';
 export { windowEndsAtEvery } from './fold/fold-window.js';
+export { openMerger, type Merger, type MergerStatus } from './service/merger.js';
+export type { MergerOptions } from './service/merger-options.js';
+export type { ServerEvent } from './service/open-line.js';
+export { behindWaitMs } from './service/endpoints.js';
+export { foldRetryMsMax } from './service/fold-driver.js';
+export { waitingInputBytesMax, appendBytesMax, appendMessagesMax } from './service/input-writer.js';
+export { pullBytesMin, passAsOfFrom } from './service/pull.js';
+export { pullRecordsMax } from './service/pull-fill.js';
+export { pullEntriesMax } from './service/pull-feed.js';
+export type { Horizon, RehydrateReason } from './service/pull-cursor.js';
+export { horizonDefault, type HorizonLimits } from './service/feed-horizon.js';
+export {
+  checkpointsKeptDefault,
+  manifestReplicasMax,
+  manifestFormat,
+  type CheckpointManifest,
+} from './service/checkpoints.js';
+export { explainEntriesMax, type Explanation, type ExplainRequest } from './service/explain.js';
+export {
+  changesVersionsMax,
+  type ServerChange,
+  type ChangesSince,
+} from './service/server-changes.js';
+export {
+  syncErrorsPageMax,
+  type SyncErrorView,
+  type ConflictView,
+  type ChoiceInput,
+  type ResolveInput,
+  type ResolveResult,
+} from './service/sync-error-desk.js';
+export { syncLogsMax, syncLogBytesMax, type KeptSyncLog } from './service/sync-log-book.js';

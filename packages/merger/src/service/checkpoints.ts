@@ -97,7 +97,7 @@ const readReceipts = async (
 ): Promise<Record<string, readonly [number, number]>> => {
   const receipts: Record<string, readonly [number, number]> = {};
   let gt = '';
-  for (let count = 0; count < manifestReplicasMax; ) {
+  for (let count = 0; count < manifestReplicasMax;) {
     const page = await applied.store.scanEntries('replicas', {
       gt,
       lt: '\u{10ffff}',

@@ -17,7 +17,12 @@ import { countReads, type CountedReads } from './applied-store.js';
 import { createPageWriter, type PageWriter } from './page-writer.js';
 import { beginPull, readCursor, rehydrateReason, startCursor } from './pull-cursor.js';
 import { pullBytesMin, type PullSource } from './pull.js';
-import { readRequestScope, scopedBytes, type ReadScope, type RequestScope } from './request-scope.js';
+import {
+  readRequestScope,
+  scopedBytes,
+  type ReadScope,
+  type RequestScope,
+} from './request-scope.js';
 
 const scanBytesMax = 1024 * 1024;
 const scanRecordsMax = 5_000;
@@ -100,7 +105,8 @@ const writeDifference = async (
     const own = rows[at];
     const isHeld = own !== undefined && own[0] === id;
     const isSame = isHeld && own[1] === version.incarnation && own[2] === version.n;
-    if (!isSame && !pages.add(table, 'repair', { kind: 'upsert', id, version, row })) return through;
+    if (!isSame && !pages.add(table, 'repair', { kind: 'upsert', id, version, row }))
+      return through;
     if (isHeld) at += 1;
     through = id;
   }

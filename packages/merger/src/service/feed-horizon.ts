@@ -44,7 +44,7 @@ export const openFeedHorizon = async (
   const { store } = applied;
   let horizon = (await readNote<Horizon>(store, horizonKey)) ?? { incarnation: 0, n: 0 };
   const marks: Mark[] = [];
-  for (let gt = 'mark/'; ; ) {
+  for (let gt = 'mark/'; ;) {
     const page = await store.scanEntries('sync-logs', { gt, lt: 'mark0', limit: marksPage });
     for (const { value } of page) marks.push(JSON.parse(utf8Decode(value)) as Mark);
     const last = page[page.length - 1];

@@ -54,7 +54,8 @@ export const rehydrateReason = (
 ): RehydrateReason | null => {
   if (cursor.incarnation !== state.incarnation || cursor.to > state.n) return 'incarnation';
   if (cursor.scopeHash !== scope.hash) return 'scope';
-  const behind = (at: number): boolean => horizon.incarnation === state.incarnation && at < horizon.n;
+  const behind = (at: number): boolean =>
+    horizon.incarnation === state.incarnation && at < horizon.n;
   const reads = cursor.tables.filter(
     ({ table, filling }) =>
       filling === null &&
@@ -62,7 +63,9 @@ export const rehydrateReason = (
       (cursor.pull === undefined || cursor.pull.group.includes(table)),
   );
   if (reads.some(({ at }) => behind(at))) return 'horizon';
-  return cursor.pull !== undefined && cursor.pass > 0 && behind(oldestOf(cursor)) ? 'horizon' : null;
+  return cursor.pull !== undefined && cursor.pass > 0 && behind(oldestOf(cursor))
+    ? 'horizon'
+    : null;
 };
 
 const oldestOf = (cursor: CursorState): number => {
@@ -111,7 +114,11 @@ export const endPass = (cursor: CursorState): CursorState => ({
 });
 
 /** Begins a catch-up pass to what is applied now. */
-export const beginPass = (cursor: CursorState, state: FoldState, receipt: Receipt): CursorState => ({
+export const beginPass = (
+  cursor: CursorState,
+  state: FoldState,
+  receipt: Receipt,
+): CursorState => ({
   ...cursor,
   clockMs: state.now,
   pass: cursor.pass + 1,

@@ -192,7 +192,12 @@ export const answerPull = async (
   request: PullRequest,
 ): Promise<Uint8Array> => {
   const { applied } = source;
-  const scope = readRequestScope(request.scope, source.schema(), caller.replica, source.crypto.sha256);
+  const scope = readRequestScope(
+    request.scope,
+    source.schema(),
+    caller.replica,
+    source.crypto.sha256,
+  );
   const group = groupOf(request, scope);
   const reads = countReads(applied.store);
   const bytes = Math.min(Math.max(request.maxBytes, pullBytesMin), messageBytesMax);

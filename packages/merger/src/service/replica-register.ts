@@ -96,8 +96,7 @@ export const agreeOnLog = async (
   state: ReplicaState | undefined,
   request: ResumeRequest,
 ): Promise<LogAgreement> => {
-  if (state === undefined || state.epoch === 0)
-    return { status: 'unknown', common: 0, differs: 0 };
+  if (state === undefined || state.epoch === 0) return { status: 'unknown', common: 0, differs: 0 };
   const isCurrent = request.provisional === state.provisional || request.epoch >= state.epoch;
   const { common, differs } = await compareLogs(reads, state, request);
   if (!isCurrent) return { status: 'ended', common, differs };

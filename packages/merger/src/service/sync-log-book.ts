@@ -28,7 +28,7 @@ export const createSyncLogBook = (store: ServerStore, clock: Clock): SyncLogBook
   let kept: number | undefined;
   const count = async (): Promise<number> => {
     let total = 0;
-    for (let gt = first; ; ) {
+    for (let gt = first; ;) {
       const page = await store.scanEntries('sync-logs', { gt, lt: end, limit: countPage });
       total += page.length;
       const last = page[page.length - 1];

@@ -1,4 +1,4 @@
-import { fromHex, TidemarkError, toHex, type Hash } from '@tidemark/model';
+import { TidemarkError, toHex, type Hash } from '@tidemark/model';
 import type { CheckpointFolder, InputExtent, InputLog, StoreDamage } from '@tidemark/ports';
 import type { FoldState } from '../fold/fold-state.js';
 import { encodeInputEntry } from '../fold/input-entry.js';
@@ -125,12 +125,19 @@ export const openLine = async (options: OpenLineOptions): Promise<OpenedLine> =>
     (newest !== undefined && isOlder(state, newest.manifest) && (isEmpty || found !== 'continues'));
   if (mustLoad) {
     if (newest === undefined || checkpoints === undefined)
-      throw new TidemarkError('storage-damaged', 'the store is damaged and there is no checkpoint', {
-        damages: damage.length,
-      });
+      throw new TidemarkError(
+        'storage-damaged',
+        'the store is damaged and there is no checkpoint',
+        {
+          damages: damage.length,
+        },
+      );
     state = await applied.reload(checkpoints.readChunks(newest.name));
     if (state.digest !== newest.manifest.digest)
-      throw new TidemarkError('checkpoint-invalid', `checkpoint ${newest.name} is not what it says`);
+      throw new TidemarkError(
+        'checkpoint-invalid',
+        `checkpoint ${newest.name} is not what it says`,
+      );
     onEvent({
       type: 'checkpoint-loaded',
       checkpoint: newest.name,
@@ -149,7 +156,3 @@ export const openLine = async (options: OpenLineOptions): Promise<OpenedLine> =>
     await startIncarnation(options, state, extent, mustLoad ? (newest?.name ?? null) : null);
   return { checkpoint: newest, isNewIncarnation: found === 'missing' };
 };
-
-/** Digest bytes of a state: 32 bytes. */
-export const digestBytes = (state: FoldState): Uint8Array =>
-  fromHex(state.digest) ?? new Uint8Array(32);

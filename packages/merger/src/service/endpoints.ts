@@ -1,0 +1,168 @@
+import { isLeft, TidemarkError, type Schema } from '@tidemark/model';
+import type { Caller, Clock, Crypto, Endpoint } from '@tidemark/ports';
+import {
+  decodeMessage,
+  encodeMessage,
+  type Mac,
+  type MessageName,
+  type Messages,
+} from '@tidemark/protocol';
+import type { FoldState } from '../fold/fold-state.js';
+import type { InputEntry } from '../fold/input-entry.js';
+import type { AppliedStore } from './applied-store.js';
+import { answerCompare } from './compare.js';
+import type { FoldDriver } from './fold-driver.js';
+import type { Horizon } from './pull-cursor.js';
+import { answerPull, type PullSource } from './pull.js';
+import {
+  agreeOnLog,
+  checkOwner,
+  grantAnswer,
+  readReplica,
+  receiptOf,
+  type ArchivedLog,
+} from './replica-register.js';
+import type { SyncLogBook } from './sync-log-book.js';
+import type { TableSizes } from './table-sizes.js';
+
+/** Longest wait of an answer for a version that the replica has seen elsewhere, ms. */
+export const behindWaitMs = 500;
+
+/** What the endpoints work with. */
+export interface EndpointDeps {
+  readonly tenant: string;
+  readonly applied: AppliedStore;
+  readonly schema: () => Schema;
+  readonly driver: FoldDriver;
+  readonly crypto: Crypto;
+  readonly clock: Clock;
+  readonly mac: Mac;
+  readonly horizon: () => Horizon;
+  readonly archived: (replica: string) => ArchivedLog | undefined;
+  readonly sizes: TableSizes;
+  readonly book: SyncLogBook;
+  readonly submit: (entry: InputEntry) => Promise<FoldState>;
+}
+
+type Seen = Messages['ResumeRequest']['seen'];
+
+const decode = <N extends MessageName>(name: N, bytes: Uint8Array): Messages[N] => {
+  const decoded = decodeMessage(name, bytes);
+  if (isLeft(decoded)) throw decoded.left;
+  return decoded.right.message;
+};
+
+/** Waits until the store has what the replica has seen; an older incarnation of it is a rewind. */
+const reach = async ({ applied, driver }: EndpointDeps, seen: Seen): Promise<void> => {
+  const isReached = (): boolean => {
+    const { incarnation, n } = applied.applied();
+    return incarnation !== seen.incarnation ? incarnation > seen.incarnation : n >= seen.n;
+  };
+  // A replica that has seen nothing accepts any server.
+  if (seen.n === 0 || isReached()) return;
+  driver.nudge();
+  if (!(await driver.within(behindWaitMs, isReached)))
+    throw new TidemarkError('behind', 'the server is older than what the replica has seen', {
+      incarnation: applied.applied().incarnation,
+      n: applied.applied().n,
+    });
+};
+
+const answerResume = async (
+  deps: EndpointDeps,
+  caller: Caller,
+  request: Messages['ResumeRequest'],
+): Promise<Uint8Array> => {
+  await reach(deps, request.seen);
+  // Receipt and agreement must be of one state.
+  return deps.applied.alone(async () => {
+    const fold = deps.applied.applied();
+    const state = await readReplica(deps.applied.store, caller.replica);
+    checkOwner(caller, state);
+    const agreement = await agreeOnLog(deps.applied.store, state, request);
+    return encodeMessage('ResumeAnswer', {
+      ...agreement,
+      receipt: receiptOf(fold, state, deps.archived(caller.replica)),
+      generation: fold.position.generation,
+      serverTimeMs: deps.clock.nowMs(),
+      customizationVersion: fold.customizationVersion,
+    });
+  });
+};
+
+const answerGrant = async (
+  deps: EndpointDeps,
+  caller: Caller,
+  request: Messages['GrantRequest'],
+): Promise<Uint8Array> => {
+  const state = await readReplica(deps.applied.store, caller.replica);
+  checkOwner(caller, state);
+  // Asked again after a lost answer: the epoch is granted already.
+  if (state === undefined || state.provisional !== request.provisional) {
+    const { tenant, replica, user } = caller;
+    await deps.submit({ kind: 'grant', caller: { tenant, replica, user }, request });
+  }
+  const after = await readReplica(deps.applied.store, caller.replica);
+  checkOwner(caller, after);
+  const archived = deps.archived(caller.replica);
+  return encodeMessage(
+    'GrantAnswer',
+    grantAnswer(deps.applied.applied(), after, request, archived),
+  );
+};
+
+const answerCustomization = (
+  deps: EndpointDeps,
+  { have }: Messages['CustomizationRequest'],
+): Uint8Array => {
+  const { customization } = deps.schema();
+  return encodeMessage('CustomizationAnswer', {
+    version: customization.version,
+    json: customization.version === have || customization.version === 0 ? null : customization,
+  });
+};
+
+/** Answers the endpoints that a replica may call. Rejects with the TidemarkError for the caller. */
+export const createEndpoints = (
+  deps: EndpointDeps,
+): ((caller: Caller, endpoint: Endpoint, body: Uint8Array) => Promise<Uint8Array>) => {
+  const source: PullSource = {
+    applied: deps.applied,
+    schema: deps.schema,
+    crypto: deps.crypto,
+    clock: deps.clock,
+    mac: deps.mac,
+    horizon: deps.horizon,
+    receipt: async (replica, reads) =>
+      receiptOf(deps.applied.applied(), await readReplica(reads, replica), deps.archived(replica)),
+    tableSize: (table) => {
+      deps.sizes.want(table);
+      return deps.sizes.of(table);
+    },
+  };
+  return async (caller, endpoint, body) => {
+    if (caller.tenant !== deps.tenant)
+      throw new TidemarkError('wrong-tenant', 'the server serves another tenant');
+    switch (endpoint) {
+      case 'resume':
+        return answerResume(deps, caller, decode('ResumeRequest', body));
+      case 'grant':
+        return answerGrant(deps, caller, decode('GrantRequest', body));
+      case 'customization':
+        return answerCustomization(deps, decode('CustomizationRequest', body));
+      case 'pull': {
+        const request = decode('PullRequest', body);
+        await reach(deps, request.seen);
+        return answerPull(source, caller, request);
+      }
+      case 'compare': {
+        const request = decode('CompareRequest', body);
+        await reach(deps, request.seen);
+        return answerCompare(source, deps.schema(), caller, request);
+      }
+      case 'sync-log':
+        await deps.book.add(caller, decode('SyncLog', body));
+        return new Uint8Array(0);
+    }
+  };
+};

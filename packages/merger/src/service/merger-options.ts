@@ -1,0 +1,46 @@
+import type {
+  CheckpointFolder,
+  Clock,
+  Crypto,
+  Entropy,
+  FieldCrdt,
+  InputLog,
+  Logger,
+  ServerStore,
+  Timer,
+} from '@tidemark/ports';
+import type { WindowBounds } from '../fold/fold.js';
+import type { ValidateHook } from '../fold/validate.js';
+import type { HorizonLimits } from './feed-horizon.js';
+import type { ServerEvent } from './open-line.js';
+
+/** Everything that a merger works with. */
+export interface MergerOptions {
+  readonly tenant: string;
+  readonly store: ServerStore;
+  readonly input: InputLog;
+  readonly crypto: Crypto;
+  readonly clock: Clock;
+  readonly timer: Timer;
+  readonly entropy: Entropy;
+  readonly crdt: () => Promise<FieldCrdt>;
+  /**
+   * Key of 32 bytes that authenticates cursors: random, per tenant, alike on all servers of a tenant, kept
+   * outside of the store. With another key all cursors are `invalid-cursor`, and replicas repair.
+   */
+  readonly cursorKey: Uint8Array;
+  readonly validate?: ValidateHook;
+  readonly checkpoints?: {
+    readonly folder: CheckpointFolder;
+    /** Newest ones to keep; `checkpointsKeptDefault` when absent. */
+    readonly keep?: number;
+    /** Writes one after so many operations; never by itself when absent. */
+    readonly everyOps?: number;
+    /** Drops input that the oldest kept checkpoint contains. False when absent. */
+    readonly trimInput?: boolean;
+  };
+  readonly horizon?: Partial<HorizonLimits>;
+  readonly window?: Partial<WindowBounds>;
+  readonly logger?: Logger;
+  readonly onEvent?: (event: ServerEvent) => void;
+}

@@ -1,0 +1,379 @@
+import {
+  decodeEnvelope,
+  isLeft,
+  TidemarkError,
+  type Customization,
+  type Schema,
+  type SyncErrorState,
+} from '@tidemark/model';
+import type { AbortSignalLike, InputPosition, ServerStore, Service } from '@tidemark/ports';
+import { openFold, type Fold } from '../fold/fold.js';
+import type { FoldState } from '../fold/fold-state.js';
+import { encodeInputEntry, type InputEntry } from '../fold/input-entry.js';
+import { openAppliedStore, type AppliedStore } from './applied-store.js';
+import {
+  checkpointsKeptDefault,
+  createCheckpoints,
+  type CheckpointManifest,
+  type Checkpoints,
+} from './checkpoints.js';
+import { createEndpoints } from './endpoints.js';
+import { explainValue, type Explanation, type ExplainRequest } from './explain.js';
+import { horizonDefault, openFeedHorizon, type FeedHorizon } from './feed-horizon.js';
+import { isApplied, startFoldDriver, type FoldDriver } from './fold-driver.js';
+import { createInputWriter } from './input-writer.js';
+import type { MergerOptions } from './merger-options.js';
+import { openLine, type ServerEvent } from './open-line.js';
+import type { Horizon } from './pull-cursor.js';
+import { serverChanges, type ChangesSince, type ServerChange } from './server-changes.js';
+import {
+  listSyncErrors,
+  readSyncError,
+  resolveChoices,
+  showSyncError,
+  type ResolveInput,
+  type ResolveResult,
+  type SyncErrorView,
+} from './sync-error-desk.js';
+import { createSyncLogBook, type KeptSyncLog } from './sync-log-book.js';
+import { createTableSizes } from './table-sizes.js';
+
+/** Health of a merger: true at the moment of asking. */
+export interface MergerStatus {
+  readonly state: FoldState;
+  readonly horizon: Horizon;
+  readonly checkpoint: CheckpointManifest | undefined;
+  /** Failure of the fold; undefined while it works. */
+  readonly failure: TidemarkError | undefined;
+}
+
+/** Merger: folds the input of a tenant and answers its replicas. */
+export interface Merger {
+  readonly service: Service;
+  /** Read side of the store. Nothing above `state()` is in it, outside of a commit in flight. */
+  readonly store: ServerStore;
+  readonly state: () => FoldState;
+  readonly schema: () => Schema;
+  /** Stores an entry in the input; resolves with the state once it is applied. */
+  readonly submit: (entry: InputEntry) => Promise<FoldState>;
+  /** Resolves when everything that the input holds now is applied. */
+  readonly settle: () => Promise<FoldState>;
+  /** Runs reads while no window is applied: keep them short. */
+  readonly alone: <A>(work: () => Promise<A>) => Promise<A>;
+  readonly publish: (customization: Customization, user: string) => Promise<FoldState>;
+  readonly explain: (request: ExplainRequest) => Promise<readonly Explanation[]>;
+  readonly changes: (since: ChangesSince, signal?: AbortSignalLike) => AsyncGenerator<ServerChange>;
+  readonly syncErrors: (options: {
+    readonly state?: SyncErrorState;
+    readonly after?: string;
+    readonly limit?: number;
+  }) => Promise<readonly SyncErrorView[]>;
+  readonly syncError: (root: string) => Promise<SyncErrorView | undefined>;
+  readonly resolve: (root: string, input: ResolveInput) => Promise<ResolveResult>;
+  /** Newest first. */
+  readonly syncLogs: (limit: number) => Promise<readonly KeptSyncLog[]>;
+  /** Writes a checkpoint; undefined when the newest one is of this version. */
+  readonly checkpoint: () => Promise<CheckpointManifest | undefined>;
+  readonly status: () => MergerStatus;
+  /** Stops folding; what is stored in the input stays for the next opening. Leaves the stores open. */
+  readonly close: () => Promise<void>;
+}
+
+interface Parts {
+  readonly options: MergerOptions;
+  readonly applied: AppliedStore;
+  readonly fold: Fold;
+  readonly driver: FoldDriver;
+  readonly horizon: FeedHorizon;
+  readonly checkpoints: Checkpoints | undefined;
+  readonly append: (bytes: Uint8Array) => Promise<InputPosition>;
+  readonly emit: (event: ServerEvent) => void;
+}
+
+const codeOf = (cause: unknown): string =>
+  cause instanceof TidemarkError ? cause.code : 'invariant-violation';
+
+/** Work after windows, never in their way: horizon and checkpoints, one at a time. */
+const createUpkeep = (
+  parts: Omit<Parts, 'driver' | 'append'>,
+): { readonly nudge: () => void; readonly stop: () => Promise<void> } => {
+  const { options, applied, horizon, checkpoints, emit } = parts;
+  const everyOps = options.checkpoints?.everyOps;
+  let lastOps = applied.applied().counts.operations;
+  let running: Promise<void> | null = null;
+  let wanted = false;
+  let isStopped = false;
+  const once = async (): Promise<void> => {
+    if (await horizon.advance()) emit({ type: 'horizon', ...horizon.horizon() });
+    const ops = applied.applied().counts.operations;
+    if (checkpoints === undefined || everyOps === undefined || ops - lastOps < everyOps) return;
+    lastOps = ops;
+    const manifest = await checkpoints.write();
+    if (manifest !== undefined) emit({ type: 'checkpoint-written', n: manifest.n });
+  };
+  const nudge = (): void => {
+    wanted = true;
+    if (running !== null || isStopped) return;
+    running = (async () => {
+      while (wanted && !isStopped) {
+        wanted = false;
+        try {
+          await once();
+        } catch (cause) {
+          emit({ type: 'background-failed', work: 'upkeep', code: codeOf(cause) });
+        }
+      }
+    })().finally(() => {
+      running = null;
+    });
+  };
+  return {
+    nudge,
+    stop: async () => {
+      isStopped = true;
+      await running;
+    },
+  };
+};
+
+const createDesk = (parts: Parts): Pick<Merger, 'syncErrors' | 'syncError' | 'resolve'> => {
+  const { applied, fold, options } = parts;
+  const show = async (root: string): Promise<SyncErrorView | undefined> => {
+    const row = await readSyncError(applied, root);
+    return row === undefined ? undefined : showSyncError(applied, fold.schema(), row);
+  };
+  return {
+    syncErrors: (list) => listSyncErrors(applied, fold.schema(), list),
+    syncError: show,
+    resolve: async (root, input) => {
+      const choices = resolveChoices(fold.schema(), input);
+      const before = await show(root);
+      if (before === undefined)
+        throw new TidemarkError('invalid-resolution', 'there is no such sync error', { root });
+      const id = `central-${hexId(options.entropy.bytes(16))}`;
+      await submit(parts, {
+        kind: 'resolution',
+        by: input.user,
+        id,
+        resolution: { root, action: input.action, shown: input.shown ?? before.shown, choices },
+      });
+      const error = (await show(root)) ?? before;
+      const last = error.lastResolution;
+      // The error keeps its newest resolution only: if another one came at once, the first in order held.
+      return { verdict: last?.id === id ? last.verdict : 'duplicate', error };
+    },
+  };
+};
+
+const hexId = (bytes: Uint8Array): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+const submit = async (
+  parts: Pick<Parts, 'applied' | 'driver' | 'append'>,
+  entry: InputEntry,
+): Promise<FoldState> => {
+  const position = await parts.append(encodeInputEntry(entry));
+  await parts.driver.until(() => isApplied(parts.applied.applied(), position));
+  return parts.applied.applied();
+};
+
+const createService = (
+  parts: Parts,
+  ticks: Set<() => void>,
+  book: ReturnType<typeof createSyncLogBook>,
+  sizes: ReturnType<typeof createTableSizes>,
+): Service => {
+  const { options, applied, fold, driver, horizon, checkpoints } = parts;
+  const answer = createEndpoints({
+    tenant: options.tenant,
+    applied,
+    schema: fold.schema,
+    driver,
+    crypto: options.crypto,
+    clock: options.clock,
+    mac: (bytes) => options.crypto.hmacSha256(options.cursorKey, bytes),
+    horizon: horizon.horizon,
+    archived: (replica) => checkpoints?.archived(replica),
+    sizes,
+    book,
+    submit: (entry) => submit(parts, entry),
+  });
+  return {
+    publish: async (caller, envelope) => {
+      if (caller.tenant !== options.tenant)
+        throw new TidemarkError('wrong-tenant', 'the server serves another tenant');
+      const decoded = decodeEnvelope(envelope);
+      if (isLeft(decoded))
+        throw new TidemarkError(
+          decoded.left === 'newer-format' ? 'newer-protocol' : 'malformed-message',
+          'the envelope cannot be decoded',
+        );
+      const { replica, user } = decoded.right;
+      if (replica !== caller.replica || user !== caller.user)
+        throw new TidemarkError('malformed-message', 'the envelope is of another replica');
+      const { tenant } = caller;
+      await parts.append(
+        encodeInputEntry({ kind: 'envelope', caller: { tenant, replica, user }, envelope }),
+      );
+    },
+    answer,
+    onTick: (callback) => {
+      ticks.add(callback);
+      return () => ticks.delete(callback);
+    },
+  };
+};
+
+/**
+ * Opens the merger of a tenant on its store and input: brings the store to the input (see `openLine`),
+ * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`.
+ */
+export const openMerger = async (options: MergerOptions): Promise<Merger> => {
+  const { tenant, crypto } = options;
+  const emit = (event: ServerEvent): void => {
+    const { type, ...fields } = event;
+    const flat: Record<string, string | number | boolean> = {};
+    for (const [key, value] of Object.entries(fields))
+      flat[key] = typeof value === 'object' ? JSON.stringify(value) : value;
+    options.logger?.log(type === 'fold-failed' || type === 'damage' ? 'error' : 'info', type, flat);
+    options.onEvent?.(event);
+  };
+  const isNew = (await options.store.readState()) === undefined;
+  const sizes = createTableSizes(isNew && options.checkpoints === undefined);
+  const applied = await openAppliedStore(options.store, tenant, sizes.onCommit);
+  sizes.attach(applied);
+  const line = await openLine({
+    tenant,
+    applied,
+    input: options.input,
+    checkpoints: options.checkpoints?.folder,
+    hash: crypto.sha256,
+    damage: [...options.store.damage, ...options.input.damage],
+    onEvent: emit,
+  });
+  const fold = await openFold({
+    tenant,
+    store: applied.store,
+    input: options.input,
+    crypto,
+    crdt: options.crdt,
+    ...(options.validate === undefined ? {} : { validate: options.validate }),
+    ...(options.window === undefined ? {} : { window: options.window }),
+  });
+  const horizon = await openFeedHorizon(applied, { ...horizonDefault, ...options.horizon });
+  const checkpoints =
+    options.checkpoints === undefined
+      ? undefined
+      : createCheckpoints(applied, {
+          folder: options.checkpoints.folder,
+          keep: Math.max(1, options.checkpoints.keep ?? checkpointsKeptDefault),
+          tenant,
+          hash: crypto.sha256,
+          newest: line.checkpoint?.manifest,
+          onWritten: async (oldest) => {
+            if (options.checkpoints?.trimInput === true) await options.input.trim(oldest);
+          },
+        });
+  const ticks = new Set<() => void>();
+  const upkeep = createUpkeep({ options, applied, fold, horizon, checkpoints, emit });
+  fold.onApplied(() => {
+    for (const tick of [...ticks]) tick();
+    upkeep.nudge();
+  });
+  const driver = startFoldDriver(fold, options.timer, (error, halted) => {
+    emit({ type: 'fold-failed', code: error.code, halted });
+  });
+  const writer = createInputWriter(options.input, driver.nudge);
+  const book = createSyncLogBook(options.store, options.clock);
+  const parts: Parts = {
+    options,
+    applied,
+    fold,
+    driver,
+    horizon,
+    checkpoints,
+    append: writer.append,
+    emit,
+  };
+  const settle = async (): Promise<FoldState> => {
+    const { generation, last } = await options.input.extent();
+    driver.nudge();
+    await driver.until(() => isApplied(applied.applied(), { generation, seq: last }));
+    return applied.applied();
+  };
+  driver.nudge();
+  if (line.isNewIncarnation) {
+    await settle();
+    // A line without a checkpoint of its own could not tell its replicas what is archived.
+    await checkpoints?.write();
+  }
+  const waitPast = async (n: number, signal: AbortSignalLike | undefined): Promise<boolean> => {
+    const { incarnation } = applied.applied();
+    let wake: () => void = () => undefined;
+    const woken = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    const isPast = (): boolean =>
+      applied.applied().n > n || applied.applied().incarnation !== incarnation;
+    const check = (): void => {
+      if (isPast() || signal?.aborted === true || isClosed) wake();
+    };
+    ticks.add(check);
+    closers.add(check);
+    signal?.addEventListener('abort', check);
+    check();
+    await woken;
+    ticks.delete(check);
+    closers.delete(check);
+    signal?.removeEventListener('abort', check);
+    return isPast();
+  };
+  let isClosed = false;
+  const closers = new Set<() => void>();
+  return {
+    service: createService(parts, ticks, book, sizes),
+    store: applied.store,
+    state: applied.applied,
+    schema: fold.schema,
+    submit: (entry) => submit(parts, entry),
+    settle,
+    alone: applied.alone,
+    publish: async (customization, user) => {
+      const state = await submit(parts, { kind: 'customization', by: user, json: customization });
+      if (state.customizationVersion !== customization.version)
+        throw new TidemarkError('destructive-change', 'the customization was refused', {
+          version: customization.version,
+          current: state.customizationVersion,
+        });
+      return state;
+    },
+    explain: (request) => explainValue(applied, fold.schema(), request),
+    changes: (since, signal) =>
+      serverChanges(
+        { applied, schema: fold.schema, horizon: horizon.horizon, waitPast },
+        since,
+        signal,
+      ),
+    ...createDesk(parts),
+    syncLogs: (limit) => book.list(limit),
+    checkpoint: async () => {
+      const manifest = await checkpoints?.write();
+      if (manifest !== undefined) emit({ type: 'checkpoint-written', n: manifest.n });
+      return manifest;
+    },
+    status: () => ({
+      state: applied.applied(),
+      horizon: horizon.horizon(),
+      checkpoint: checkpoints?.newest(),
+      failure: driver.failure(),
+    }),
+    close: async () => {
+      isClosed = true;
+      for (const close of [...closers]) close();
+      await driver.stop();
+      await upkeep.stop();
+      await writer.idle();
+      await sizes.idle();
+    },
+  };
+};
