@@ -37,3 +37,34 @@ export type {
   MetaChange,
   Rewrap,
 } from './local/local-replica.js';
+export { replicaOn, type ReplicaOptions } from './open-replica.js';
+export type {
+  AnySchema,
+  ClearPending,
+  FieldNameOf,
+  Replica,
+  ReplicaTransaction,
+  TableNameOf,
+} from './replica.js';
+export type { ReplicaEvent } from './run/replica-event.js';
+export type { ReplicaStatus } from './run/replica-status.js';
+export type { ConnectionState } from './run/link-holder.js';
+export type { SyncProgress } from './run/run-context.js';
+export type { SyncOptions, ConnectOptions } from './run/sync-runner.js';
+export { editDebounceMs, livePeriodMs } from './run/sync-runner.js';
+export { retryBaseMs, retryPauseMsMax, livePauseMsMax } from './run/back-off.js';
+export { envelopePageBytesMax, envelopesInFlightMax } from './run/upload.js';
+export { receiptQuestionsMax } from './run/await-receipt.js';
+export { agreeRoundsMax } from './run/agree-on-log.js';
+export { pageBytesMax } from './run/page-staging.js';
+export { compareJsonBytesMax } from './run/repair.js';
+export { foldStepsMax } from './run/clean-up.js';
+export { syncLogsMax } from './run/sync-log-list.js';
+export {
+  syncErrorsListMax,
+  type ConflictChoice,
+  type ConflictView,
+  type ResolveOptions,
+  type SyncErrorList,
+  type SyncErrorView,
+} from './run/sync-error-list.js';

@@ -5,8 +5,10 @@ import { ask } from './link-holder.js';
 import { firstPoints, headAt, logBase, pointsBetween } from './log-heads.js';
 import type { RunContext } from './run-context.js';
 
-/** Most questions of one agreement: each narrows a fork 64-fold or moves the epoch forward. */
-export const agreeRoundsMax = 32;
+/** Most questions that look for a common part: each narrows it 64-fold. */
+export const commonRoundsMax = 16;
+/** Most steps of one agreement; each moves epoch or identity forward. */
+export const agreeRoundsMax = 8;
 /** Random bytes of the id of a provisional epoch, and of a new replica. */
 export const epochIdBytes = 16;
 
@@ -62,7 +64,7 @@ const findCommon = async (context: RunContext, first: ResumeAnswer): Promise<Hea
     if (found !== undefined) [common, head] = [answer.common, found];
   };
   await learn(first, []);
-  for (let round = 0; round < agreeRoundsMax; round += 1) {
+  for (let round = 0; round < commonRoundsMax; round += 1) {
     const points = await pointsBetween(local, common, upper);
     if (points.length === 0) return [common, head];
     await learn(await resume(context, points), points);
@@ -160,15 +162,11 @@ const agreeOk = async (context: RunContext, answer: ResumeAnswer): Promise<Step>
   }
   const end = local.logEnd();
   const own = await headAt(local, receipt.mergedTo);
-  const base = (await logBase(local))[0];
-  const agrees =
-    receipt.mergedTo <= end.lastIndex &&
-    (own === receipt.head || (own === undefined && receipt.mergedTo < base));
-  if (agrees && receipt.mergedTo >= base) {
+  if (receipt.mergedTo <= end.lastIndex && own === receipt.head) {
     context.receipt = receipt;
     return 'agreed';
   }
-  if (receipt.mergedTo < base)
+  if (own === undefined && receipt.mergedTo < local.logStart() - 1)
     throw new TidemarkError('input-mismatch', 'the server lost operations that were archived', {
       mergedTo: receipt.mergedTo,
       logStart: local.logStart(),
@@ -199,7 +197,10 @@ const agreeUnknown = async (context: RunContext): Promise<Step> => {
     if (head !== undefined) from = [origin.lastIndex, head];
   }
   await openProvisional(context, from[0]);
-  await askForGrant(context, 0, from, from[0] === origin?.lastIndex);
+  if (!(await askForGrant(context, 0, from, from[0] === origin?.lastIndex)))
+    throw new TidemarkError('input-mismatch', 'the server does not know where this log begins', {
+      continues: from[0],
+    });
   return 'again';
 };
 

@@ -27,7 +27,7 @@ export const logBase = async (log: Log): Promise<HeadPoint> => {
   if (log.logStart() === 1) return [0, toHex(emptyHead)];
   const note = await log.readNote(baseNote);
   const point = note === undefined ? undefined : (JSON.parse(utf8Decode(note)) as HeadPoint);
-  if (point !== undefined && point[0] === log.logStart() - 1) return point;
+  if (point !== undefined && point[0] >= log.logStart() - 1) return point;
   const first = await endOf(log, log.logStart());
   return first ?? [0, toHex(emptyHead)];
 };

@@ -1,12 +1,9 @@
-import {
-  TidemarkError,
-  utf8Length,
-  type RecordId,
-} from '@tidemark/model';
+import { TidemarkError, userTableIdMax, utf8Length, type RecordId } from '@tidemark/model';
 import {
   compareIdsMax,
   compareRangesMax,
   fingerprintOf,
+  runRepairsMax,
   type CompareAnswer,
   type RangeFingerprint,
 } from '@tidemark/protocol';
@@ -20,8 +17,6 @@ import { downloadTables, type ScopeTable } from './scope-tables.js';
 
 /** Most bytes of ids, as JSON, in one comparison: the JSON part of a message stays within its bound. */
 export const compareJsonBytesMax = 160 * 1024;
-/** Repairs that one run begins before it fails. */
-export const repairsMax = 3;
 
 const idBytes = (id: string | null): number =>
   id === null ? 4 : utf8Length(JSON.stringify(id)) + 32;
@@ -162,33 +157,63 @@ const repairTable = async (
   }
 };
 
+/** Evicts what the image holds of tables that left the scope. */
+const dropTables = async (context: RunContext, tables: readonly ScopeTable[]): Promise<void> => {
+  const { local } = context.ports;
+  const kept = new Set(tables.map(({ id }) => id));
+  const left = Object.keys(local.meta().tables)
+    .map(Number)
+    .filter((id) => id <= userTableIdMax && !kept.has(id));
+  for (const table of left) {
+    let after: RecordId | null = null;
+    for (;;) {
+      const rows: readonly HeldRow[] = await local.heldRows(table, after, null, compareIdsMax);
+      const entries = rows.map(({ id }) => ({ kind: 'evict', id }) as const);
+      if (entries.length > 0)
+        await stagePages(context, [{ table, mode: 'repair', entries }], {
+          cursor: local.meta().staging?.cursor ?? null,
+        });
+      after = rows[rows.length - 1]?.id ?? null;
+      if (rows.length < compareIdsMax) break;
+    }
+  }
+};
+
+const compareTables = async (
+  context: RunContext,
+  tables: readonly ScopeTable[],
+): Promise<void> => {
+  const { local } = context.ports;
+  const { staging } = local.meta();
+  if (staging !== null && !repairIsUnderWay(local.meta())) await local.staging.abandon();
+  if (local.meta().staging === null) await local.staging.begin('repair', null);
+  const { table, after } = progressOf(local.meta());
+  for (let at = table; at < tables.length; at += 1)
+    await repairTable(context, tables, at, at === table ? after : null);
+};
+
 /**
  * Repairs the image by difference: compares ranges of every table with the server and moves what differs
  * into a staged layer. A download from the version where it began follows, and flips it.
  */
 export const repair = async (context: RunContext): Promise<void> => {
   const { local, scope, emit } = context.ports;
-  context.repairs += 1;
-  if (context.repairs > repairsMax)
-    throw new TidemarkError('timeout', 'the image could not be repaired in this run');
-  const { staging } = local.meta();
-  if (staging !== null && !repairIsUnderWay(local.meta())) await local.staging.abandon();
-  if (local.meta().staging === null) await local.staging.begin('repair', null);
   const tables = downloadTables(scope, local.schema());
-  const { table, after } = progressOf(local.meta());
-  try {
-    for (let at = table; at < tables.length; at += 1)
-      await repairTable(context, tables, at, at === table ? after : null);
-  } catch (cause) {
-    if (!(cause instanceof TidemarkError) || cause.recovery !== 'rehydrate') throw cause;
-    // The server does not know the cursor any more: the comparison begins again.
-    emit({ type: 'repair', reason: 'cursor' });
-    await local.staging.abandon();
-    return repair(context);
+  for (let begun = 1; ; begun += 1) {
+    try {
+      await compareTables(context, tables);
+      break;
+    } catch (cause) {
+      if (!(cause instanceof TidemarkError) || cause.recovery !== 'rehydrate') throw cause;
+      if (begun >= runRepairsMax) throw cause;
+      // The server does not know the cursor any more: the comparison begins again.
+      emit({ type: 'repair', reason: 'cursor' });
+      await local.staging.abandon();
+    }
   }
-  const { staging: under } = local.meta();
+  await dropTables(context, tables);
   await stagePages(context, [], {
-    cursor: under?.cursor ?? null,
+    cursor: local.meta().staging?.cursor ?? null,
     progress: JSON.stringify({ done: true, table: tables.length, after: null }),
   });
 };

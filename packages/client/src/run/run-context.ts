@@ -78,8 +78,6 @@ export interface RunContext {
   offsetMs: number;
   /** Version of the newest customization that the server announced. */
   customizationVersion: number;
-  /** Repairs begun in this run. */
-  repairs: number;
 }
 
 /** Counters of a run that has done nothing. */

@@ -78,7 +78,6 @@ class SyncRunDriver {
       receipt: null,
       offsetMs: 0,
       customizationVersion: 0,
-      repairs: 0,
     };
     this.#id = toHex(ports.entropy.bytes(runIdBytes));
     this.#startedOn = ports.clock.nowMs();

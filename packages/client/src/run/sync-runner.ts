@@ -38,6 +38,8 @@ export interface SyncRunner {
   readonly live: () => boolean;
   /** Why a live replica could not reach the server last; null once it could. */
   readonly connectError: () => TidemarkError | null;
+  /** Forgets the last run: the replica was cleared. */
+  readonly forget: () => void;
   readonly links: LinkHolder;
 }
 
@@ -99,6 +101,11 @@ class Runner {
 
   live(): boolean {
     return this.#live !== null;
+  }
+
+  forget(): void {
+    this.#last = null;
+    this.#connectError = null;
   }
 
   connectError(): TidemarkError | null {
@@ -248,6 +255,7 @@ export const syncRunner = (ports: RunPorts, moved: () => void): SyncRunner => {
     last: () => runner.last(),
     live: () => runner.live(),
     connectError: () => runner.connectError(),
+    forget: () => runner.forget(),
     links: runner.links,
   };
 };

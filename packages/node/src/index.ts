@@ -1,0 +1,45 @@
+export { openReplica, type OpenReplicaOptions } from './open-replica.js';
+export { systemClock, systemEntropy, systemTimer, nodeCrypto } from './node-effects.js';
+export {
+  defineSchema,
+  schemaFromCustomization,
+  field,
+  TidemarkError,
+  errorCatalogue,
+  type Customization,
+  type ErrorCode,
+  type FieldsOf,
+  type NewFieldsOf,
+  type Recovery,
+  type RecordOf,
+  type ResolutionAction,
+  type SyncLog,
+  type SyncMode,
+  type SyncResult,
+  type TypedSchema,
+  type Value,
+} from '@tidemark/model';
+export type {
+  AnySchema,
+  ClearPending,
+  ConflictChoice,
+  ConflictView,
+  ConnectOptions,
+  PendingChange,
+  PendingOperation,
+  Query,
+  QueryOrder,
+  RecordState,
+  Replica,
+  ReplicaEvent,
+  ReplicaStatus,
+  ReplicaTransaction,
+  ResolveOptions,
+  SyncErrorList,
+  SyncErrorView,
+  SyncOptions,
+  SyncProgress,
+  TextEdit,
+} from '@tidemark/client';
+export type { Scope } from '@tidemark/filter';
+export type { Clock, Durability, Entropy, Logger, Timer, Transport } from '@tidemark/ports';
