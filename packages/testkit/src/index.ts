@@ -31,3 +31,11 @@ export {
   customization,
   mutatedBytes,
 } from './arbitraries.js';
+export {
+  DeviceLog,
+  sketchOperation,
+  sketchTransaction,
+  type DeviceLogOptions,
+  type LoggedTransaction,
+  type OperationSketch,
+} from './histories.js';
