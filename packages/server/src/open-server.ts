@@ -1,0 +1,287 @@
+import {
+  destructiveChanges,
+  problemsError,
+  TidemarkError,
+  type SyncErrorState,
+  type TypedSchema,
+} from '@tidemark/model';
+import type { TableSelection } from '@tidemark/filter';
+import {
+  entryItemsMax,
+  openMerger,
+  type ChangesSince,
+  type CheckpointManifest,
+  type Explanation,
+  type HorizonLimits,
+  type KeptSyncLog,
+  type Merger,
+  type MergerStatus,
+  type ResolveInput,
+  type ResolveResult,
+  type ServerChange,
+  type ServerEvent,
+  type SyncErrorView,
+  type ValidateHook,
+} from '@tidemark/merger';
+import type { AbortSignalLike, CheckpointFolder, Clock, Logger, Timer } from '@tidemark/ports';
+import { openCheckpointFolder } from '@tidemark/store-level/node';
+import { createLocalTransport, type LocalTransport } from '@tidemark/transport-local';
+import { nodeCrypto, nodeTimer, systemClock, systemEntropy } from './node-effects.js';
+import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
+import { openServerStores, type ServerPlace } from './server-stores.js';
+import type {
+  ForeignRow,
+  LooseOperation,
+  ServerRecord,
+  TableName,
+  Tables,
+  WriteInput,
+  Writer,
+} from './server-types.js';
+import { fieldsOf, tableOf, writeOperations, type WriteResult } from './server-writes.js';
+
+/** Options of `openServer`. */
+export type ServerOptions<T extends Tables> = ServerPlace & {
+  readonly tenant: string;
+  /** Published when its version is greater than the one in force. */
+  readonly schema: TypedSchema<T>;
+  /** Refuses transactions of devices; must be deterministic. */
+  readonly validate?: ValidateHook;
+  readonly checkpoints?: {
+    /** Folder outside of the server's own, or an implementation of the port. */
+    readonly folder: string | CheckpointFolder;
+    readonly keep?: number;
+    readonly everyOps?: number;
+    readonly trimInput?: boolean;
+  };
+  readonly horizon?: Partial<HorizonLimits>;
+  readonly logger?: Logger;
+  readonly onEvent?: (event: ServerEvent) => void;
+  readonly clock?: Clock;
+  readonly timer?: Timer;
+};
+
+/** Server of one tenant, embedded in this process. */
+export interface Server<T extends Tables> {
+  /** Transport for replicas in this process. */
+  readonly transport: LocalTransport;
+  /**
+   * Writes as the server: operations always apply. Up to 1,000 operations and about 768 KB are one
+   * transaction; more become several, in order. Resolves when all are applied. Rejects with coded errors
+   * before anything of the transaction at hand is stored.
+   */
+  readonly write: (
+    input: WriteInput<T>,
+    options: { readonly user: string },
+  ) => Promise<WriteResult>;
+  /** Reports rows of a system of record; each is merged as its own transaction. */
+  readonly foreign: (backend: string, rows: readonly ForeignRow<T>[]) => Promise<void>;
+  /** Publishes a customization. Rejects with `destructive-change` and every problem. */
+  readonly publish: (
+    schema: TypedSchema<Tables>,
+    options: { readonly user: string },
+  ) => Promise<void>;
+  /** Changes of records, at least once, resumable; see `ServerChange`. */
+  readonly changes: (options?: {
+    readonly since?: ChangesSince;
+    readonly signal?: AbortSignalLike;
+  }) => AsyncGenerator<ServerChange>;
+  /** Ledger of a record or field, oldest entry first. */
+  readonly explain: (
+    table: TableName<T>,
+    id: string,
+    field?: string,
+    limit?: number,
+  ) => Promise<readonly Explanation[]>;
+  readonly errors: {
+    readonly list: (options?: {
+      readonly state?: SyncErrorState;
+      readonly after?: string;
+      readonly limit?: number;
+    }) => Promise<readonly SyncErrorView[]>;
+    readonly get: (root: string) => Promise<SyncErrorView | undefined>;
+    readonly resolve: (root: string, input: ResolveInput) => Promise<ResolveResult>;
+  };
+  /** Sync logs, newest first. */
+  readonly syncLogs: (limit?: number) => Promise<readonly KeptSyncLog[]>;
+  readonly get: <N extends TableName<T>>(
+    table: N,
+    id: string,
+  ) => Promise<ServerRecord<T[N]> | undefined>;
+  /** Records in id order, at most 10,000. */
+  readonly query: <N extends TableName<T>>(
+    table: N,
+    query?: ServerQuery,
+  ) => Promise<readonly ServerRecord<T[N]>[]>;
+  /** Writes a checkpoint; undefined without a folder, or when the newest is of this version. */
+  readonly checkpoint: () => Promise<CheckpointManifest | undefined>;
+  /** Content fingerprint of a table, as a device with this selection of it has it. Compare at rest. */
+  readonly fingerprint: (table: TableName<T>, selection?: TableSelection) => Promise<string>;
+  /** Resolves when everything that was sent so far is applied. */
+  readonly settle: () => Promise<void>;
+  readonly status: () => MergerStatus;
+  readonly close: () => Promise<void>;
+}
+
+const syncLogsDefault = 100;
+
+const collect = async <T extends Tables>(
+  fill: (writer: Writer<T>) => void | Promise<void>,
+): Promise<readonly LooseOperation[]> => {
+  const ops: LooseOperation[] = [];
+  await fill({
+    put: (table, id, fields) => ops.push({ kind: 'put', table, id, fields: fields as never }),
+    patch: (table, id, fields) => ops.push({ kind: 'patch', table, id, fields: fields as never }),
+    delete: (table, id) => ops.push({ kind: 'delete', table, id }),
+    increment: (table, id, by) => ops.push({ kind: 'increment', table, id, by: by as never }),
+  } as Writer<T>);
+  return ops;
+};
+
+const publish = async (
+  merger: Merger,
+  schema: TypedSchema<Tables>,
+  user: string,
+): Promise<void> => {
+  const problems = destructiveChanges(merger.schema().customization, schema.customization);
+  if (problems.length > 0) throw problemsError('destructive-change', problems);
+  await merger.publish(schema.customization, user);
+};
+
+const publishAtOpen = async (merger: Merger, schema: TypedSchema<Tables>): Promise<void> => {
+  const current = merger.schema().customization;
+  const next = schema.customization;
+  if (next.version > current.version) return publish(merger, schema, 'server');
+  // An older program may run against a newer customization; one version must mean one thing.
+  if (next.version === current.version && JSON.stringify(next) !== JSON.stringify(current))
+    throw new TidemarkError(
+      'destructive-change',
+      `version ${next.version} of the schema was published with another content`,
+    );
+};
+
+const reportForeign = async (
+  merger: Merger,
+  backend: string,
+  rows: readonly ForeignRow<Tables>[],
+): Promise<void> => {
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(backend))
+    throw new TidemarkError('invalid-id', 'a backend is named by 1 to 64 of [A-Za-z0-9_-]');
+  const bound = rows.map(({ table: name, id, fields, modifiedOn, rowVersion, deleted }) => {
+    const table = tableOf(merger.schema(), name);
+    return {
+      table: table.id,
+      id,
+      fields: fieldsOf(table, fields as never),
+      modifiedOn,
+      ...(rowVersion === undefined ? {} : { rowVersion }),
+      ...(deleted === undefined ? {} : { deleted }),
+    };
+  });
+  for (let at = 0; at < bound.length; at += entryItemsMax)
+    await merger.submit({ kind: 'foreign', backend, rows: bound.slice(at, at + entryItemsMax) });
+};
+
+/** The door over an open merger. */
+const doorOf = <T extends Tables>(
+  merger: Merger,
+  transport: LocalTransport,
+  close: () => Promise<void>,
+): Server<T> => ({
+  transport,
+  write: async (input, { user }) =>
+    writeOperations(
+      merger,
+      user,
+      typeof input === 'function' ? await collect(input) : (input as Iterable<LooseOperation>),
+    ),
+  foreign: (backend, rows) => reportForeign(merger, backend, rows as readonly ForeignRow<Tables>[]),
+  publish: (schema, { user }) => publish(merger, schema, user),
+  changes: (options = {}) => merger.changes(options.since ?? null, options.signal),
+  explain: (table, id, field, limit) =>
+    merger.explain({
+      table,
+      id,
+      ...(field === undefined ? {} : { field }),
+      ...(limit === undefined ? {} : { limit }),
+    }),
+  errors: {
+    list: (options = {}) => merger.syncErrors(options),
+    get: (root) => merger.syncError(root),
+    resolve: (root, input) => merger.resolve(root, input),
+  },
+  syncLogs: (limit = syncLogsDefault) => merger.syncLogs(limit),
+  get: (table, id) => getRecord(merger, table, id) as never,
+  query: (table, query = {}) => queryRecords(merger, table, query) as never,
+  checkpoint: () => merger.checkpoint(),
+  fingerprint: (table, selection = {}) => fingerprintTable(merger, table, selection),
+  settle: async () => {
+    await merger.settle();
+  },
+  status: () => merger.status(),
+  close,
+});
+
+/**
+ * Opens the server of a tenant in this process. Close it before the process ends; a killed one loses
+ * nothing that was acknowledged.
+ *
+ * Rejects with `folder-in-use`, `newer-format`, `storage-damaged`, `store-missing`, `checkpoint-invalid`,
+ * `wrong-tenant`, `destructive-change`.
+ */
+export const openServer = async <const T extends Tables>(
+  options: ServerOptions<T>,
+): Promise<Server<T>> => {
+  const clock = options.clock ?? systemClock;
+  const timer = options.timer ?? nodeTimer;
+  const stores = await openServerStores(options, clock);
+  const { checkpoints } = options;
+  try {
+    const merger = await openMerger({
+      tenant: options.tenant,
+      store: stores.store,
+      input: stores.input,
+      cursorKey: stores.cursorKey,
+      crypto: nodeCrypto,
+      clock,
+      timer,
+      entropy: systemEntropy,
+      crdt: async () => {
+        // Automerge is loaded at the first text field only.
+        const { loadAutomergeCrdt } = await import('@tidemark/crdt-automerge');
+        return loadAutomergeCrdt({ hash: nodeCrypto.sha256 });
+      },
+      ...(options.validate === undefined ? {} : { validate: options.validate }),
+      ...(options.horizon === undefined ? {} : { horizon: options.horizon }),
+      ...(options.logger === undefined ? {} : { logger: options.logger }),
+      ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
+      ...(checkpoints === undefined
+        ? {}
+        : {
+            checkpoints: {
+              ...checkpoints,
+              folder:
+                typeof checkpoints.folder === 'string'
+                  ? openCheckpointFolder(checkpoints.folder)
+                  : checkpoints.folder,
+            },
+          }),
+    });
+    try {
+      await merger.settle();
+      await publishAtOpen(merger, options.schema as TypedSchema<Tables>);
+    } catch (cause) {
+      await merger.close();
+      throw cause;
+    }
+    const transport = createLocalTransport({ service: merger.service, timer });
+    return doorOf<T>(merger, transport, async () => {
+      transport.setService(null);
+      await merger.close();
+      await stores.close();
+    });
+  } catch (cause) {
+    await stores.close();
+    throw cause;
+  }
+};

@@ -1,0 +1,170 @@
+import {
+  checkValue,
+  isRecordId,
+  TidemarkError,
+  userTableIdMax,
+  utf8Length,
+  type RowFields,
+  type Schema,
+  type SchemaTable,
+  type Value,
+} from '@tidemark/model';
+import { entryItemsMax, type InputEntry, type Merger } from '@tidemark/merger';
+import type { LooseOperation } from './server-types.js';
+
+/** Largest operation of a server write in bytes of its JSON: a record must fit a message. */
+export const writeOperationBytesMax = 512 * 1024;
+/** Bytes of one entry of the input, about. */
+export const writeEntryBytesMax = 768 * 1024;
+/** Entries of one write that may wait for the fold at once. */
+export const writeEntriesInFlightMax = 8;
+
+type WriteEntry = Extract<InputEntry, { readonly kind: 'write' }>;
+type Operation = WriteEntry['ops'][number];
+
+/** Table of the schema by name. Throws `unknown-table`. */
+export const tableOf = (schema: Schema, name: string): SchemaTable => {
+  const table = schema.tablesByName.get(name);
+  if (table === undefined || table.id > userTableIdMax)
+    throw new TidemarkError('unknown-table', `there is no table ${name}`);
+  return table;
+};
+
+const checkId = (id: string): void => {
+  if (!isRecordId(id)) throw new TidemarkError('invalid-id', 'the record id is not allowed');
+};
+
+/** Fields by numeric id, each checked against its definition. */
+export const fieldsOf = (
+  table: SchemaTable,
+  named: Readonly<Record<string, Value | undefined>>,
+): RowFields => {
+  const fields: Record<number, Value> = {};
+  for (const [name, value] of Object.entries(named)) {
+    if (value === undefined) continue;
+    const field = table.fieldsByName.get(name);
+    if (field === undefined)
+      throw new TidemarkError('unknown-field', `${table.name} has no field ${name}`);
+    const problem = checkValue(table, field, value);
+    if (problem !== undefined) throw new TidemarkError(problem.code, problem.message);
+    fields[field.id] = value;
+  }
+  return fields;
+};
+
+const incrementsOf = (
+  table: SchemaTable,
+  named: Readonly<Record<string, number | undefined>>,
+): Record<number, number> => {
+  const by: Record<number, number> = {};
+  for (const [name, amount] of Object.entries(named)) {
+    if (amount === undefined) continue;
+    const field = table.fieldsByName.get(name);
+    if (field === undefined)
+      throw new TidemarkError('unknown-field', `${table.name} has no field ${name}`);
+    if (field.type !== 'counter' || !Number.isFinite(amount))
+      throw new TidemarkError(
+        'invalid-value',
+        `${table.name}.${name}: increments are for counters`,
+      );
+    by[field.id] = amount;
+  }
+  return by;
+};
+
+/** Checks an operation and turns its names into ids. */
+export const bindOperation = (schema: Schema, op: LooseOperation): Operation => {
+  const table = tableOf(schema, op.table);
+  checkId(op.id);
+  const target = { table: table.id, id: op.id };
+  switch (op.kind) {
+    case 'put':
+    case 'patch':
+      return {
+        kind: op.kind === 'put' ? 'upsert' : 'patch',
+        ...target,
+        fields: fieldsOf(table, op.fields ?? {}),
+      };
+    case 'delete':
+      return { kind: 'delete', ...target };
+    case 'increment':
+      return { kind: 'increment', ...target, by: incrementsOf(table, op.by ?? {}) };
+  }
+};
+
+/** A put that would create must have the required fields: the fold would refuse the whole entry. */
+const checkRequired = async (merger: Merger, ops: readonly Operation[]): Promise<void> => {
+  const schema = merger.schema();
+  for (const op of ops) {
+    if (op.kind !== 'upsert') continue;
+    const table = schema.tablesById.get(op.table);
+    const missing = table?.fields.find(
+      ({ id, required }) => required === true && (op.fields[id] ?? null) === null,
+    );
+    if (table === undefined || missing === undefined) continue;
+    const [stored] = await merger.store.getRecords(op.table, [op.id]);
+    const isMade = ops.some((one) => one !== op && one.kind === 'upsert' && one.id === op.id);
+    if (!isMade && (stored === undefined || stored.deleted))
+      throw new TidemarkError(
+        'required-field',
+        `${table.name}.${missing.name}: a value is required`,
+      );
+  }
+};
+
+/** Result of a server write: how it was taken in, and the version that contains all of it. */
+export interface WriteResult {
+  readonly operations: number;
+  /** Transactions it became: each holds at most 1,000 operations and is seen as a whole. */
+  readonly transactions: number;
+  readonly version: { readonly incarnation: number; readonly n: number };
+}
+
+/**
+ * Writes a stream of operations as the server, in entries of at most 1,000. Each entry is checked before
+ * it is stored; the first failure ends the write, and its message says how many operations went before.
+ */
+export const writeOperations = async (
+  merger: Merger,
+  user: string,
+  operations: Iterable<LooseOperation> | AsyncIterable<LooseOperation>,
+): Promise<WriteResult> => {
+  const inFlight: Promise<unknown>[] = [];
+  let ops: Operation[] = [];
+  let bytes = 0;
+  let total = 0;
+  let transactions = 0;
+  const flush = async (): Promise<void> => {
+    if (ops.length === 0) return;
+    const entry: WriteEntry = { kind: 'write', user, ops };
+    ops = [];
+    bytes = 0;
+    await checkRequired(merger, entry.ops);
+    if (inFlight.length >= writeEntriesInFlightMax) await inFlight.shift();
+    const submitted = merger.submit(entry);
+    // Its failure is met when it is awaited in turn.
+    submitted.catch(() => undefined);
+    inFlight.push(submitted);
+    total += entry.ops.length;
+    transactions += 1;
+  };
+  try {
+    for await (const op of operations) {
+      const bound = bindOperation(merger.schema(), op);
+      const size = utf8Length(JSON.stringify(bound));
+      if (size > writeOperationBytesMax)
+        throw new TidemarkError(
+          'record-too-large',
+          `an operation exceeds ${writeOperationBytesMax} bytes`,
+        );
+      if (ops.length >= entryItemsMax || bytes + size > writeEntryBytesMax) await flush();
+      ops.push(bound);
+      bytes += size;
+    }
+    await flush();
+  } finally {
+    await Promise.all(inFlight);
+  }
+  const { incarnation, n } = merger.state();
+  return { operations: total, transactions, version: { incarnation, n } };
+};
