@@ -150,7 +150,7 @@ export const errorCatalogue = {
   'pending-operations': entry(
     'ask-user',
     'Operations are pending that would be lost.',
-    'clear() with pending: "refuse" while operations are pending or parked.',
+    'A clear() with pending: "refuse" while operations are pending or parked.',
     'Sync first, resolve the sync errors, or choose "upload-first" or "discard".',
   ),
   'sync-running': entry(
