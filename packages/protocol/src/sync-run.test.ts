@@ -77,19 +77,19 @@ const working: Readonly<Record<EventName, Step>> = {
   split: 'logging log failed transaction-too-large',
   rebase: 'logging log failed behind',
 };
-const failures = [
-  'retryLater',
-  'rehydration',
-  'upgrade',
-  'askUser',
-  'askOperator',
-  'quarantine',
-  'split',
-  'rebase',
-] as const;
-const loggedBy = Object.fromEntries(
-  [...failures, 'logged' as const].map((name) => [name, 'settled -'] as const),
-) as Record<(typeof failures)[number] | 'logged', Step>;
+/** While logging, the run ends whatever comes, except that it cannot be aborted any more. */
+const logging: Readonly<Record<EventName, Step>> = {
+  ...same,
+  logged: 'settled -',
+  retryLater: 'settled -',
+  rehydration: 'settled -',
+  upgrade: 'settled -',
+  askUser: 'settled -',
+  askOperator: 'settled -',
+  quarantine: 'settled -',
+  split: 'settled -',
+  rebase: 'settled -',
+};
 
 const table: Readonly<Record<SyncPhase, Readonly<Record<EventName, Step>>>> = {
   connecting: { ...working, linked: 'authenticating agree-on-log' },
@@ -106,7 +106,7 @@ const table: Readonly<Record<SyncPhase, Readonly<Record<EventName, Step>>>> = {
   },
   repairing: { ...working, repaired: 'downloading pull' },
   'cleaning-up': { ...working, cleaned: 'logging log synced' },
-  logging: { ...same, ...loggedBy },
+  logging,
   'backing-off': { ...working, slept: 'connecting open-link' },
   settled: same,
   blocked: same,
