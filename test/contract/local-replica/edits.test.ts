@@ -1,7 +1,18 @@
 import type { LocalReplica } from '@tidemark/client';
 import { decodeTransaction, openTransaction, type Operation } from '@tidemark/model';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { download, newDisk, openOn, pageOf, rowOf, sha256, tasks, upsert, type Disk, type TestReplica } from './harness.js';
+import {
+  download,
+  newDisk,
+  openOn,
+  pageOf,
+  rowOf,
+  sha256,
+  tasks,
+  upsert,
+  type Disk,
+  type TestReplica,
+} from './harness.js';
 
 let disk: Disk;
 let opened: TestReplica;
@@ -45,7 +56,16 @@ describe('edits', () => {
     const id = await replica.create('tasks', { title: 'Buy milk', rank: 2 });
     await replica.update('tasks', id, { done: true });
     await replica.increment('tasks', id, 'votes', 3);
-    const expected = { id, title: 'Buy milk', rank: 2, done: true, votes: 3, note: null, due: null, cost: null };
+    const expected = {
+      id,
+      title: 'Buy milk',
+      rank: 2,
+      done: true,
+      votes: 3,
+      note: null,
+      due: null,
+      cost: null,
+    };
     expect(await replica.get('tasks', id)).toEqual(expected);
     await reopen();
     expect(await replica.get('tasks', id)).toEqual(expected);
@@ -160,7 +180,9 @@ describe('edits', () => {
     expect((await replica.get('tasks', id))?.['note']).toBe('Hello, world');
     const [, first, second] = await operations();
     expect(first?.set).toEqual([]);
-    expect((first?.crdt[0]?.changes.length ?? 0) > (second?.crdt[0]?.changes.length ?? 0)).toBe(true);
+    expect((first?.crdt[0]?.changes.length ?? 0) > (second?.crdt[0]?.changes.length ?? 0)).toBe(
+      true,
+    );
     const pending = await replica.pending();
     expect(pending.map(({ changes }) => changes.find((one) => one.field === 'note'))).toEqual([
       { field: 'note', before: null, after: 'Hello' },
@@ -180,9 +202,13 @@ describe('edits', () => {
 
   test('[REP-10] concurrent edits take turns and get consecutive indexes', async () => {
     await Promise.all(
-      Array.from({ length: 40 }, (_, i) => replica.create('tasks', { title: `${i}` }, { id: `r${i}` })),
+      Array.from({ length: 40 }, (_, i) =>
+        replica.create('tasks', { title: `${i}` }, { id: `r${i}` }),
+      ),
     );
-    await Promise.all(Array.from({ length: 40 }, () => replica.increment('tasks', 'r0', 'votes', 1)));
+    await Promise.all(
+      Array.from({ length: 40 }, () => replica.increment('tasks', 'r0', 'votes', 1)),
+    );
     expect((await replica.get('tasks', 'r0'))?.['votes']).toBe(40);
     expect((await replica.readLog(1, 1_000_000)).map(({ index }) => index)).toEqual(
       Array.from({ length: 80 }, (_, i) => i + 1),
@@ -225,7 +251,11 @@ describe('edits', () => {
     await older.close();
     // A restored backup: an older store beside a marker that knows more. Store ids differ, so only the payload goes over.
     const { openReplicaStore } = await import('@tidemark/store-level');
-    const from = await openReplicaStore({ database: disk.database, marker: { read: () => Promise.resolve(published), write: () => Promise.resolve() }, hash: sha256 });
+    const from = await openReplicaStore({
+      database: disk.database,
+      marker: { read: () => Promise.resolve(published), write: () => Promise.resolve() },
+      hash: sha256,
+    });
     const payload = await from.marker.read();
     await from.store.close();
     const into = await openReplicaStore({ ...other, hash: sha256 });
@@ -242,19 +272,28 @@ describe('edits', () => {
 
   test('[REP-14] a newer customization is adopted; its new index is filled before use', async () => {
     for (let i = 0; i < 30; i += 1)
-      await replica.create('tasks', { title: `${i}`, due: `2024-01-${String(i % 9 + 10)}` }, { id: `r${i}` });
+      await replica.create(
+        'tasks',
+        { title: `${i}`, due: `2024-01-${String((i % 9) + 10)}` },
+        { id: `r${i}` },
+      );
     const { customization } = tasks;
     const next = {
       ...customization,
       version: 2,
       tables: customization.tables.map((table) =>
-        table.name !== 'tasks' ? table : { ...table, indexes: [{ name: 'byDue', fields: ['due'] }, ...table.indexes] },
+        table.name !== 'tasks'
+          ? table
+          : { ...table, indexes: [{ name: 'byDue', fields: ['due'] }, ...table.indexes] },
       ),
     };
     await replica.adoptCustomization(next);
     await reopen();
     expect(replica.schema().customization.version).toBe(2);
-    const due = await replica.query('tasks', { filter: "due = '2024-01-12'", order: [{ field: 'due' }] });
+    const due = await replica.query('tasks', {
+      filter: "due = '2024-01-12'",
+      order: [{ field: 'due' }],
+    });
     expect(due.map(({ id }) => id)).toEqual(['r11', 'r2', 'r20', 'r29']);
     const removed = { ...next, version: 3, tables: next.tables.slice(1) };
     expect(await codeOf(replica.adoptCustomization(removed))).toBe('destructive-change');

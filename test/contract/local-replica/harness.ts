@@ -3,7 +3,13 @@ import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
 import { openLocalReplica, type LocalReplica, type LocalReplicaOptions } from '@tidemark/client';
 import { defineSchema, encodeRow, field, type Row, type RowFields } from '@tidemark/model';
 import type { Marker } from '@tidemark/ports';
-import { encodePage, decodePage, type PageEntry, type PageMode, type TablePage } from '@tidemark/protocol';
+import {
+  encodePage,
+  decodePage,
+  type PageEntry,
+  type PageMode,
+  type TablePage,
+} from '@tidemark/protocol';
 import { openReplicaStore } from '@tidemark/store-level';
 import { MemoryLevel } from 'memory-level';
 
@@ -83,7 +89,13 @@ export const openOn = async (
           entropySeed += 1;
           const bytes = new Uint8Array(count);
           for (let at = 0; at < count; at += 32)
-            bytes.set(sha256(new Uint8Array([entropySeed >> 8, entropySeed & 255, at])).subarray(0, Math.min(32, count - at)), at);
+            bytes.set(
+              sha256(new Uint8Array([entropySeed >> 8, entropySeed & 255, at])).subarray(
+                0,
+                Math.min(32, count - at),
+              ),
+              at,
+            );
           return bytes;
         },
       },

@@ -27,7 +27,9 @@ export interface ApplyContext {
 export const needsCrdt = (table: SchemaTable, op: Operation): boolean =>
   op.crdt.length > 0 ||
   (op.kind !== 'delete' &&
-    op.set.some(({ field }) => table.fieldsById.get(field)?.type === 'text' && op.kind === 'update'));
+    op.set.some(
+      ({ field }) => table.fieldsById.get(field)?.type === 'text' && op.kind === 'update',
+    ));
 
 interface Draft {
   readonly fields: Record<FieldId, Value>;

@@ -20,7 +20,13 @@ import type { Durability, LayerPut, LogEntry } from '@tidemark/ports';
 import { applyPending, needsCrdt, type ApplyContext, type KnownTexts } from './apply-pending.js';
 import { pushIndexPuts } from './index-entries.js';
 import { lastOfRuns, noRuns } from './op-runs.js';
-import { baseOfView, decodeView, encodeView, viewOfImage, type PendingView } from './pending-view.js';
+import {
+  baseOfView,
+  decodeView,
+  encodeView,
+  viewOfImage,
+  type PendingView,
+} from './pending-view.js';
 import type { ReplicaCore } from './replica-core.js';
 
 /** Maximum bytes of a record with its texts: it must fit a page of the download. */

@@ -1,4 +1,10 @@
-import { utf8Encode, type FieldDefinition, type FieldType, type RowFields, type Value } from '@tidemark/model';
+import {
+  utf8Encode,
+  type FieldDefinition,
+  type FieldType,
+  type RowFields,
+  type Value,
+} from '@tidemark/model';
 
 /** Longest text in bytes that takes part in an index key; longer texts with this start sort by id. */
 export const indexTextBytesMax = 1_024;

@@ -1,4 +1,11 @@
-import { decodeTransaction, isLeft, openTransaction, type Hash, type Operation, type Transaction } from '@tidemark/model';
+import {
+  decodeTransaction,
+  isLeft,
+  openTransaction,
+  type Hash,
+  type Operation,
+  type Transaction,
+} from '@tidemark/model';
 import type { LogEntry, OpLog } from '@tidemark/ports';
 
 /** Bytes read ahead when operations are asked for one after the other. */

@@ -16,9 +16,7 @@ export interface PublishedMark {
 
 /** Encodes the marker's payload. */
 export const encodeMark = (mark: PublishedMark): Uint8Array =>
-  utf8Encode(
-    JSON.stringify({ format: markerFormat, ...mark, head: toHex(mark.head) }),
-  );
+  utf8Encode(JSON.stringify({ format: markerFormat, ...mark, head: toHex(mark.head) }));
 
 /** Decodes the marker's payload; `undefined` when there is none or it cannot be read. */
 export const decodeMark = (bytes: Uint8Array | undefined): PublishedMark | undefined => {

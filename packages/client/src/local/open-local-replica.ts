@@ -12,13 +12,7 @@ import type { LocalDamage, LocalReplica, LocalReplicaOptions } from './local-rep
 import { decodeMark, headAt, writeMark, type PublishedMark } from './log-upkeep.js';
 import { OpenedLocalReplica } from './opened-local-replica.js';
 import { readOpenRanges } from './open-ranges.js';
-import {
-  customizationNote,
-  decodeState,
-  metaNote,
-  ReplicaCore,
-  schemaOf,
-} from './replica-core.js';
+import { customizationNote, decodeState, metaNote, ReplicaCore, schemaOf } from './replica-core.js';
 import { decodeMeta, initialMeta, type ReplicaMeta, type TableMeta } from './replica-meta.js';
 import { adopt, backfillIndexes, mergeIndexes } from './schema-adoption.js';
 import { LayerStaging } from './staging.js';

@@ -155,9 +155,7 @@ export class OpenedLocalReplica implements LocalReplica {
     fields: Readonly<Record<string, unknown>>,
     options?: EditOptions & { readonly id?: RecordId },
   ): Promise<RecordId> =>
-    this.#edit(options, (session) =>
-      createRecord(session, this.#ids, table, fields, options?.id),
-    );
+    this.#edit(options, (session) => createRecord(session, this.#ids, table, fields, options?.id));
 
   readonly update = (
     table: string,
@@ -246,10 +244,7 @@ export class OpenedLocalReplica implements LocalReplica {
       : recordView(this.#core.table(table), id, decodeRow(bytes).fields);
   };
 
-  readonly query = async (
-    tableName: string,
-    query: Query = {},
-  ): Promise<readonly RecordView[]> => {
+  readonly query = async (tableName: string, query: Query = {}): Promise<readonly RecordView[]> => {
     const core = this.#core;
     const table = core.table(tableName);
     const plan = planQuery(table, core.indexesOf(table), query);
@@ -260,11 +255,7 @@ export class OpenedLocalReplica implements LocalReplica {
   readonly count = async (tableName: string, filter?: Query['filter']): Promise<number> => {
     const core = this.#core;
     const table = core.table(tableName);
-    const plan = planQuery(
-      table,
-      core.indexesOf(table),
-      filter === undefined ? {} : { filter },
-    );
+    const plan = planQuery(table, core.indexesOf(table), filter === undefined ? {} : { filter });
     return consistentRead(core, table.id, () => countQuery(core, table, plan));
   };
 
@@ -300,15 +291,12 @@ export class OpenedLocalReplica implements LocalReplica {
     query: Query,
     onResult: (result: readonly RecordView[]) => void,
     onError?: (error: unknown) => void,
-  ): (() => void) =>
-    watchCallback(this.#core, this.#core.table(table), query, onResult, onError);
+  ): (() => void) => watchCallback(this.#core, this.#core.table(table), query, onResult, onError);
 
   readonly pending = (
     options: { readonly after?: number; readonly limit?: number } = {},
   ): Promise<readonly PendingOperation[]> =>
-    layoutRead(this.#core, () =>
-      new PendingList(this.#core).page(options.after, options.limit),
-    );
+    layoutRead(this.#core, () => new PendingList(this.#core).page(options.after, options.limit));
 
   readonly fieldName = (table: TableId, field: FieldId): string =>
     this.#core.schema.tablesById.get(table)?.fieldsById.get(field)?.name ?? String(field);
@@ -379,12 +367,8 @@ class SessionEdits implements TransactionEdits {
     this.#edit((session) => deleteRecord(session, table, id));
   readonly increment = (table: string, id: RecordId, field: string, by: number): Promise<void> =>
     this.#edit((session) => incrementField(session, table, id, field, by));
-  readonly editText = (
-    table: string,
-    id: RecordId,
-    field: string,
-    edit: TextEdit,
-  ): Promise<void> => this.#edit((session) => editTextField(session, table, id, field, edit));
+  readonly editText = (table: string, id: RecordId, field: string, edit: TextEdit): Promise<void> =>
+    this.#edit((session) => editTextField(session, table, id, field, edit));
 
   readonly get = (tableName: string, id: RecordId): Promise<RecordView | undefined> =>
     this.#do(async () => {

@@ -118,11 +118,7 @@ export class PendingList {
     return changes;
   }
 
-  async #viewBefore(
-    table: SchemaTable,
-    op: Operation,
-    index: number,
-  ): Promise<PendingView | null> {
+  async #viewBefore(table: SchemaTable, op: Operation, index: number): Promise<PendingView | null> {
     const key = `${table.id}/${op.record}`;
     const progress = this.#progress.get(key) ?? (await this.#start(table, op.record));
     this.#progress.set(key, progress);

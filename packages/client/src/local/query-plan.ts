@@ -122,10 +122,7 @@ const compareBy = (fields: readonly OrderField[]): RowOrder => {
   };
 };
 
-const resolve = (
-  table: SchemaTable,
-  filter: string | FilterExpression,
-): ResolvedFilter => {
+const resolve = (table: SchemaTable, filter: string | FilterExpression): ResolvedFilter => {
   let expression: FilterExpression;
   if (typeof filter === 'string') {
     const parsed = parseFilter(filter);
@@ -163,7 +160,7 @@ const keyRange = (index: TableIndex, plan: IndexPlan): KeyRange => {
   if (gte !== undefined) from = Uint8Array.from(bound(gte).key);
   if (gt !== undefined) {
     const { key, cut: inexact } = bound(gt);
-    from = inexact ? Uint8Array.from(key) : keyPrefixEnd(key) as Uint8Array<ArrayBuffer>;
+    from = inexact ? Uint8Array.from(key) : (keyPrefixEnd(key) as Uint8Array<ArrayBuffer>);
   }
   if (lte !== undefined) to = keyPrefixEnd(bound(lte).key);
   if (lt !== undefined) {
@@ -174,11 +171,7 @@ const keyRange = (index: TableIndex, plan: IndexPlan): KeyRange => {
 };
 
 /** Tells whether an index yields the order, after the fields that the filter pins. */
-const yieldsOrder = (
-  index: TableIndex,
-  plan: IndexPlan,
-  order: readonly OrderField[],
-): boolean => {
+const yieldsOrder = (index: TableIndex, plan: IndexPlan, order: readonly OrderField[]): boolean => {
   if (order.length === 0) return false;
   const { descending } = order[0] as OrderField;
   // A pinned field has one value, so it may be left out of the order or be part of it.
@@ -210,8 +203,7 @@ const chooseIndex = (
     const ids = index.fields.map(({ id }) => id);
     const plan = resolved === null ? emptyPlan : planIndex(resolved, ids);
     const ordered = yieldsOrder(index, plan, order);
-    const score =
-      plan.equals.length * 4 + (plan.range === undefined ? 0 : 2) + (ordered ? 1 : 0);
+    const score = plan.equals.length * 4 + (plan.range === undefined ? 0 : 2) + (ordered ? 1 : 0);
     if (score > 0 && (best === null || score > best.score)) best = { index, plan, ordered, score };
   }
   return best;
@@ -246,7 +238,8 @@ export const planQuery = (
     compare: compareBy(order),
     limit: query.limit,
     offset: query.offset ?? 0,
-    index: chosen === null ? null : { index: chosen.index, range: keyRange(chosen.index, chosen.plan) },
+    index:
+      chosen === null ? null : { index: chosen.index, range: keyRange(chosen.index, chosen.plan) },
     inOrder: chosen === null ? order.length === 0 : chosen.ordered,
     reverse: chosen?.ordered === true && order[0]?.descending === true,
   };

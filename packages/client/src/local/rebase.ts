@@ -111,7 +111,11 @@ export class Rebase {
     const rows = await this.#read(tableId, ids);
     for (const [i, id] of ids.entries()) {
       const row = rows[i] as ReadRow;
-      const ops = [...(records.get(id) ?? []), ...this.#staying(row.current), ...this.#staying(row.staged)];
+      const ops = [
+        ...(records.get(id) ?? []),
+        ...this.#staying(row.current),
+        ...this.#staying(row.staged),
+      ];
       await this.#pushView(puts, table, id, row, ops);
     }
   }

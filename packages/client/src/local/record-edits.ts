@@ -173,14 +173,7 @@ const changeText = async (
   const edited =
     typeof edit === 'string'
       ? crdt.editText(document, edit, core.actor, session.wallMs)
-      : crdt.spliceText(
-          document,
-          edit.at,
-          edit.remove,
-          edit.insert,
-          core.actor,
-          session.wallMs,
-        );
+      : crdt.spliceText(document, edit.at, edit.remove, edit.insert, core.actor, session.wallMs);
   // Nobody else may have this document yet: the first edit carries its genesis.
   const changes = stored === undefined ? crdt.changesOf(edited.document) : edited.changes;
   return { set: null, crdt: { field: field.id, changes }, known: edited };

@@ -97,7 +97,12 @@ export const scanVisible = async (
     core.store.scanRows('view', table, options),
   ]);
   const bounds = [images.next, views.next].filter((next) => next !== undefined);
-  const next = bounds.length < 2 ? bounds[0] : compareTexts(bounds[0] as string, bounds[1] as string) < 0 ? bounds[0] : bounds[1];
+  const next =
+    bounds.length < 2
+      ? bounds[0]
+      : compareTexts(bounds[0] as string, bounds[1] as string) < 0
+        ? bounds[0]
+        : bounds[1];
   return { rows: mergeRows(images.rows, views.rows, next), next };
 };
 

@@ -35,7 +35,8 @@ const visitIndex = async (
   const { index, range } = plan.index as NonNullable<QueryPlan['index']>;
   let after: IndexEntry | undefined;
   // The first step is small where the limit is, the next ones grow.
-  let limit = Math.min(scanRowsMax, (plan.inOrder ? plan.limit : undefined) ?? scanRowsMax) + plan.offset;
+  let limit =
+    Math.min(scanRowsMax, (plan.inOrder ? plan.limit : undefined) ?? scanRowsMax) + plan.offset;
   for (;;) {
     limit = Math.max(16, Math.min(limit, scanRowsMax));
     const entries = await core.store.scanIndex(table.id, index.no, range, {

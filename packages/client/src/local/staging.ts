@@ -91,9 +91,7 @@ export class LayerStaging implements Staging {
         batch: { puts },
         meta: { ...meta, tables, staging },
         touched: new Set(touched),
-        ...(touched.length === 0
-          ? {}
-          : { change: { kind: 'fill', tables: everything(touched) } }),
+        ...(touched.length === 0 ? {} : { change: { kind: 'fill', tables: everything(touched) } }),
       });
       return counts;
     });
@@ -200,7 +198,10 @@ export class LayerStaging implements Staging {
     const next = info.tables.find((id) => id > closing.table) ?? afterAllTables;
     if (table === undefined) return advance([], { table: next, id: '' });
     const { puts, position } = await rebase.views(table, closing.id);
-    return advance(puts, position === null ? { table: next, id: '' } : { id: position as RecordId });
+    return advance(
+      puts,
+      position === null ? { table: next, id: '' } : { id: position as RecordId },
+    );
   }
 
   async #flipNow(info: Closing, open: OpenRanges): Promise<void> {
