@@ -393,10 +393,9 @@ describe('feed and ledger', () => {
       ],
     });
     const created = entries.find(({ op }) => op === 'a/1/1');
-    expect(created?.fields.find(({ field }) => field === 1)).toMatchObject({
-      ours: 'north',
-      result: 'north',
+    expect(created).toMatchObject({
       outcome: 'applied',
+      fields: [{ field: 0, ours: true, result: true, outcome: 'applied' }],
     });
   });
 });

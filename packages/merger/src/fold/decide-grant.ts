@@ -1,6 +1,6 @@
 import { isReplicaId, type ReplicaId } from '@tidemark/model';
 import type { GrantRequest } from '@tidemark/protocol';
-import { headAt } from './head-list.js';
+import { headAt, headUnder } from './head-list.js';
 import type { InputCaller } from './input-entry.js';
 import { epochGrantsMax, type EpochGrant, type ReplicaState } from './replica-state.js';
 import type { Window } from './window.js';
@@ -40,16 +40,16 @@ const granted = (
 const knownHead = async (
   window: Window,
   before: ReplicaState | undefined,
-  origin: ReplicaId | null,
+  origin: { readonly replica: ReplicaId; readonly epoch: number } | null,
   user: string,
   index: number,
 ): Promise<string | undefined> => {
   const { overlay } = window;
   if (before !== undefined) return headAt(overlay.store, before, index);
   if (origin === null) return index === 0 ? '0'.repeat(64) : undefined;
-  await overlay.replicas.load(overlay.store, [origin]);
-  const state = overlay.replicas.get(origin);
-  return state?.user === user ? headAt(overlay.store, state, index) : undefined;
+  await overlay.replicas.load(overlay.store, [origin.replica]);
+  const state = overlay.replicas.get(origin.replica);
+  return state?.user === user ? headUnder(overlay.store, state, index, origin.epoch) : undefined;
 };
 
 /**
@@ -73,7 +73,7 @@ export const decideGrant = async (
   if (provisional.length > 128 || (before !== undefined && before.user !== caller.user))
     return refuse();
   if (request.epoch < (before?.epoch ?? 0)) return refuse();
-  const from = origin === null || before !== undefined ? null : origin.replica;
+  const from = before === undefined ? origin : null;
   const head = await knownHead(window, before, from, caller.user, continues.index);
   if (head === undefined || head !== continues.head) return refuse();
   const asked = before === undefined ? request : { ...request, origin: null };

@@ -72,7 +72,7 @@ const isBoundary = (kind: InputEntry['kind'] | undefined): boolean =>
 
 /**
  * Number of messages, from the first, that make the next window. Grants, customizations and incarnations
- * change what later messages read, so these begin a new window.
+ * read or change what the rest of a window foresees, so that they stand in windows of their own kind.
  */
 export const windowLength = (
   messages: readonly DecodedMessage[],
@@ -89,7 +89,8 @@ export const windowLength = (
     const one = messages[i] as DecodedMessage;
     const kind = one.entry?.kind;
     if (i > 0 && kind === 'incarnation') return i;
-    if (grants && kind !== 'grant') return i;
+    if (i > 0 && grants !== (kind === 'grant')) return i;
+    if (i > 0 && one.entry?.kind === 'grant' && one.entry.request.origin !== null) return i;
     grants ||= kind === 'grant';
     bytes += one.message.bytes.length;
     operations += one.operations;

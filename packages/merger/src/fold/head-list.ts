@@ -64,6 +64,20 @@ export const headAt = async (
   return headInEpochs(store, state, index, state.epoch);
 };
 
+/**
+ * Head at `index` as the log stood under `epoch`: also what a later grant, asked for by another copy of
+ * the replica, has cut off. A copy whose epoch was ended finds here what was merged of its own log.
+ */
+export const headUnder = (
+  store: Pick<ServerStore, 'getEntries' | 'scanEntries'>,
+  state: ReplicaState,
+  index: number,
+  epoch: number,
+): Promise<string | undefined> => {
+  const cutOff = state.grants.some((grant) => grant.epoch > epoch && grant.from < index);
+  return cutOff ? headInEpochs(store, state, index, epoch) : headAt(store, state, index);
+};
+
 const headInEpochs = async (
   store: Pick<ServerStore, 'getEntries' | 'scanEntries'>,
   state: ReplicaState,

@@ -50,7 +50,11 @@ export const loadMembers = async (
   await loadRoot(window, root);
   const keys = overlay.parkedMembers.get(parkedMembersKey(root)) ?? [];
   await overlay.parkedTransactions.load(overlay.store, keys);
-  return keys.flatMap((key) => overlay.parkedTransactions.get(key) ?? []);
+  const members = keys.flatMap((key) => overlay.parkedTransactions.get(key) ?? []);
+  // Their states count what waits, so they are needed whatever becomes of the members.
+  const replicas = members.map(({ replica }) => replica);
+  await overlay.replicas.load(overlay.store, replicas);
+  return members;
 };
 
 const memberKey = ({ replica, epoch, indexes }: ParkedTransaction): string =>

@@ -266,7 +266,8 @@ export class Window {
   }
 
   #count(replica: string, chains: number, sides: number, parked: number): void {
-    const state = this.overlay.replicas.peek(replica);
+    const state = this.overlay.replicas.get(replica);
+    // A system of record has no state before its first operation, and no chains.
     if (state === undefined) return;
     this.overlay.replicas.set(replica, {
       ...state,
