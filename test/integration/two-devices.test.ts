@@ -27,8 +27,8 @@ const expectEqual = async (): Promise<void> => {
 describe('two devices and a server', () => {
   test('[SYN-1] a first sync fills the device, and a second one moves nothing', async () => {
     await world.write(
-      { kind: 'put', table: 1, id: 'v1', fields: { 1: 'first' } },
-      { kind: 'put', table: 1, id: 'v2', fields: { 1: 'second', 3: 5 } },
+      { kind: 'upsert', table: 1, id: 'v1', fields: { 1: 'first' } },
+      { kind: 'upsert', table: 1, id: 'v2', fields: { 1: 'second', 3: 5 } },
     );
     expect(a.replica.status).toMatchObject({ hydrated: { visits: false }, synced: false });
     const log = await a.replica.sync();
@@ -179,7 +179,9 @@ describe('two devices and a server', () => {
     expect(await a.replica.get('tasks', task)).toBeUndefined();
     await a.replica.sync();
     const [error] = await a.replica.errors.list();
-    expect(error?.conflicts).toMatchObject([{ field: null, base: true, ours: false, theirs: true }]);
+    expect(error?.conflicts).toMatchObject([
+      { field: null, base: true, ours: false, theirs: true },
+    ]);
     await a.replica.errors.resolve(error?.id ?? '', { action: 'ignore' });
     await settle();
     expect(await a.replica.get('tasks', task)).toMatchObject({ title: 'changed' });

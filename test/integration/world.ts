@@ -2,7 +2,7 @@ import { createHash, createHmac } from 'node:crypto';
 import { openLocalReplica, replicaOn, type Replica, type ReplicaEvent } from '@tidemark/client';
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
 import type { Scope } from '@tidemark/filter';
-import { openMerger, type Merger, type MergerOptions, type ServerWrite } from '@tidemark/merger';
+import { openMerger, type InputEntry, type Merger, type MergerOptions } from '@tidemark/merger';
 import { decodeRow, defineSchema, field, type Row } from '@tidemark/model';
 import { systemTimer } from '@tidemark/node';
 import type {
@@ -50,6 +50,8 @@ export const schema = defineSchema({
 });
 
 export type Device = Replica<typeof schema>;
+
+type ServerWrite = Extract<InputEntry, { readonly kind: 'write' }>['ops'][number];
 
 export const nodeCrypto: Crypto = {
   sha256: (bytes) => new Uint8Array(createHash('sha256').update(bytes).digest()),

@@ -2,7 +2,7 @@ import { TidemarkError, toHex, type Receipt } from '@tidemark/model';
 import type { Caller, ServerStore } from '@tidemark/ports';
 import type { GrantAnswer, GrantRequest, ResumeAnswer, ResumeRequest } from '@tidemark/protocol';
 import type { FoldState } from '../fold/fold-state.js';
-import { headAt } from '../fold/head-list.js';
+import { headUnder } from '../fold/head-list.js';
 import { decodeReplicaState, type ReplicaState } from '../fold/replica-state.js';
 
 type Reads = Pick<ServerStore, 'getEntries' | 'scanEntries'>;
@@ -70,13 +70,16 @@ const compareLogs = async (
   reads: Reads,
   state: ReplicaState,
   request: ResumeRequest,
+  isCurrent: boolean,
 ): Promise<{ readonly common: number; readonly differs: number }> => {
+  // A copy whose epoch was ended asks how far its own log was merged, not how far its successor's was.
+  const epoch = isCurrent ? state.epoch : request.epoch;
   const points = [...request.points].sort(([a], [b]) => b - a);
   let differs = 0;
   for (const [index, head] of points) {
-    if (index > state.mergedTo) continue;
-    if ((await headAt(reads, state, index)) === head) return { common: index, differs };
-    differs = index;
+    const merged = await headUnder(reads, state, index, epoch);
+    if (merged === head) return { common: index, differs };
+    if (merged !== undefined || index <= state.mergedTo) differs = index;
   }
   return { common: 0, differs };
 };
@@ -98,7 +101,7 @@ export const agreeOnLog = async (
 ): Promise<LogAgreement> => {
   if (state === undefined || state.epoch === 0) return { status: 'unknown', common: 0, differs: 0 };
   const isCurrent = request.provisional === state.provisional || request.epoch >= state.epoch;
-  const { common, differs } = await compareLogs(reads, state, request);
+  const { common, differs } = await compareLogs(reads, state, request, isCurrent);
   if (!isCurrent) return { status: 'ended', common, differs };
   const isRestored = request.epoch > state.epoch && request.provisional !== state.provisional;
   const endsEarly = request.lastIndex < state.mergedTo;
