@@ -44,7 +44,7 @@ const tables = (rule: ResolutionRule, onDelete: DeleteRule): readonly TableDefin
   ];
 };
 
-/** One cell's world: a record known to all, another replica `eve` that comes first, and ours, `dan`. */
+/** One cell's world: a record known to all, another replica `other` that comes first, and ours, `author`. */
 export class Cell {
   readonly rule: ResolutionRule;
   readonly world: MergeWorld;
@@ -93,12 +93,12 @@ export class Cell {
     return this.op('update', { prev, row, set: this.sets([title, before, after]) });
   }
 
-  eve(op: Operation, sending: Sending = {}): Decision {
-    return this.world.send('eve', [op], sending);
+  other(op: Operation, sending: Sending = {}): Decision {
+    return this.world.send('other', [op], sending);
   }
 
-  dan(op: Operation, sending: Sending = {}): Decision {
-    return this.world.send('dan', [op], sending);
+  author(op: Operation, sending: Sending = {}): Decision {
+    return this.world.send('author', [op], sending);
   }
 
   /** What the cell says: outcomes, then title and phone of the record, or another field. */
@@ -139,81 +139,81 @@ export class Cell {
 
 const known = { [title]: 'A', [phone]: '1', [note]: 'hello', [count]: 10 };
 
-/** Times after the record's first and before eve's, equal to eve's, and after it, ms. */
-const times = { before: 11_500, eve: 12_000, after: 12_500, last: 12_600 };
+/** Times after the record's first and before other's, equal to other's, and after it, ms. */
+const times = { before: 11_500, other: 12_000, after: 12_500, last: 12_600 };
 
 /** Rows that the resolution rule of the table decides: name and scenario. */
 export const fieldRows: Readonly<Record<string, (cell: Cell) => string>> = {
   'update/update, same value': (c) => {
-    c.seed().eve(c.edit('A', 'X'), { at: times.eve });
-    return c.say([c.dan(c.edit('A', 'X'), { at: times.after })]);
+    c.seed().other(c.edit('A', 'X'), { at: times.other });
+    return c.say([c.author(c.edit('A', 'X'), { at: times.after })]);
   },
   'update/update, same field': (c) => {
-    c.seed().eve(c.edit('A', 'X'), { at: times.eve });
-    return c.say([c.dan(c.edit('A', 'B'), { at: times.after })]);
+    c.seed().other(c.edit('A', 'X'), { at: times.other });
+    return c.say([c.author(c.edit('A', 'B'), { at: times.after })]);
   },
   'update/update, same field, made earlier': (c) => {
-    c.seed().eve(c.edit('A', 'X'), { at: times.eve });
-    return c.say([c.dan(c.edit('A', 'B'), { at: times.before })]);
+    c.seed().other(c.edit('A', 'X'), { at: times.other });
+    return c.say([c.author(c.edit('A', 'B'), { at: times.before })]);
   },
   'update/update, same field, equal times': (c) => {
-    c.seed().eve(c.edit('A', 'X'), { at: times.eve });
-    return c.say([c.dan(c.edit('A', 'B'), { at: times.eve })]);
+    c.seed().other(c.edit('A', 'X'), { at: times.other });
+    return c.say([c.author(c.edit('A', 'B'), { at: times.other })]);
   },
   'update/update, other field': (c) => {
-    c.seed().eve(c.op('update', { set: c.sets([phone, '1', '2']) }));
-    return c.say([c.dan(c.edit('A', 'B'))]);
+    c.seed().other(c.op('update', { set: c.sets([phone, '1', '2']) }));
+    return c.say([c.author(c.edit('A', 'B'))]);
   },
   'two pending edits over a server edit': (c) => {
-    c.seed().eve(c.edit('A', 'X'), { at: times.eve });
-    const first = c.dan(c.edit('A', 'B'), { at: times.after });
-    return c.say([first, c.dan(c.edit('B', 'C', 1), { at: times.last })]);
+    c.seed().other(c.edit('A', 'X'), { at: times.other });
+    const first = c.author(c.edit('A', 'B'), { at: times.after });
+    return c.say([first, c.author(c.edit('B', 'C', 1), { at: times.last })]);
   },
   'two pending edits, the first made earlier': (c) => {
-    c.seed().eve(c.edit('A', 'X'), { at: times.eve });
-    const first = c.dan(c.edit('A', 'B'), { at: times.before });
-    return c.say([first, c.dan(c.edit('B', 'C', 1), { at: times.after })]);
+    c.seed().other(c.edit('A', 'X'), { at: times.other });
+    const first = c.author(c.edit('A', 'B'), { at: times.before });
+    return c.say([first, c.author(c.edit('B', 'C', 1), { at: times.after })]);
   },
   'own A to B to A over the same edit': (c) => {
-    c.seed().eve(c.edit('A', 'B'), { at: times.eve });
-    const first = c.dan(c.edit('A', 'B'), { at: times.after });
-    return c.say([first, c.dan(c.edit('B', 'A', 1), { at: times.last })]);
+    c.seed().other(c.edit('A', 'B'), { at: times.other });
+    const first = c.author(c.edit('A', 'B'), { at: times.after });
+    return c.say([first, c.author(c.edit('B', 'A', 1), { at: times.last })]);
   },
   'foreign A to Z to A': (c) => {
-    c.seed().eve(c.edit('A', 'Z'));
-    c.eve(c.edit('Z', 'A', 1));
-    return c.say([c.dan(c.edit('A', 'B'))]);
+    c.seed().other(c.edit('A', 'Z'));
+    c.other(c.edit('Z', 'A', 1));
+    return c.say([c.author(c.edit('A', 'B'))]);
   },
   'own chain without others': (c) => {
     c.seed();
-    const first = c.dan(c.edit('A', 'B'));
-    return c.say([first, c.dan(c.edit('B', 'C', 1))]);
+    const first = c.author(c.edit('A', 'B'));
+    return c.say([first, c.author(c.edit('B', 'C', 1))]);
   },
   'create/create, equal': (c) => {
-    c.eve(c.op('create', { set: c.sets([title, null, 'X'], [phone, null, '1']) }));
-    return c.say([c.dan(c.op('create', { set: c.sets([title, null, 'X']) }))]);
+    c.other(c.op('create', { set: c.sets([title, null, 'X'], [phone, null, '1']) }));
+    return c.say([c.author(c.op('create', { set: c.sets([title, null, 'X']) }))]);
   },
   'create/create, different': (c) => {
-    c.eve(c.op('create', { set: c.sets([title, null, 'X'], [phone, null, '1']) }), { at: 9_000 });
+    c.other(c.op('create', { set: c.sets([title, null, 'X'], [phone, null, '1']) }), { at: 9_000 });
     const set = c.sets([title, null, 'B'], [phone, null, '1']);
-    return c.say([c.dan(c.op('create', { set }), { at: 9_500 })]);
+    return c.say([c.author(c.op('create', { set }), { at: 9_500 })]);
   },
   'create/create, then an update of the second': (c) => {
-    c.eve(c.op('create', { set: c.sets([title, null, 'X'], [phone, null, '1']) }), { at: 9_000 });
-    const first = c.dan(c.op('create', { set: c.sets([title, null, 'B']) }), { at: 9_500 });
-    return c.say([first, c.dan({ ...c.edit('B', 'C', 1), base: null }, { at: 9_600 })]);
+    c.other(c.op('create', { set: c.sets([title, null, 'X'], [phone, null, '1']) }), { at: 9_000 });
+    const first = c.author(c.op('create', { set: c.sets([title, null, 'B']) }), { at: 9_500 });
+    return c.say([first, c.author({ ...c.edit('B', 'C', 1), base: null }, { at: 9_600 })]);
   },
   'update of nothing': (c) => {
-    const base = { incarnation: 1, n: 1, born: 'eve/1/1', modifiedOn: 1 };
-    return c.say([c.dan({ ...c.edit('A', 'B'), base })]);
+    const base = { incarnation: 1, n: 1, born: 'other/1/1', modifiedOn: 1 };
+    return c.say([c.author({ ...c.edit('A', 'B'), base })]);
   },
-  'delete of nothing': (c) => c.say([c.dan(c.op('delete'))]),
+  'delete of nothing': (c) => c.say([c.author(c.op('delete'))]),
   'child created under a deleted parent': (c) => {
     const made = { table: parents, record: 'p', set: c.sets([1, null, 'Acme']) };
-    c.eve(operation('create', made));
-    c.eve(operation('delete', { table: parents, record: 'p', base: c.world.base(parents, 'p') }));
+    c.other(operation('create', made));
+    c.other(operation('delete', { table: parents, record: 'p', base: c.world.base(parents, 'p') }));
     return c.say([
-      c.dan(
+      c.author(
         c.op('create', {
           set: c.sets([title, null, 'B'], [phone, null, '1'], [parent, null, 'p']),
         }),
@@ -221,9 +221,9 @@ export const fieldRows: Readonly<Record<string, (cell: Cell) => string>> = {
     ]);
   },
   'child created under a parked parent': (c) => {
-    const first = c.dan(operation('create', { table: parents, record: 'p' }));
+    const first = c.author(operation('create', { table: parents, record: 'p' }));
     const child = c.op('create', { set: c.sets([title, null, 'B'], [parent, null, 'p']) });
-    return c.say([first, c.dan(child)]);
+    return c.say([first, c.author(child)]);
   },
   'correction of a rejected value': (c) => {
     c.seed();
@@ -231,7 +231,7 @@ export const fieldRows: Readonly<Record<string, (cell: Cell) => string>> = {
       c.edit('A', 'far too long a title'),
       c.edit('far too long a title', 'B', 1),
     ];
-    const [first, second] = [c.dan(bad), c.dan(good)];
+    const [first, second] = [c.author(bad), c.author(good)];
     const transaction = {
       schemaVersion: 1,
       hlc: { wallMs: 1, counter: 0 },
@@ -241,40 +241,40 @@ export const fieldRows: Readonly<Record<string, (cell: Cell) => string>> = {
       { transaction: { ...transaction, ops: [bad] }, firstIndex: 1 },
       { transaction: { ...transaction, ops: [good] }, firstIndex: 2 },
     ]);
-    const third = c.world.send('dan', composed?.transaction.ops ?? [], {
+    const third = c.world.send('author', composed?.transaction.ops ?? [], {
       firstIndex: 1,
       ...(composed === undefined ? {} : { indexes: composed.indexes }),
-      resolution: { action: 'retry', by: 'dan', choices: [] },
+      resolution: { action: 'retry', by: 'author', choices: [] },
     });
     return c.say([first, second, third]);
   },
   increment: (c) => {
-    c.seed().eve(c.op('update', { inc: [{ field: count, by: 2 }] }));
-    return c.say([c.dan(c.op('update', { inc: [{ field: count, by: 3 }] }))], count);
+    c.seed().other(c.op('update', { inc: [{ field: count, by: 2 }] }));
+    return c.say([c.author(c.op('update', { inc: [{ field: count, by: 3 }] }))], count);
   },
   'text, same base': (c) => {
-    c.seed().eve(c.typing('hello', 'hello eve', 1));
-    return c.say([c.dan(c.typing('hello', 'dan hello', 2))], note);
+    c.seed().other(c.typing('hello', 'hello other', 1));
+    return c.say([c.author(c.typing('hello', 'author hello', 2))], note);
   },
   'text, different base': (c) => {
-    c.seed().eve(c.typing('hello', 'hello eve', 1));
-    return c.say([c.dan(c.typing('hallo', 'dan hallo', 2))], note);
+    c.seed().other(c.typing('hello', 'hello other', 1));
+    return c.say([c.author(c.typing('hallo', 'author hallo', 2))], note);
   },
   'text, from no document': (c) => {
-    c.seed().eve(c.op('update', { set: c.sets([note, 'hello', 'hello eve']) }));
-    return c.say([c.dan(c.typing('hello', 'dan hello', 2))], note);
+    c.seed().other(c.op('update', { set: c.sets([note, 'hello', 'hello other']) }));
+    return c.say([c.author(c.typing('hello', 'author hello', 2))], note);
   },
   'plain write to a text field': (c) => {
-    c.seed().eve(c.typing('hello', 'hello eve', 1));
-    const set = c.sets([note, 'hello', 'dan hello']);
-    return c.say([c.dan(c.op('update', { set }))], note);
+    c.seed().other(c.typing('hello', 'hello other', 1));
+    const set = c.sets([note, 'hello', 'author hello']);
+    return c.say([c.author(c.op('update', { set }))], note);
   },
   'foreign row with shadow, other field': (c) => {
-    c.seed().eve(c.op('update', { set: c.sets([phone, '1', '2']) }));
+    c.seed().other(c.op('update', { set: c.sets([phone, '1', '2']) }));
     return c.foreign(known, { ...known, [title]: 'F' });
   },
   'foreign row with shadow, same field': (c) => {
-    c.seed().eve(c.edit('A', 'X'));
+    c.seed().other(c.edit('A', 'X'));
     return c.foreign(known, { ...known, [title]: 'F' });
   },
   'foreign row without shadow': (c) => {
@@ -282,7 +282,7 @@ export const fieldRows: Readonly<Record<string, (cell: Cell) => string>> = {
     return c.foreign(null, { ...known, [title]: 'F' });
   },
   'foreign row, echo': (c) => {
-    c.seed().eve(c.edit('A', 'X'));
+    c.seed().other(c.edit('A', 'X'));
     return c.foreign(known, known);
   },
 };
@@ -290,58 +290,58 @@ export const fieldRows: Readonly<Record<string, (cell: Cell) => string>> = {
 /** Rows that the delete rule of the table decides; its resolution rule is server-wins. */
 export const deleteRows: Readonly<Record<string, (cell: Cell) => string>> = {
   'update/delete': (c) => {
-    c.seed().eve(c.op('delete'));
-    return c.say([c.dan(c.edit('A', 'B'))]);
+    c.seed().other(c.op('delete'));
+    return c.say([c.author(c.edit('A', 'B'))]);
   },
   'update/delete and made again': (c) => {
-    c.seed().eve(c.op('delete'));
-    c.eve(c.op('create', { set: c.sets([title, null, 'Z'], [phone, null, '9']) }));
-    return c.say([c.dan(c.edit('A', 'B'))]);
+    c.seed().other(c.op('delete'));
+    c.other(c.op('create', { set: c.sets([title, null, 'Z'], [phone, null, '9']) }));
+    return c.say([c.author(c.edit('A', 'B'))]);
   },
   'increment/delete': (c) => {
-    c.seed().eve(c.op('delete'));
-    return c.say([c.dan(c.op('update', { inc: [{ field: count, by: 1 }] }))], count);
+    c.seed().other(c.op('delete'));
+    return c.say([c.author(c.op('update', { inc: [{ field: count, by: 1 }] }))], count);
   },
   'delete/update': (c) => {
-    c.seed().eve(c.edit('A', 'X'));
-    return c.say([c.dan(c.op('delete'))]);
+    c.seed().other(c.edit('A', 'X'));
+    return c.say([c.author(c.op('delete'))]);
   },
   'delete/delete': (c) => {
-    c.seed().eve(c.op('delete'));
-    return c.say([c.dan(c.op('delete'))]);
+    c.seed().other(c.op('delete'));
+    return c.say([c.author(c.op('delete'))]);
   },
   'delete/delete and made again': (c) => {
-    c.seed().eve(c.op('delete'));
-    c.eve(c.op('create', { set: c.sets([title, null, 'Z'], [phone, null, '9']) }));
-    return c.say([c.dan(c.op('delete'))]);
+    c.seed().other(c.op('delete'));
+    c.other(c.op('create', { set: c.sets([title, null, 'Z'], [phone, null, '9']) }));
+    return c.say([c.author(c.op('delete'))]);
   },
-  'delete of an untouched record': (c) => c.say([c.seed().dan(c.op('delete'))]),
+  'delete of an untouched record': (c) => c.say([c.seed().author(c.op('delete'))]),
   'own update, then delete': (c) => {
-    const first = c.seed().dan(c.edit('A', 'B'));
-    return c.say([first, c.dan(c.op('delete', { prev: 1 }))]);
+    const first = c.seed().author(c.edit('A', 'B'));
+    return c.say([first, c.author(c.op('delete', { prev: 1 }))]);
   },
   'delete, then recreate': (c) => {
-    const first = c.seed().dan(c.op('delete'));
+    const first = c.seed().author(c.op('delete'));
     const set = c.sets([title, null, 'N'], [phone, null, '1']);
-    const second = c.dan(c.op('create', { prev: 1, set }));
-    return c.say([first, second, c.dan(c.edit('N', 'M', 1))]);
+    const second = c.author(c.op('create', { prev: 1, set }));
+    return c.say([first, second, c.author(c.edit('N', 'M', 1))]);
   },
   'delete, then recreate, over a server edit': (c) => {
-    c.seed().eve(c.edit('A', 'X'));
-    const first = c.dan(c.op('delete'));
+    c.seed().other(c.edit('A', 'X'));
+    const first = c.author(c.op('delete'));
     const set = c.sets([title, null, 'N'], [phone, null, '1']);
-    return c.say([first, c.dan(c.op('create', { prev: 1, set }))]);
+    return c.say([first, c.author(c.op('create', { prev: 1, set }))]);
   },
   'foreign delete, unchanged here': (c) => {
     c.seed();
     return c.foreign(known, known, true);
   },
   'foreign delete, changed here': (c) => {
-    c.seed().eve(c.edit('A', 'X'));
+    c.seed().other(c.edit('A', 'X'));
     return c.foreign(known, known, true);
   },
   'foreign row with shadow, deleted here': (c) => {
-    c.seed().eve(c.op('delete'));
+    c.seed().other(c.op('delete'));
     return c.foreign(known, { ...known, [title]: 'F' });
   },
 };

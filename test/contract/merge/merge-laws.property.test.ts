@@ -41,7 +41,7 @@ const anyBase: fc.Arbitrary<BaseVersion | null> = fc.option(
   fc.record({
     incarnation: fc.integer({ min: 1, max: 2 }),
     n: fc.nat(12),
-    born: fc.constantFrom('dan/1/1', 'eve/1/1', 'dan/1/2', 'x/1/1'),
+    born: fc.constantFrom('author/1/1', 'other/1/1', 'author/1/2', 'x/1/1'),
     modifiedOn: fc.nat(20_000),
   }),
 );
@@ -60,7 +60,7 @@ const anyOperation: fc.Arbitrary<Operation> = fc.record({
   row: fc.option(list(fc.record({ field: anyField, value: anyValue }))),
 });
 const anySending = fc.record({
-  replica: fc.constantFrom('dan', 'eve', 'server', 'backend'),
+  replica: fc.constantFrom('author', 'other', 'server', 'backend'),
   ops: fc.array(anyOperation, { minLength: 1, maxLength: 4 }),
   atomicity: fc.constantFrom('whole', 'per-record'),
   action: fc.constantFrom(null, null, null, 'retry', 'merge', 'take-server', 'split'),
@@ -150,8 +150,8 @@ describe('laws of merge', () => {
     fc.assert(
       fc.property(anySet, anySet, (theirs, ours) => {
         const { world, base } = seeded();
-        world.send('eve', [edit(base, theirs)]);
-        const parked = outcomesOf(world.send('dan', [edit(base, ours)])).includes('parked');
+        world.send('other', [edit(base, theirs)]);
+        const parked = outcomesOf(world.send('author', [edit(base, ours)])).includes('parked');
         const found = world.fields(1, 'r');
         for (const field of [1, 2, 3, 4]) {
           const their = theirs.find((one) => one.field === field);
@@ -168,8 +168,8 @@ describe('laws of merge', () => {
     fc.assert(
       fc.property(anySet, (set) => {
         const { world, base } = seeded();
-        world.send('eve', [edit(base, set)]);
-        const decision = world.send('dan', [edit(base, set)]);
+        world.send('other', [edit(base, set)]);
+        const decision = world.send('author', [edit(base, set)]);
         expect(outcomesOf(decision)).toEqual(['same']);
         expect(decision.parks).toEqual([]);
       }),

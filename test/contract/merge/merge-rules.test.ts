@@ -87,26 +87,26 @@ describe('checks', () => {
   for (const [name, parts] of bad)
     test(`[MRG-2] ${name} parks as invalid and names the field`, () => {
       const { world, op } = seeded();
-      world.send('eve', [op('update', 1, { inc: [{ field: 4, by: Number.MAX_VALUE }] })]);
-      const decision = world.send('dan', [op('update', 1, parts), op('update', 4)]);
+      world.send('other', [op('update', 1, { inc: [{ field: 4, by: Number.MAX_VALUE }] })]);
+      const decision = world.send('author', [op('update', 1, parts), op('update', 4)]);
       expect(outcomesOf(decision)).toEqual(['parked', 'parked']);
-      expect(decision.parks[0]).toMatchObject({ kind: 'invalid', root: 'dan/1/1', conflicts: [] });
+      expect(decision.parks[0]).toMatchObject({ kind: 'invalid', root: 'author/1/1', conflicts: [] });
       expect(decision.parks[0]?.message).toMatch(/t1(\.(title|count))?/);
     });
 
   test('[MRG-2] a newer schema version, and texts that grow too long together, are invalid', () => {
     const { world, op } = seeded();
-    const newer = world.send('dan', [op('update', 1)], { schemaVersion: 2 });
+    const newer = world.send('author', [op('update', 1)], { schemaVersion: 2 });
     expect(newer.parks[0]?.kind).toBe('invalid');
-    world.send('eve', [op('update', 1, { crdt: typing(1, 'hello', 'hello 123456789012', 1) })]);
+    world.send('other', [op('update', 1, { crdt: typing(1, 'hello', 'hello 123456789012', 1) })]);
     const long = op('update', 1, { crdt: typing(1, 'hello', '1234567890123 hello', 2) });
-    expect(world.send('dan', [long]).parks[0]?.kind).toBe('invalid');
+    expect(world.send('author', [long]).parks[0]?.kind).toBe('invalid');
   });
 
   test('[MRG-3] a refusal parks the whole transaction, also one decided per record', () => {
     const { world, op } = seeded();
     const ops = [op('update', 1), op('update', 4)];
-    const decision = world.send('dan', ops, { refusal: 'closed', atomicity: 'per-record' });
+    const decision = world.send('author', ops, { refusal: 'closed', atomicity: 'per-record' });
     expect(outcomesOf(decision)).toEqual(['rejected', 'rejected']);
     expect(decision.parks).toMatchObject([{ kind: 'rejected', message: 'closed', ops: [1, 2] }]);
   });
@@ -115,22 +115,22 @@ describe('checks', () => {
 describe('parts and chains', () => {
   test('[MRG-4, MRG-5] one conflict parks its transaction, and what depends on it waits', () => {
     const { world, op } = seeded();
-    world.send('eve', [op('update', 1, { set: set(1, 'A', 'X') })]);
+    world.send('other', [op('update', 1, { set: set(1, 'A', 'X') })]);
     const clash = op('update', 1, { set: set(1, 'A', 'B') });
-    const first = world.send('dan', [clash, op('update', 4, { set: set(1, 'A', 'D') })]);
+    const first = world.send('author', [clash, op('update', 4, { set: set(1, 'A', 'D') })]);
     expect(outcomesOf(first)).toEqual(['parked', 'parked']);
     expect(first.parks[0]?.conflicts).toEqual([
       { op: 1, table: 1, record, field: 1, base: 'A', ours: 'B', rule: 'manual' },
     ]);
-    const later = world.send('dan', [op('update', 4, { prev: 1, set: set(2, '1', '2') })]);
-    expect(later.parks[0]).toMatchObject({ root: 'dan/1/1', dependent: true });
-    const free = world.send('dan', [op('update', 2, { set: set(2, '1', '2') })]);
+    const later = world.send('author', [op('update', 4, { prev: 1, set: set(2, '1', '2') })]);
+    expect(later.parks[0]).toMatchObject({ root: 'author/1/1', dependent: true });
+    const free = world.send('author', [op('update', 2, { set: set(2, '1', '2') })]);
     expect(outcomesOf(free)).toEqual(['applied']);
   });
 
   test('[MRG-5] per record, and on split, the untroubled parts apply', () => {
     const { world, op } = seeded();
-    world.send('eve', [op('update', 1, { set: set(1, 'A', 'X') })]);
+    world.send('other', [op('update', 1, { set: set(1, 'A', 'X') })]);
     const ops = [
       operation('create', { table: 4, record: 'child', set: set(5, null, 'new') }),
       op('update', 1, { set: set(1, 'A', 'B') }),
@@ -142,12 +142,12 @@ describe('parts and chains', () => {
       }),
     ];
     const outcomes = ['parked', 'parked', 'applied', 'parked'];
-    const apart = world.send('dan', ops, { atomicity: 'per-record' });
+    const apart = world.send('author', ops, { atomicity: 'per-record' });
     expect(outcomesOf(apart)).toEqual(outcomes);
     expect(apart.parks.map(({ root, dependent }) => [root, dependent])).toEqual([
-      ['dan/1/4', true],
-      ['dan/1/2', false],
-      ['dan/1/4', false],
+      ['author/1/4', true],
+      ['author/1/2', false],
+      ['author/1/4', false],
     ]);
     const split = world.send('tom', ops, {
       resolution: { action: 'split', by: 'ann', choices: [] },
@@ -164,7 +164,7 @@ describe('parts and chains', () => {
       op('update', 4, { prev: 1, set: set(1, 'N', 'M') }),
       op('delete', 4, { prev: 1 }),
     ];
-    const decisions = made.map((one) => world.send('dan', [one]));
+    const decisions = made.map((one) => world.send('author', [one]));
     expect(outcomesOf(...decisions)).toEqual([
       'applied',
       'applied',
@@ -172,18 +172,18 @@ describe('parts and chains', () => {
       'applied',
       'applied',
     ]);
-    expect(world.record(4, record)).toMatchObject({ deleted: true, row: { born: 'dan/1/3' } });
+    expect(world.record(4, record)).toMatchObject({ deleted: true, row: { born: 'author/1/3' } });
   });
 
   test('[MRG-8, MRG-9] a superseded chain is judged by its first value until the base has passed it', () => {
     const { world, op } = seeded();
-    world.send('eve', [op('update', 4, { set: set(1, 'A', 'X') })]);
-    const first = world.send('dan', [op('update', 4, { set: set(1, 'A', 'B') })]);
+    world.send('other', [op('update', 4, { set: set(1, 'A', 'X') })]);
+    const first = world.send('author', [op('update', 4, { set: set(1, 'A', 'B') })]);
     expect(first.chains[0]?.chain?.fields[1]).toEqual({ before: 'A', end: 'superseded' });
-    const second = world.send('dan', [op('update', 4, { prev: 1, set: set(1, 'B', 'C') })]);
+    const second = world.send('author', [op('update', 4, { prev: 1, set: set(1, 'B', 'C') })]);
     expect(second.operations[0]?.fields[0]).toMatchObject({ base: 'A', outcome: 'superseded' });
     const base = world.base(4, record);
-    const third = world.send('dan', [op('update', 4, { base, set: set(1, 'X', 'D') })]);
+    const third = world.send('author', [op('update', 4, { base, set: set(1, 'X', 'D') })]);
     expect(outcomesOf(third)).toEqual(['applied']);
     expect(third.chains).toEqual([{ table: 4, id: record, chain: null }]);
   });
@@ -195,14 +195,14 @@ describe('rules of fields', () => {
       one.id === 1 ? { ...one, rule: 'device-wins' as const } : one,
     );
     const world = new MergeWorld(schemaOf([tableOf(1, { fields: own })]), crdt);
-    world.send('eve', [operation('create', { table: 1, record, set: set(1, null, 'X') })]);
+    world.send('other', [operation('create', { table: 1, record, set: set(1, null, 'X') })]);
     const late = operation('create', { table: 1, record, set: set(1, null, 'B') });
-    expect(outcomesOf(world.send('dan', [late]))).toEqual(['applied']);
+    expect(outcomesOf(world.send('author', [late]))).toEqual(['applied']);
   });
 
   test('[MRG-12] a clock may run ahead by five minutes, and who saw a time is later than it', () => {
     const { world, op } = seeded();
-    world.send('eve', [op('update', 2, { set: set(1, 'A', 'X') })], { at: 9e12 });
+    world.send('other', [op('update', 2, { set: set(1, 'A', 'X') })], { at: 9e12 });
     const ahead = world.record(2, record)?.row.editedAt[1] ?? 0;
     expect(ahead).toBe(world.now + clockLeadMsMax);
     world.send('tom', [op('update', 2, { seen: ahead, set: set(1, 'A', 'Y') })], { at: 1 });
@@ -215,25 +215,25 @@ describe('rules of fields', () => {
   test('[MRG-13] the later of two equal edits counts against a third', () => {
     const { world, op } = seeded();
     const at = world.now + 100;
-    world.send('eve', [op('update', 2, { set: set(1, 'A', 'X') })], { at });
+    world.send('other', [op('update', 2, { set: set(1, 'A', 'X') })], { at });
     const same = world.send('tom', [op('update', 2, { set: set(1, 'A', 'X') })], { at: at + 50 });
     expect(outcomesOf(same)).toEqual(['same']);
-    const third = world.send('dan', [op('update', 2, { set: set(1, 'A', 'Y') })], { at: at + 20 });
+    const third = world.send('author', [op('update', 2, { set: set(1, 'A', 'Y') })], { at: at + 20 });
     expect(outcomesOf(third)).toEqual(['superseded']);
   });
 
   test('[MRG-14] device-wins-full writes the row, keeps counters and texts, and says when it has no row', () => {
     const { world, op } = seeded();
     const edits = { set: set(2, '1', '2'), inc: [{ field: 4, by: 2 }] };
-    world.send('eve', [op('update', 3, { ...edits, crdt: typing(3, 'hello', 'hello eve', 1) })]);
+    world.send('other', [op('update', 3, { ...edits, crdt: typing(3, 'hello', 'hello other', 1) })]);
     const row = [
       { field: 1, value: 'B' },
       { field: 2, value: '1' },
     ];
-    world.send('dan', [
+    world.send('author', [
       op('update', 3, { row, set: set(1, 'A', 'B'), inc: [{ field: 4, by: 1 }] }),
     ]);
-    expect(world.fields(3, record)).toEqual({ 1: 'B', 2: '1', 3: 'hello eve', 4: 3 });
+    expect(world.fields(3, record)).toEqual({ 1: 'B', 2: '1', 3: 'hello other', 4: 3 });
     const bare = world.send('tom', [op('update', 3, { set: set(1, 'A', 'C') })]);
     expect(bare.operations[0]?.fields[0]?.rule).toBe('device-wins (no row)');
   });
@@ -246,34 +246,34 @@ describe('rules of fields', () => {
     const two = crdt.editText(one.document, 'hello you two', actor, 0);
     const carried = [two.changes, one.changes, crdt.changesOf(start)];
     const ops = carried.map((changes) => op('update', 1, { crdt: [{ field: 3, changes }] }));
-    expect(outcomesOf(world.send('dan', ops))).toEqual(['applied', 'applied', 'applied']);
+    expect(outcomesOf(world.send('author', ops))).toEqual(['applied', 'applied', 'applied']);
     expect(world.fields(1, record)).toMatchObject({ 3: 'hello you two' });
   });
 
   test('[MRG-16, MRG-18] a plain write and the first typing both survive', () => {
     const { world, op } = seeded();
-    world.send('eve', [op('update', 1, { set: set(3, 'hello', 'hello eve') })]);
-    world.send('dan', [op('update', 1, { crdt: typing(1, 'hello', 'dan hello', 2) })]);
+    world.send('other', [op('update', 1, { set: set(3, 'hello', 'hello other') })]);
+    world.send('author', [op('update', 1, { crdt: typing(1, 'hello', 'author hello', 2) })]);
     world.send('tom', [op('update', 1, { set: set(3, 'hello', 'hello!') })]);
     const text = world.fields(1, record);
-    expect(text === 'gone' ? '' : text[3]).toMatch(/^dan hello/);
-    expect(text === 'gone' ? '' : text[3]).toContain(' eve');
+    expect(text === 'gone' ? '' : text[3]).toMatch(/^author hello/);
+    expect(text === 'gone' ? '' : text[3]).toContain(' other');
     expect(text === 'gone' ? '' : text[3]).toContain('!');
   });
 
   test('[MRG-17] edits of another origin keep their document beside, later edits use it', () => {
     const { world, op } = seeded();
-    world.send('eve', [op('update', 1, { crdt: typing(1, 'hello', 'hello eve', 1) })]);
+    world.send('other', [op('update', 1, { crdt: typing(1, 'hello', 'hello other', 1) })]);
     const key = { tenant: 'acme', table: 1, record, field: 3 };
     const actor = new Uint8Array(16).fill(2);
-    const one = crdt.editText(crdt.genesis(key, 'hallo'), 'dan hallo', actor, 0);
-    const two = crdt.editText(one.document, 'dan hallo!', actor, 0);
+    const one = crdt.editText(crdt.genesis(key, 'hallo'), 'author hallo', actor, 0);
+    const two = crdt.editText(one.document, 'author hallo!', actor, 0);
     const first = [{ field: 3, changes: crdt.changesOf(one.document) }];
-    expect(world.send('dan', [op('update', 1, { crdt: first })]).sides).toHaveLength(1);
+    expect(world.send('author', [op('update', 1, { crdt: first })]).sides).toHaveLength(1);
     const later = [{ field: 3, changes: two.changes }];
-    const second = world.send('dan', [op('update', 1, { prev: 1, crdt: later })]);
+    const second = world.send('author', [op('update', 1, { prev: 1, crdt: later })]);
     expect(outcomesOf(second)).toEqual(['combined']);
-    expect(world.fields(1, record)).toMatchObject({ 3: expect.stringMatching(/^dan hello.*!/) });
+    expect(world.fields(1, record)).toMatchObject({ 3: expect.stringMatching(/^author hello.*!/) });
     const stranger = world.send('tom', [op('update', 1, { crdt: later })]);
     expect(stranger.parks[0]?.kind).toBe('missing-reference');
     const noise = [{ field: 3, changes: new Uint8Array([0, 0, 0, 2, 1, 1]) }];
@@ -286,26 +286,26 @@ describe('existence', () => {
   test('[MRG-20, MRG-24] a create begins a life; on a live record it fills what is absent', () => {
     const { world } = seeded();
     const made = { table: 1, record: 'x', set: set(1, null, 'X') };
-    world.send('eve', [operation('create', made)]);
+    world.send('other', [operation('create', made)]);
     const born = world.record(1, 'x')?.row;
-    expect(born).toMatchObject({ born: 'eve/1/1', owner: 'user-eve', createdOn: world.now });
-    const equal = world.send('dan', [operation('create', made)]);
+    expect(born).toMatchObject({ born: 'other/1/1', owner: 'user-other', createdOn: world.now });
+    const equal = world.send('author', [operation('create', made)]);
     expect([outcomesOf(equal), equal.writes]).toEqual([['same'], []]);
-    world.send('dan', [operation('create', { ...made, set: set(2, null, '7') })]);
+    world.send('author', [operation('create', { ...made, set: set(2, null, '7') })]);
     const row = world.record(1, 'x')?.row;
-    expect(row).toMatchObject({ born: 'eve/1/1', fields: { 1: 'X', 2: '7' } });
+    expect(row).toMatchObject({ born: 'other/1/1', fields: { 1: 'X', 2: '7' } });
     expect(row?.modifiedOn).toBeGreaterThan(born?.modifiedOn ?? 0);
   });
 
   test('[MRG-21, MRG-22, MRG-23] a person decides what manual leaves open', () => {
     const { world, op } = seeded();
-    world.send('eve', [op('delete', 2)]);
+    world.send('other', [op('delete', 2)]);
     expect(world.record(2, record)?.row.fields).toMatchObject({ 1: 'A' });
     const edit = op('update', 2, { set: set(1, 'A', 'B') });
-    const parked = world.send('dan', [edit]);
+    const parked = world.send('author', [edit]);
     expect(parked.parks[0]?.conflicts[0]).toMatchObject({ field: 0, rule: 'manual' });
     const pick = (choice: 'mine' | 'theirs') =>
-      world.send('dan', [edit], {
+      world.send('author', [edit], {
         firstIndex: 1,
         resolution: {
           action: 'merge',
@@ -322,12 +322,12 @@ describe('existence', () => {
 describe('people, server and backends', () => {
   test('[MRG-25, MRG-26] choices are followed, retry parks again, take-server supersedes', () => {
     const { world, op } = seeded();
-    world.send('eve', [op('update', 1, { set: set(1, 'A', 'X') })]);
+    world.send('other', [op('update', 1, { set: set(1, 'A', 'X') })]);
     const clash = op('update', 1, { set: set(1, 'A', 'B') });
-    world.send('dan', [clash]);
+    world.send('author', [clash]);
     const again = (resolution: NonNullable<Parameters<typeof world.send>[2]>['resolution']) =>
       outcomesOf(
-        world.send('dan', [clash], { firstIndex: 1, ...(resolution ? { resolution } : {}) }),
+        world.send('author', [clash], { firstIndex: 1, ...(resolution ? { resolution } : {}) }),
       );
     const by = 'ann';
     const choice = { table: 1, record, field: 1 };
@@ -366,7 +366,7 @@ describe('people, server and backends', () => {
 
   test('[MRG-28, MRG-29] foreign rows differ from their shadow, counters by increments', () => {
     const { world, op } = seeded();
-    world.send('eve', [op('update', 4, { inc: [{ field: 4, by: 2 }] })]);
+    world.send('other', [op('update', 4, { inc: [{ field: 4, by: 2 }] })]);
     const shadow = { 1: 'A', 2: '1', 3: 'hello' };
     const row = { table: 4, id: record, fields: { ...shadow, 4: 3 }, deleted: false };
     const server = world.record(4, record);
@@ -446,28 +446,28 @@ describe('the local view', () => {
     const edit = operation('update', {
       table: 1,
       record,
-      crdt: typing(1, 'hello', 'dan hello', 2),
+      crdt: typing(1, 'hello', 'author hello', 2),
     });
     const plain = { fields: { 3: 'hello' }, docs: {}, sides: {}, deleted: false };
-    expect(applyLocally(table, plain, edit, crdt)?.fields).toEqual({ 3: 'dan hello' });
+    expect(applyLocally(table, plain, edit, crdt)?.fields).toEqual({ 3: 'author hello' });
     const key = { tenant: 'acme', table: 1, record, field: 3 };
     const documentOf = (from: string, to: string) =>
       toBase64(crdt.editText(crdt.genesis(key, from), to, new Uint8Array(16).fill(9), 0).document);
     const shared = {
       ...plain,
-      fields: { 3: 'hello eve' },
-      docs: { 3: documentOf('hello', 'hello eve') },
+      fields: { 3: 'hello other' },
+      docs: { 3: documentOf('hello', 'hello other') },
     };
-    expect(applyLocally(table, shared, edit, crdt)?.fields).toEqual({ 3: 'dan hello eve' });
+    expect(applyLocally(table, shared, edit, crdt)?.fields).toEqual({ 3: 'author hello other' });
     const other = {
       ...plain,
-      fields: { 3: 'hallo eve' },
-      docs: { 3: documentOf('hallo', 'hallo eve') },
+      fields: { 3: 'hallo other' },
+      docs: { 3: documentOf('hallo', 'hallo other') },
     };
     const shown = applyLocally(table, other, edit, crdt);
-    expect(shown?.fields[3]).toMatch(/^dan h.*llo eve$/);
+    expect(shown?.fields[3]).toMatch(/^author h.*llo other$/);
     expect(Object.keys(shown?.sides ?? {})).toEqual(['3']);
     const noise = { ...edit, crdt: [{ field: 3, changes: new Uint8Array(3) }] };
-    expect(applyLocally(table, shared, noise, crdt)?.fields).toEqual({ 3: 'hello eve' });
+    expect(applyLocally(table, shared, noise, crdt)?.fields).toEqual({ 3: 'hello other' });
   });
 });
