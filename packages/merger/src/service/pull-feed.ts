@@ -10,7 +10,12 @@ import {
 } from '@tidemark/model';
 import type { Segment, StoredRecord } from '@tidemark/ports';
 import type { PageEntry } from '@tidemark/protocol';
-import { decodeFeedSegment, rewindRow, type FeedEntry } from '../fold/feed-segment.js';
+import {
+  decodeFeedSegment,
+  rewindRow,
+  type FeedEntry,
+  type FeedSegment,
+} from '../fold/feed-segment.js';
 import type { CountedReads } from './applied-store.js';
 import type { PageWriter } from './page-writer.js';
 import { isInScope, type ReadScope } from './request-scope.js';
@@ -44,6 +49,8 @@ interface LoadedSegment {
   readonly scope: ReadScope | undefined;
   /** Entries of the pass by record, in version order; records in order of their ids' UTF-16 units. */
   readonly records: ReadonlyMap<RecordId, readonly FeedEntry[]>;
+  /** Set when the scope key tells that no record comes into view here: it still helps to walk back. */
+  readonly aside: FeedSegment | undefined;
 }
 
 const loadSegment = (
@@ -57,17 +64,17 @@ const loadSegment = (
   const scope = scopes.get(segment.table);
   const records = new Map<RecordId, FeedEntry[]>();
   if (from === undefined || scope === undefined || segment.last <= from)
-    return { place, scope: undefined, records };
+    return { place, scope: undefined, records, aside: undefined };
   const feed = decodeFeedSegment(segment.bytes);
   const { scopeKeys } = feed.header;
   // The header lists every key value before and after: a scope pinned to another one has no part in it.
   if (scope.key !== null && scopeKeys !== null && !scopeKeys.includes(scope.key.value))
-    return { place, scope: undefined, records };
+    return { place, scope: undefined, records, aside: feed };
   for (const id of feed.ids()) if (after === null || id > after) records.set(id, []);
   for (const entry of feed.entries())
     if (entry.n > from && entry.n <= pass.to) records.get(entry.id)?.push(entry);
   for (const [id, entries] of records) if (entries.length === 0) records.delete(id);
-  return { place, scope, records };
+  return { place, scope, records, aside: undefined };
 };
 
 type EntriesByRecord = ReadonlyMap<TableId, ReadonlyMap<RecordId, readonly FeedEntry[]>>;
@@ -223,12 +230,29 @@ const loadBatch = async (
   return { segments: loaded, ended: false };
 };
 
-/** Entries of the loaded segments by table and record, first to last. */
-const groupEntries = (segments: readonly LoadedSegment[]): EntriesByRecord => {
+/**
+ * Entries of the loaded segments by table and record, first to last. Of segments that the scope key passes
+ * over only what concerns records of the others: without it they could not be walked back.
+ */
+const groupEntries = (segments: readonly LoadedSegment[], pass: FeedPass): EntriesByRecord => {
+  const wanted = new Map<TableId, Set<RecordId>>();
+  for (const { place, records } of segments) {
+    let ids = wanted.get(place.table);
+    if (ids === undefined) wanted.set(place.table, (ids = new Set()));
+    for (const id of records.keys()) ids.add(id);
+  }
   const grouped = new Map<TableId, Map<RecordId, FeedEntry[]>>();
-  for (const { place, records } of segments)
+  for (const { place, records, aside } of segments) {
     for (const entries of records.values())
       for (const entry of entries) addEntry(grouped, place.table, entry);
+    const ids = wanted.get(place.table);
+    const from = pass.from.get(place.table) ?? pass.to;
+    if (aside === undefined || ids === undefined || !aside.ids().some((id) => ids.has(id)))
+      continue;
+    for (const entry of aside.entries())
+      if (ids.has(entry.id) && entry.n > from && entry.n <= pass.to)
+        addEntry(grouped, place.table, entry);
+  }
   return grouped;
 };
 
@@ -264,7 +288,7 @@ export const readFeed = async (
 ): Promise<FeedStep> => {
   const page = await loadBatch(reads, pass, scopes, start);
   const { segments, ended } = page;
-  const grouped = groupEntries(segments);
+  const grouped = groupEntries(segments, pass);
   const ahead = await lookAhead(reads, pass, scopes, page, grouped);
   const decided = new Map<TableId, Set<RecordId>>();
   let place: FeedPlace = start;
