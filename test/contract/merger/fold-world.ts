@@ -245,7 +245,7 @@ export class Device {
 /** Field changes from pairs of before and after. */
 export const set = (
   changes: Readonly<Record<number, readonly [unknown, unknown]>>,
-): OperationSketch['set'] =>
+): NonNullable<OperationSketch['set']> =>
   Object.entries(changes).map(([field, [before, after]]) => ({
     field: Number(field),
     before: before as string,

@@ -86,7 +86,7 @@ describe('resolutions', () => {
 
   it('[ERR-3] refuses a stale, a doubled and a misfit resolution', async () => {
     const parked = await parkConflict();
-    const { world, root } = parked;
+    const { world } = parked;
     const shown = await shownNow(world);
     const patch = { kind: 'patch', table: 1, id: 'v1', fields: { 6: 'x' } } as const;
     await world.give({ kind: 'write', user: 'boss', ops: [patch] });

@@ -1,6 +1,6 @@
 import { equalBytes, fromHex, toHex, utf8Encode, concatBytes } from '@tidemark/model';
 import type { InputPosition } from '@tidemark/ports';
-import { AuthorView } from './author-view.js';
+import type { AuthorView } from './author-view.js';
 import { decideDeviceTransaction } from './decide-device.js';
 import { encodeHeads, headKey } from './head-list.js';
 import type { InputCaller } from './input-entry.js';
