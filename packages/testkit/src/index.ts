@@ -39,3 +39,4 @@ export {
   type LoggedTransaction,
   type OperationSketch,
 } from './histories.js';
+export { registerTransportContract, type TransportHarness } from './contracts/transport.js';
