@@ -305,6 +305,7 @@ export class World {
       timer: fastTimer,
       crypto: nodeCrypto,
       onEvent: (event) => handle.events.push(event),
+      onClosed: () => store.close(),
       ...(options.scope === undefined ? {} : { scope: options.scope }),
     });
   }

@@ -32,6 +32,8 @@ export interface ReplicaOptions {
   readonly crypto: Crypto;
   readonly logger?: Logger;
   readonly onEvent?: (event: ReplicaEvent) => void;
+  /** Called at the end of `close`: frees what the replica was opened on. */
+  readonly onClosed?: () => Promise<void>;
 }
 
 class Listeners<A> {
@@ -136,7 +138,7 @@ export const replicaOn = async <S extends AnySchema>(
     },
     moved,
   );
-  const age = pendingAge(local, moved);
+  const age = pendingAge(local, clock, moved);
   const status = (): ReplicaStatus =>
     statusOf({ local, runner, scope, lastLog: () => lastLog, oldestAt: age.oldestAt });
   const stopChanges = local.onChange(moved);
@@ -209,6 +211,7 @@ export const replicaOn = async <S extends AnySchema>(
       stopChanges();
       age.stop();
       await local.close();
+      await options.onClosed?.();
     },
   };
   // The local half knows names only at run time; the types of the schema are put on it here.

@@ -94,6 +94,7 @@ export const openReplica = async <S extends AnySchema>(
       entropy,
       timer: options.timer ?? systemTimer,
       crypto: nodeCrypto,
+      onClosed: () => store.close(),
       ...(options.scope === undefined ? {} : { scope: options.scope }),
       ...(options.logger === undefined ? {} : { logger: options.logger }),
       ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),

@@ -1,4 +1,5 @@
-import type { LocalReplica } from '../local/local-replica.js';
+import type { Clock } from '@tidemark/ports';
+import type { LocalChange, LocalReplica } from '../local/local-replica.js';
 
 /** Time of the oldest pending operation, kept current as operations come and go. */
 export interface PendingAge {
@@ -12,8 +13,13 @@ export interface PendingAge {
  * Follows the oldest pending operation. It is read from the log again only when operations left, so an
  * edit costs nothing; `changed` is called when the time moved.
  */
-export const pendingAge = (local: LocalReplica, changed: () => void): PendingAge => {
-  let oldest: { readonly index: number; readonly at: number } | null = null;
+export const pendingAge = (
+  local: LocalReplica,
+  clock: Clock,
+  changed: () => void,
+): PendingAge => {
+  let oldest: { readonly index: number; readonly at: number; readonly exact: boolean } | null =
+    null;
   let reading: Promise<void> = Promise.resolve();
   let queued = false;
   const isCurrent = (): boolean => {
@@ -23,17 +29,20 @@ export const pendingAge = (local: LocalReplica, changed: () => void): PendingAge
   };
   const read = async (): Promise<void> => {
     queued = false;
-    if (isCurrent()) return;
+    if (isCurrent() && oldest?.exact !== false) return;
     const { mergedTo } = local.meta();
     if (local.pendingCount().pending === 0) oldest = null;
     else {
       const [first] = await local.pending({ after: mergedTo, limit: 1 });
-      oldest = first === undefined ? null : { index: first.index, at: first.editedAt };
+      oldest = first === undefined ? null : { index: first.index, at: first.editedAt, exact: true };
     }
     changed();
   };
-  const refresh = (): void => {
-    if (queued || isCurrent()) return;
+  const refresh = (change?: LocalChange): void => {
+    if (queued || (isCurrent() && oldest?.exact !== false)) return;
+    // The first pending operation was made just now; its own time is read after.
+    if (change?.kind === 'edit' && oldest === null)
+      oldest = { index: local.meta().mergedTo + 1, at: clock.nowMs(), exact: false };
     queued = true;
     // A store that was closed meanwhile has nothing to tell any more.
     reading = reading.then(read).catch(() => undefined);
