@@ -8,8 +8,9 @@ import {
 } from '@tidemark/model';
 import type { LogEntry, OpLog } from '@tidemark/ports';
 
-/** Bytes read ahead when operations are asked for one after the other. */
-const aheadBytes = 64 * 1024;
+/** Bytes read at once, and how many such reads are kept: records of one time have operations side by side. */
+const windowBytes = 64 * 1024;
+const windowsMax = 8;
 
 /** Operation of the log with its transaction. */
 export interface LogOperation {
@@ -33,9 +34,9 @@ export const transactionOf = (entry: LogEntry, hash: Hash): Transaction | undefi
 export class LogOperations {
   readonly #log: OpLog;
   readonly #hash: Hash;
-  #window: readonly LogEntry[] = [];
+  /** Entries read last, the newest read first. */
+  #windows: (readonly LogEntry[])[] = [];
   #decoded: { readonly entry: LogEntry; readonly transaction: Transaction | undefined } | undefined;
-  #next = 0;
 
   constructor(log: OpLog, hash: Hash) {
     this.#log = log;
@@ -46,10 +47,10 @@ export class LogOperations {
   async at(index: number): Promise<LogOperation | undefined> {
     let entry = this.#held(index);
     if (entry === undefined) {
-      this.#window = await this.#log.read(index, index === this.#next ? aheadBytes : 1);
+      const window = await this.#log.read(index, windowBytes);
+      this.#windows = [window, ...this.#windows].slice(0, windowsMax);
       entry = this.#held(index);
     }
-    this.#next = index + 1;
     if (entry === undefined) return undefined;
     if (this.#decoded?.entry !== entry)
       this.#decoded = { entry, transaction: transactionOf(entry, this.#hash) };
@@ -59,15 +60,23 @@ export class LogOperations {
   }
 
   #held(index: number): LogEntry | undefined {
-    let low = 0;
-    let high = this.#window.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      const entry = this.#window[middle] as LogEntry;
-      if (entry.index + entry.opCount <= index) low = middle + 1;
-      else high = middle;
+    for (const window of this.#windows) {
+      const found = entryIn(window, index);
+      if (found !== undefined) return found;
     }
-    const found = this.#window[low];
-    return found !== undefined && found.index <= index ? found : undefined;
+    return undefined;
   }
 }
+
+const entryIn = (window: readonly LogEntry[], index: number): LogEntry | undefined => {
+  let low = 0;
+  let high = window.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const entry = window[middle] as LogEntry;
+    if (entry.index + entry.opCount <= index) low = middle + 1;
+    else high = middle;
+  }
+  const found = window[low];
+  return found !== undefined && found.index <= index ? found : undefined;
+};

@@ -160,7 +160,10 @@ export class LayerStaging implements Staging {
       mergedTo: info.mergedTo,
       open,
       tables: info.tables,
-      force: staging.kind === 'repair' || info.incarnation !== core.meta.incarnation,
+      // Versions of another incarnation, or rows projected otherwise, may look alike and differ.
+      force:
+        staging.kind === 'repair' ||
+        (core.meta.incarnation !== 0 && info.incarnation !== core.meta.incarnation),
     });
     while (!(await core.turn.run(() => this.#step(rebase, info, open))));
   }
