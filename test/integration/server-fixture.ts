@@ -16,6 +16,7 @@ export const schema = defineSchema({
         secret: field.string(4),
         visits: field.counter(5),
         note: field.text(6),
+        rank: field.number(7, { rule: 'manual' }),
       },
     },
     plain: { id: 2, fields: { title: field.string(1) } },

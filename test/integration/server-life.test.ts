@@ -238,6 +238,101 @@ describe('writes, explanations, changes', () => {
   });
 });
 
+describe('central sync errors and logs', () => {
+  test('[SRV-67] a sync error shows what the server holds and is resolved in order; a stale view is told', async () => {
+    const { f, link, log } = await open();
+    await f.server.write([place(1, { rank: 1 })], user);
+    await grant(link, 0, 'aa');
+    const base = new PullingDevice(link, { tables: 'all' });
+    await base.pull();
+    const row = base.tables.get(1)?.get('p00001');
+    if (row === undefined) throw new Error('the record came');
+    await f.server.write([place(1, { rank: 2 })], user);
+    log.append(
+      sketchTransaction([
+        {
+          table: 1,
+          record: 'p00001',
+          kind: 'update',
+          base: { ...row.version, born: row.born, modifiedOn: row.modifiedOn },
+          set: [{ field: 7, before: 1, after: 3 }],
+        },
+      ]),
+    );
+    await link.publish(log.envelope());
+    await f.server.settle();
+    const [error, ...others] = await f.server.errors.list({ state: 'open' });
+    expect(others).toEqual([]);
+    expect(error).toMatchObject({
+      root: 'dev1/1/1',
+      kind: 'conflict',
+      table: 'places',
+      record: 'p00001',
+      conflicts: [{ field: 'rank', base: 1, ours: 3, theirs: 2 }],
+    });
+    if (error === undefined) throw new Error('there is an error');
+    // The replica holds its own sync errors, others do not.
+    await base.pull();
+    expect(base.sorted(60_001).map(([id]) => id)).toEqual(['dev1/1/1']);
+    const other = new PullingDevice(await f.link('dev2'), { tables: 'all' });
+    await other.pull();
+    expect(other.sorted(60_001)).toEqual([]);
+    await f.server.write([place(1, { rank: 4 })], user);
+    const { shown, root } = error;
+    const stale = await f.server.errors.resolve(root, {
+      action: 'take-server',
+      shown,
+      user: 'boss',
+    });
+    expect(stale.verdict).toBe('stale');
+    expect((await f.server.errors.get(root))?.conflicts[0]?.theirs).toBe(4);
+    const merged = await f.server.errors.resolve(root, {
+      action: 'merge',
+      choices: [{ table: 'places', record: 'p00001', field: 'rank', pick: 'mine' }],
+      user: 'boss',
+    });
+    expect(merged).toMatchObject({ verdict: 'done', error: { state: 'resolved' } });
+    expect(await f.server.get('places', 'p00001')).toMatchObject({ rank: 3 });
+    await expect(
+      f.server.errors.resolve('nobody/1/1', { action: 'retry', user: 'boss' }),
+    ).rejects.toMatchObject({ code: 'invalid-resolution' });
+    await f.server.close();
+  });
+
+  test('[SRV-68] sync logs are kept newest first, of their own replica only', async () => {
+    const { f, link } = await open();
+    const entry = (run: string, replica = 'dev1'): Messages['SyncLog'] => ({
+      run,
+      replica,
+      user: 'ann',
+      mode: 'foreground',
+      startedOn: 1,
+      endedOn: 2,
+      result: 'synced',
+      error: null,
+      uploadedOperations: 0,
+      uploadedBytes: 0,
+      downloadedBytes: 0,
+      pages: 1,
+      passes: 1,
+      serverReads: 1,
+      tables: [],
+      pendingOperations: 0,
+      parked: 0,
+      phases: {},
+    });
+    for (const run of ['one', 'two', 'three']) {
+      await link.request('sync-log', encodeMessage('SyncLog', entry(run)));
+      f.clock.advance(1_000);
+    }
+    expect((await f.server.syncLogs()).map(({ log }) => log.run)).toEqual(['three', 'two', 'one']);
+    await expect(
+      link.request('sync-log', encodeMessage('SyncLog', entry('x', 'dev2'))),
+    ).rejects.toMatchObject({ code: 'malformed-message' });
+    await f.server.close();
+  });
+});
+
 describe('restart and restore', () => {
   test('[SRV-56] a restarted server has the same digest and honours cursors', async () => {
     const kept = databases();

@@ -42,6 +42,8 @@ export interface EndpointDeps {
   readonly sizes: TableSizes;
   readonly book: SyncLogBook;
   readonly submit: (entry: InputEntry) => Promise<FoldState>;
+  /** Resolves when everything that the input holds at the call is applied. */
+  readonly settle: () => Promise<FoldState>;
 }
 
 type Seen = Messages['ResumeRequest']['seen'];
@@ -75,19 +77,28 @@ const answerResume = async (
 ): Promise<Uint8Array> => {
   await reach(deps, request.seen);
   // Receipt and agreement must be of one state.
-  return deps.applied.alone(async () => {
-    const fold = deps.applied.applied();
-    const state = await readReplica(deps.applied.store, caller.replica);
-    checkOwner(caller, state);
-    const agreement = await agreeOnLog(deps.applied.store, state, request);
-    return encodeMessage('ResumeAnswer', {
-      ...agreement,
-      receipt: receiptOf(fold, state, deps.archived(caller.replica)),
-      generation: fold.position.generation,
-      serverTimeMs: deps.clock.nowMs(),
-      customizationVersion: fold.customizationVersion,
+  const answer = (): Promise<{ readonly bytes: Uint8Array; readonly needsEpoch: boolean }> =>
+    deps.applied.alone(async () => {
+      const fold = deps.applied.applied();
+      const state = await readReplica(deps.applied.store, caller.replica);
+      checkOwner(caller, state);
+      const agreement = await agreeOnLog(deps.applied.store, state, request);
+      const bytes = encodeMessage('ResumeAnswer', {
+        ...agreement,
+        receipt: receiptOf(fold, state, deps.archived(caller.replica)),
+        generation: fold.position.generation,
+        serverTimeMs: deps.clock.nowMs(),
+        customizationVersion: fold.customizationVersion,
+      });
+      const needsEpoch = agreement.status !== 'ok' || state?.provisional !== request.provisional;
+      return { bytes, needsEpoch };
     });
-  });
+  const first = await answer();
+  if (!first.needsEpoch) return first.bytes;
+  // What the replica published before waits in the input perhaps: an epoch that continued below it would
+  // bring the same operations once more.
+  await deps.settle();
+  return (await answer()).bytes;
 };
 
 const answerGrant = async (

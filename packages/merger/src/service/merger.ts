@@ -197,6 +197,7 @@ const createService = (
     sizes,
     book,
     submit: (entry) => submit(parts, entry),
+    settle,
   });
   return {
     publish: async (caller, envelope) => {
@@ -331,7 +332,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   let isClosed = false;
   const closers = new Set<() => void>();
   return {
-    service: createService(parts, ticks, book, sizes),
+    service: createService(parts, { ticks, book, sizes, settle }),
     store: applied.store,
     state: applied.applied,
     schema: fold.schema,
