@@ -22,6 +22,7 @@ export interface LocalTransportOptions {
 
 const unreachable = (): TidemarkError =>
   new TidemarkError('unreachable', 'the link to the server is lost');
+const isAborted = (signal: AbortSignalLike | undefined): boolean => signal?.aborted === true;
 const aborted = (): TidemarkError => new TidemarkError('aborted', 'the call was cancelled');
 
 /** Failures of the service reach the caller with their code; a bug of the server is not its business. */
@@ -97,7 +98,7 @@ class OpenLink {
   ): Promise<A> {
     const service = this.#service;
     if (service === null) return Promise.reject(unreachable());
-    if (signal?.aborted === true) return Promise.reject(aborted());
+    if (isAborted(signal)) return Promise.reject(aborted());
     if (body.length > messageBytesMax)
       return Promise.reject(
         new TidemarkError('malformed-message', `a message exceeds ${messageBytesMax} bytes`),
@@ -133,7 +134,7 @@ class OpenLink {
 
   async #waitForTick(ms: number, signal: AbortSignalLike | undefined): Promise<boolean> {
     if (this.#service === null) throw unreachable();
-    if (signal?.aborted === true) throw aborted();
+    if (isAborted(signal)) throw aborted();
     const before = this.#ticks;
     let over = false;
     const sleeper = new Abort();
@@ -152,7 +153,7 @@ class OpenLink {
       });
     });
     if (this.#service === null) throw unreachable();
-    if (signal?.aborted === true) throw aborted();
+    if (isAborted(signal)) throw aborted();
     return this.#ticks > before;
   }
 }
@@ -189,7 +190,7 @@ export const createLocalTransport = (options: LocalTransportOptions): LocalTrans
   };
   return {
     open: (caller, signal) => {
-      if (signal?.aborted === true) return Promise.reject(aborted());
+      if (isAborted(signal)) return Promise.reject(aborted());
       if (!online || service === null) return Promise.reject(unreachable());
       const opened = new OpenLink(service, { ...caller }, timer, (ended) => links.delete(ended));
       links.add(opened);

@@ -177,12 +177,14 @@ const submit = async (
   return parts.applied.applied();
 };
 
-const createService = (
-  parts: Parts,
-  ticks: Set<() => void>,
-  book: ReturnType<typeof createSyncLogBook>,
-  sizes: ReturnType<typeof createTableSizes>,
-): Service => {
+interface ServiceParts {
+  readonly ticks: Set<() => void>;
+  readonly book: ReturnType<typeof createSyncLogBook>;
+  readonly sizes: ReturnType<typeof createTableSizes>;
+  readonly settle: () => Promise<FoldState>;
+}
+
+const createService = (parts: Parts, { ticks, book, sizes, settle }: ServiceParts): Service => {
   const { options, applied, fold, driver, horizon, checkpoints } = parts;
   const answer = createEndpoints({
     tenant: options.tenant,
