@@ -145,6 +145,44 @@ describe('lost writes of a device', () => {
   });
 });
 
+describe('a slow server', () => {
+  test('[SYN-15] an epoch is asked for only above everything that waits in the input', async () => {
+    const gate: { held?: Promise<void> } = {};
+    const slow = await World.open({
+      validate: async () => {
+        await gate.held;
+        return undefined;
+      },
+    });
+    const a = await slow.device();
+    const id = await a.replica.create('visits', { subject: 's', count: 0 });
+    expect(await a.replica.sync()).toMatchObject({ result: 'synced' });
+    let release = (): void => undefined;
+    gate.held = new Promise((resolve) => {
+      release = resolve;
+    });
+    await a.replica.increment('visits', id, 'count', 1);
+    await a.replica.increment('visits', id, 'count', 2);
+    expect(await a.replica.sync({ mode: 'background' })).toMatchObject({ result: 'pending' });
+    const backup = await a.disk.copy();
+    await a.replica.increment('visits', id, 'count', 4);
+    expect(await a.replica.sync({ mode: 'background' })).toMatchObject({ result: 'pending' });
+    await a.replica.close();
+    // The log ends before what was published, and nothing of it is decided yet.
+    await a.disk.restoreDatabaseFrom(backup);
+    await slow.reopen(a);
+    await a.replica.increment('visits', id, 'count', 8);
+    const running = a.replica.sync();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    release();
+    expect(await running).toMatchObject({ result: 'synced' });
+    await a.replica.sync();
+    expect((await slow.rows(1)).get(id)?.fields[3]).toBe(15);
+    expect(new Set(await slow.fingerprints(a)).size).toBe(1);
+    await slow.close();
+  });
+});
+
 describe('interruptions', () => {
   test('[SYN-20] a pull cut at every page goes on where it stopped', async () => {
     await fill(6_000);

@@ -1,10 +1,5 @@
 import { decodeScope, scopeText, type Scope } from '@tidemark/filter';
-import {
-  isLeft,
-  problemsError,
-  TidemarkError,
-  type SyncLog,
-} from '@tidemark/model';
+import { isLeft, problemsError, TidemarkError, type SyncLog } from '@tidemark/model';
 import type { Clock, Crypto, Entropy, Logger, Timer, Transport } from '@tidemark/ports';
 import { scopeHashOf, startContentFingerprint } from '@tidemark/protocol';
 import type { LocalReplica } from './local/local-replica.js';

@@ -72,8 +72,7 @@ const findCommon = async (context: RunContext, first: ResumeAnswer): Promise<Hea
   throw new TidemarkError('timeout', 'the common part of the logs was not found in time');
 };
 
-const newId = (context: RunContext): string =>
-  toHex(context.ports.entropy.bytes(epochIdBytes));
+const newId = (context: RunContext): string => toHex(context.ports.entropy.bytes(epochIdBytes));
 
 /** Asks for the epoch that waits; the answer tells whether it was granted. */
 const askForGrant = async (
@@ -192,7 +191,11 @@ const agreeUnknown = async (context: RunContext): Promise<Step> => {
   let from = await logBase(local);
   const origin = origins[origins.length - 1];
   const start = epochStarts[epochStarts.length - 1]?.[1];
-  if (awaitsGrant && origin !== undefined && (start === undefined || start <= origin.lastIndex + 1)) {
+  if (
+    awaitsGrant &&
+    origin !== undefined &&
+    (start === undefined || start <= origin.lastIndex + 1)
+  ) {
     const head = await headAt(local, origin.lastIndex);
     if (head !== undefined) from = [origin.lastIndex, head];
   }

@@ -21,10 +21,7 @@ const checkVersion = (meta: ReplicaMeta, answer: PullAnswer): void => {
     });
 };
 
-const closingOf = (
-  answer: PullAnswer,
-  tables: readonly TableId[],
-): Closing => ({
+const closingOf = (answer: PullAnswer, tables: readonly TableId[]): Closing => ({
   cursor: answer.cursor,
   incarnation: answer.incarnation,
   to: answer.to,
@@ -115,7 +112,14 @@ export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
   const pages = pagesOf(context, tail);
   countAnswer(context, message, bytes);
   if (message.closing) {
-    await close(context, closingOf(message, tables.map(({ id }) => id)), pages);
+    await close(
+      context,
+      closingOf(
+        message,
+        tables.map(({ id }) => id),
+      ),
+      pages,
+    );
     return 'downloaded';
   }
   if (meta.staging === null) await local.staging.begin('pull', meta.cursor);

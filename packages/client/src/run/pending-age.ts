@@ -13,11 +13,7 @@ export interface PendingAge {
  * Follows the oldest pending operation. It is read from the log again only when operations left, so an
  * edit costs nothing; `changed` is called when the time moved.
  */
-export const pendingAge = (
-  local: LocalReplica,
-  clock: Clock,
-  changed: () => void,
-): PendingAge => {
+export const pendingAge = (local: LocalReplica, clock: Clock, changed: () => void): PendingAge => {
   let oldest: { readonly index: number; readonly at: number; readonly exact: boolean } | null =
     null;
   let reading: Promise<void> = Promise.resolve();

@@ -179,10 +179,7 @@ const dropTables = async (context: RunContext, tables: readonly ScopeTable[]): P
   }
 };
 
-const compareTables = async (
-  context: RunContext,
-  tables: readonly ScopeTable[],
-): Promise<void> => {
+const compareTables = async (context: RunContext, tables: readonly ScopeTable[]): Promise<void> => {
   const { local } = context.ports;
   const { staging } = local.meta();
   if (staging !== null && !repairIsUnderWay(local.meta())) await local.staging.abandon();

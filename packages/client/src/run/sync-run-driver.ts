@@ -1,10 +1,4 @@
-import {
-  TidemarkError,
-  toHex,
-  type ErrorCode,
-  type SyncLog,
-  type SyncMode,
-} from '@tidemark/model';
+import { TidemarkError, toHex, type ErrorCode, type SyncLog, type SyncMode } from '@tidemark/model';
 import {
   advanceRun,
   encodeMessage,

@@ -8,11 +8,7 @@ export const envelopePageBytesMax = 256 * 1024;
 export const envelopesInFlightMax = 4;
 
 /** Entries of a page that begin at `from` or later and end at `target` or earlier. */
-const within = (
-  page: readonly LogEntry[],
-  from: number,
-  target: number,
-): readonly LogEntry[] =>
+const within = (page: readonly LogEntry[], from: number, target: number): readonly LogEntry[] =>
   page.filter(({ index, opCount }) => index >= from && index + opCount - 1 <= target);
 
 const envelopeOf = (
