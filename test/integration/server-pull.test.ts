@@ -197,4 +197,30 @@ describe('download', () => {
     await expectEqual(f, device);
     await f.server.close();
   });
+
+  test('[PUL-59] a record that a fill met in scope between two versions is evicted when it left again', async () => {
+    const f = await openFixture();
+    await f.server.write(
+      Array.from({ length: 8 }, (_, i) => place(i, { region: i === 6 ? 'south' : 'north' })),
+      user,
+    );
+    for (const scope of [pinned, all]) {
+      const device = new PullingDevice(await f.link(`r${scope === all ? 1 : 2}`), scope, 1);
+      await device.page();
+      await f.server.write([place(6, { region: 'north' }), place(9, { region: 'north' })], user);
+      while (!(device.tables.get(1)?.has('p00009') ?? false)) await device.page();
+      expect(device.tables.get(1)?.has('p00006')).toBe(true);
+      await f.server.write(
+        [
+          { kind: 'patch', table: 'places', id: 'p00006', fields: { region: 'south' } },
+          { kind: 'delete', table: 'places', id: 'p00009' },
+        ],
+        user,
+      );
+      expect((await device.pull()).closing).toBe(true);
+      expect(device.tables.get(1)?.has('p00006')).toBe(scope === all);
+      await expectEqual(f, device);
+    }
+    await f.server.close();
+  });
 });
