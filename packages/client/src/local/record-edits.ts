@@ -170,10 +170,13 @@ const changeText = async (
   };
   const document =
     (stored === undefined ? undefined : fromBase64(stored)) ?? crdt.genesis(key, before);
+  const line = `${record.table.id}/${field.id}/${record.id}`;
+  const actor = core.textActors.next(line, document);
   const edited =
     typeof edit === 'string'
-      ? crdt.editText(document, edit, core.actor, session.wallMs)
-      : crdt.spliceText(document, edit.at, edit.remove, edit.insert, core.actor, session.wallMs);
+      ? crdt.editText(document, edit, actor, session.wallMs)
+      : crdt.spliceText(document, edit.at, edit.remove, edit.insert, actor, session.wallMs);
+  core.textActors.made(line, actor, edited.document);
   // Nobody else may have this document yet: the first edit carries its genesis.
   const changes = stored === undefined ? crdt.changesOf(edited.document) : edited.changes;
   return { set: null, crdt: { field: field.id, changes }, known: edited };

@@ -17,6 +17,7 @@ import { tableIndexes, type TableIndex } from './index-entries.js';
 import type { LocalChange, LocalReplicaOptions } from './local-replica.js';
 import { OpenRanges } from './open-ranges.js';
 import { encodeMeta, type ReplicaMeta } from './replica-meta.js';
+import { TextActors } from './text-actors.js';
 import { Stamps, WriteTurn } from './write-turn.js';
 
 /** Note that holds the replica's state. */
@@ -64,8 +65,10 @@ export class ReplicaCore {
   readonly store: ReplicaStore;
   readonly turn = new WriteTurn();
   readonly stamps = new Stamps();
-  /** Names this session in CRDT changes. */
+  /** Names this session where a text is put together for display only. */
   readonly actor: Uint8Array;
+  /** Name the writers of CRDT changes. */
+  readonly textActors: TextActors;
   #meta: ReplicaMeta;
   #schema: Schema;
   #hlc: Hlc;
@@ -82,6 +85,7 @@ export class ReplicaCore {
     this.options = options;
     this.store = options.store;
     this.actor = options.entropy.bytes(16);
+    this.textActors = new TextActors(options.crypto, options.entropy);
     this.#meta = state.meta;
     this.#schema = schemaOf(state.customization);
     this.#hlc = state.hlc;

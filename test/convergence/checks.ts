@@ -1,0 +1,206 @@
+import { userTableIdMax, type Row, type SchemaTable, type Value } from '@tidemark/model';
+import type { History } from './history.js';
+import { readLedger, readSyncErrors } from './ledger.js';
+import { Oracle, type OracleOutcome } from './oracle.js';
+import { storedRecords, type Device, type World } from './world.js';
+
+/** Fails a history with what differs. */
+export const expectEqual = (what: string, actual: unknown, expected: unknown): void => {
+  const [a, b] = [JSON.stringify(actual), JSON.stringify(expected)];
+  if (a !== b) throw new Error(`${what}\n  is       ${a}\n  expected ${b}`);
+};
+
+type Shown = Readonly<Record<string, Value>>;
+
+const shownFields = (
+  device: Device,
+  table: SchemaTable,
+): readonly (readonly [id: number, name: string])[] => {
+  const { tables } = device.setup.scope;
+  const projected = tables === 'all' ? undefined : tables[table.name]?.fields;
+  return table.fields
+    .filter(({ name }) => projected === undefined || projected.includes(name))
+    .map(({ id, name }) => [id, name] as const);
+};
+
+/** Whether the scope of a device holds a record; the only filter of the histories is `b = 'x'`. */
+const holds = (device: Device, table: string, row: Row): boolean => {
+  const { tables } = device.setup.scope;
+  if (tables === 'all') return true;
+  const selection = tables[table];
+  return selection !== undefined && (selection.filter === undefined || row.fields[2] === 'x');
+};
+
+const checkTable = async (world: World, device: Device, table: SchemaTable): Promise<void> => {
+  const fields = shownFields(device, table);
+  const ofRow = (row: Row): Shown =>
+    Object.fromEntries(fields.map(([id, name]) => [name, row.fields[id] ?? null]));
+  const ofView = (view: Readonly<Record<string, Value>> | undefined): Shown | null =>
+    view === undefined
+      ? null
+      : Object.fromEntries(fields.map(([, name]) => [name, view[name] ?? null]));
+  const expected = new Map<string, Shown>();
+  for (const [id, row] of await world.rows(table.id))
+    if (holds(device, table.name, row)) expected.set(id, ofRow(row));
+  const views = new Map(
+    (await device.local.scan(table.name)).map((view) => [view.id, view] as const),
+  );
+  for (const id of [...new Set([...expected.keys(), ...views.keys(), 'r1', 'r2', 'r3'])].sort()) {
+    const place = `${device.name} ${table.name}/${id}`;
+    const want = expected.get(id) ?? null;
+    expectEqual(`${place}: image`, ofView(await device.local.serverRecord(table.name, id)), want);
+    const state = await device.replica.recordState(table.name, id);
+    if (state === 'pending') throw new Error(`${place} is pending at rest`);
+    if (state === 'current') expectEqual(`${place}: view`, ofView(views.get(id)), want);
+  }
+};
+
+const checkStatusAtRest = async (world: World, device: Device): Promise<void> => {
+  const errors = await readSyncErrors(world.store);
+  let parked = 0;
+  for (const { replica, state, ranges } of errors.values())
+    if (replica === device.name && state === 'open')
+      for (const { from, to } of ranges) parked += to - from + 1;
+  const { status } = device.replica;
+  expectEqual(`${device.name}: pending`, status.pending, { operations: 0, oldestAt: null });
+  expectEqual(`${device.name}: parked`, status.parked, parked);
+  expectEqual(`${device.name}: synced`, status.synced, parked === 0);
+  expectEqual(
+    `${device.name}: schema`,
+    status.customization.version,
+    world.merger.schema().customization.version,
+  );
+};
+
+/** Every device holds what the server holds, projected by its scope; open edits show on their device only. */
+export const checkDevices = async (world: World): Promise<void> => {
+  for (const device of world.devices) {
+    await checkStatusAtRest(world, device);
+    const { tables } = device.setup.scope;
+    for (const table of device.local.schema().tablesById.values())
+      if (table.id <= userTableIdMax && (tables === 'all' || tables[table.name] !== undefined))
+        await checkTable(world, device, table);
+    await checkIndex(device);
+  }
+};
+
+/** An answer by an index is the answer without it. */
+const checkIndex = async (device: Device): Promise<void> => {
+  const { tables } = device.setup.scope;
+  if (tables !== 'all') return;
+  const found = await device.replica.query('device_wins', { filter: "a = 'x'" });
+  const all = await device.local.scan('device_wins');
+  expectEqual(
+    `${device.name}: index by_a`,
+    found.map(({ id }) => id).sort(),
+    all.filter((view) => view['a'] === 'x').map(({ id }) => id),
+  );
+};
+
+/** Every operation that a device promised was decided once; parked ones are open, ignored or disposed of. */
+export const checkVerdicts = async (history: History): Promise<void> => {
+  const { world, facts } = history;
+  const ledger = await readLedger(world.store, world.merger.state().incarnation);
+  const errors = await readSyncErrors(world.store);
+  const entries = new Map<string, (typeof ledger)[number][]>();
+  for (const entry of ledger) {
+    const list = entries.get(entry.op) ?? [];
+    list.push(entry);
+    entries.set(entry.op, list);
+  }
+  const waiting = new Set<string>();
+  for (const { replica, state, ranges } of errors.values())
+    if (state !== 'resolved')
+      for (const { epoch, from, to } of ranges)
+        for (let i = from; i <= to; i += 1) waiting.add(`${replica}/${epoch}/${i}`);
+  for (const [device, last] of facts.promised)
+    for (let index = 1; index <= last; index += 1) {
+      const op = `${device}/1/${index}`;
+      const decided = entries.get(op) ?? [];
+      const verdicts = decided.filter(({ decider }) => decider === 'merge');
+      if (verdicts.length !== 1) throw new Error(`${op} has ${verdicts.length} verdicts`);
+      const isParked = ['parked', 'rejected'].includes(verdicts[0]?.outcome ?? '');
+      if (!isParked && decided.length > 1) throw new Error(`${op} was decided again`);
+      const lastWord = decided[decided.length - 1]?.outcome;
+      const isWaiting = ['parked', 'rejected', 'ignored', 'open'].includes(lastWord ?? '');
+      if (isWaiting !== waiting.has(op))
+        throw new Error(`${op}: ledger ends with ${lastWord}, waiting is ${waiting.has(op)}`);
+    }
+};
+
+const plainOutcome = (outcome: string | undefined): OracleOutcome | undefined =>
+  outcome === 'combined'
+    ? 'applied'
+    : outcome === 'rejected' || outcome === 'open' || outcome === 'ignored'
+      ? 'parked'
+      : (outcome as OracleOutcome | undefined);
+
+/** Text holds what its applied operations typed and nobody removed, once, and nothing that was not applied. */
+const checkText = (
+  place: string,
+  text: string,
+  typed: ReadonlySet<string>,
+  history: History,
+): void => {
+  const { facts } = history;
+  const all = [...facts.typed.values(), ...facts.serverTyped.values()];
+  const removed = new Set(all.flatMap((one) => one.removed));
+  for (const one of typed)
+    if (!removed.has(one) && !text.includes(one)) throw new Error(`${place}: ${one} was lost`);
+  for (const one of text) {
+    if (!typed.has(one)) throw new Error(`${place}: ${one} was not applied and shows`);
+    if (text.indexOf(one) !== text.lastIndexOf(one)) throw new Error(`${place}: ${one} doubled`);
+  }
+};
+
+/** Records, verdicts and sync errors are those of the oracle. */
+export const checkOracle = async (history: History): Promise<void> => {
+  const { world, facts } = history;
+  const oracle = new Oracle(facts.typed, facts.serverTyped);
+  for (const { bytes, atMs } of await world.messages()) oracle.take(bytes, atMs);
+  const state = world.merger.state();
+  expectEqual('version', state.n, oracle.n);
+  const ledger = await readLedger(world.store, state.incarnation);
+  const errors = await readSyncErrors(world.store);
+  const lastWord = new Map<string, string>();
+  const told = (op: string): string =>
+    JSON.stringify([
+      ledger.filter((entry) => entry.op === op),
+      [...errors.values()].filter(({ replica }) => op.startsWith(replica)),
+    ]);
+  for (const { op, outcome } of ledger) lastWord.set(op, outcome);
+  for (const [device, last] of facts.promised)
+    for (let index = 1; index <= last; index += 1)
+      expectEqual(
+        `outcome of ${device}/1/${index}, decided ${told(`${device}/1/${index}`)}`,
+        plainOutcome(lastWord.get(`${device}/1/${index}`)),
+        oracle.verdicts.get(`${device}/${index}`)?.outcome,
+      );
+  const waiting = (list: Iterable<{ readonly root: string; readonly state: string }>) =>
+    [...list]
+      .filter((one) => one.state !== 'resolved' && one.root.startsWith('device'))
+      .map((one) => `${one.root} ${one.state}`)
+      .sort();
+  expectEqual('sync errors', waiting(errors.values()), waiting(oracle.errors.values()));
+  for (const table of world.merger.schema().customization.tables) {
+    const found = new Set<string>();
+    for (const { id, row, deleted } of await storedRecords(world.store, table.id)) {
+      const place = `${table.name}/${id}`;
+      found.add(id);
+      const expected = oracle.records.get(`${table.id}/${id}`);
+      expectEqual(`${place} is deleted`, deleted, expected?.deleted);
+      if (deleted || expected === undefined) continue;
+      for (const field of table.fields) {
+        const value = row.fields[field.id] ?? null;
+        if (field.type === 'text')
+          checkText(`${place} ${field.name}`, String(value ?? ''), expected.typed, history);
+        else expectEqual(`${place} ${field.name}`, value, expected.fields.get(field.id) ?? null);
+      }
+    }
+    for (const [key, { deleted }] of oracle.records) {
+      const [tableId, id] = key.split('/');
+      if (Number(tableId) === table.id && !deleted && !found.has(id ?? ''))
+        throw new Error(`${table.name}/${id} is missing`);
+    }
+  }
+};
