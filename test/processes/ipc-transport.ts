@@ -1,18 +1,23 @@
 import { TidemarkError, type ErrorCode } from '@tidemark/model';
-import type { Caller, Endpoint, Link, Service, Transport } from '@tidemark/ports';
+import type { Caller, Endpoint, Link, Transport } from '@tidemark/ports';
 
 /**
  * Channel between two processes with `serialization: 'advanced'`, so that bytes travel as bytes. A
  * ChildProcess fits on the parent's side, `process` on the child's.
  */
 export interface Channel {
-  readonly send?: ((message: unknown) => boolean) | undefined;
+  readonly send?: ((message: object) => boolean) | undefined;
   readonly on: (event: 'message', listener: (message: unknown) => void) => unknown;
   readonly once: (event: 'disconnect', listener: () => void) => unknown;
 }
 
 type Call =
-  | { readonly ipc: 'publish'; readonly id: number; readonly caller: Caller; readonly body: Uint8Array }
+  | {
+      readonly ipc: 'publish';
+      readonly id: number;
+      readonly caller: Caller;
+      readonly body: Uint8Array;
+    }
   | {
       readonly ipc: 'request';
       readonly id: number;
@@ -22,7 +27,12 @@ type Call =
     };
 type Reply =
   | { readonly ipc: 'answer'; readonly id: number; readonly body: Uint8Array }
-  | { readonly ipc: 'error'; readonly id: number; readonly code: ErrorCode; readonly message: string }
+  | {
+      readonly ipc: 'error';
+      readonly id: number;
+      readonly code: ErrorCode;
+      readonly message: string;
+    }
   | { readonly ipc: 'tick' };
 
 const isMessage = (message: unknown): message is Call | Reply =>
@@ -30,27 +40,58 @@ const isMessage = (message: unknown): message is Call | Reply =>
 
 const bytesOf = (body: Uint8Array): Uint8Array => new Uint8Array(body);
 
-/** Answers the calls of the process at the other end of the channel with a service. */
-export const serveChannel = (channel: Channel, service: Service): void => {
+/** Time in ms that one wait for a tick takes at most before the next begins. */
+const tickWaitMs = 60_000;
+
+/**
+ * Answers the calls of the process at the other end of the channel over a transport of this process. Each
+ * caller gets a link of its own, opened at its first call.
+ */
+export const serveChannel = (channel: Channel, transport: Transport): void => {
   let open = true;
+  const links = new Map<string, Promise<Link>>();
   const send = (message: Reply): void => {
     if (open) channel.send?.(message);
   };
-  const stop = service.onTick(() => send({ ipc: 'tick' }));
+  const forwardTicks = async (link: Link): Promise<void> => {
+    // A lost link ends the wait with a failure; the next call opens another.
+    while (open) if (await link.waitForTick(tickWaitMs)) send({ ipc: 'tick' });
+  };
+  const linkOf = (caller: Caller): Promise<Link> => {
+    const key = JSON.stringify(caller);
+    const known = links.get(key);
+    if (known !== undefined) return known;
+    const opening = transport.open(caller);
+    links.set(key, opening);
+    opening.then(
+      (link) => {
+        link.onLost(() => links.delete(key));
+        forwardTicks(link).catch(() => undefined);
+      },
+      () => links.delete(key),
+    );
+    return opening;
+  };
   channel.once('disconnect', () => {
     open = false;
-    stop();
+    for (const link of links.values())
+      link.then(
+        (one) => one.close(),
+        () => undefined,
+      );
   });
+  const answer = async (message: Call): Promise<Uint8Array> => {
+    const link = await linkOf(message.caller);
+    if (message.ipc === 'request') return link.request(message.endpoint, bytesOf(message.body));
+    await link.publish(bytesOf(message.body));
+    return new Uint8Array(0);
+  };
   channel.on('message', (message) => {
     if (!isMessage(message)) return;
     if (message.ipc !== 'publish' && message.ipc !== 'request') return;
-    const { id, caller, body } = message;
-    const answer =
-      message.ipc === 'publish'
-        ? service.publish(caller, bytesOf(body)).then(() => new Uint8Array(0))
-        : service.answer(caller, message.endpoint, bytesOf(body));
-    answer.then(
-      (reply) => send({ ipc: 'answer', id, body: reply }),
+    const { id } = message;
+    answer(message).then(
+      (body) => send({ ipc: 'answer', id, body }),
       (error: unknown) =>
         send(
           error instanceof TidemarkError
@@ -65,7 +106,10 @@ export const serveChannel = (channel: Channel, service: Service): void => {
 export const channelTransport = (channel: Channel): Transport => {
   let nextId = 0;
   let open = true;
-  const waiting = new Map<number, { resolve: (body: Uint8Array) => void; reject: (error: unknown) => void }>();
+  const waiting = new Map<
+    number,
+    { resolve: (body: Uint8Array) => void; reject: (error: unknown) => void }
+  >();
   const ticks = new Set<() => void>();
   const lost = new Set<() => void>();
   const unreachable = (): TidemarkError =>

@@ -1,0 +1,89 @@
+// A server that serves its parent over the channel until it is killed: folder of its data.
+import path from 'node:path';
+import { openServer } from '@tidemark/server';
+import { sayToParent } from './child.js';
+import { serveChannel } from './ipc-transport.js';
+import { batchPrefix, schema, serverStep, tallyId, tenant } from './kill-schema.js';
+
+/** What a server says. Numbers name the batches that its parent asked for. */
+export type ServerSaying =
+  | { readonly say: 'open'; readonly batches: readonly BatchCount[]; readonly tally: number }
+  | { readonly say: 'written'; readonly batch: number }
+  | {
+      readonly say: 'rest';
+      readonly visits: readonly {
+        readonly id: string;
+        readonly subject: string;
+        readonly count: number;
+      }[];
+      readonly tally: number;
+      readonly fingerprints: readonly string[];
+      readonly errors: number;
+    };
+
+/** Records of a batch that a server has. */
+export interface BatchCount {
+  readonly batch: number;
+  readonly records: number;
+}
+
+/** What a parent asks of a server. */
+export type ServerAsking =
+  | { readonly say: 'write'; readonly batch: number; readonly records: number }
+  | { readonly say: 'rest' };
+
+const say = (saying: ServerSaying): Promise<void> => sayToParent(saying);
+
+const [folder = ''] = process.argv.slice(2);
+const server = await openServer({
+  tenant,
+  schema,
+  folder: path.join(folder, 'server'),
+  // Often, so that kills meet checkpoints being written too.
+  checkpoints: { folder: path.join(folder, 'checkpoints'), everyOps: 100, keep: 2 },
+});
+
+const tally = async (): Promise<number> => (await server.get('tally', tallyId))?.total ?? 0;
+
+const countBatches = async (): Promise<readonly BatchCount[]> => {
+  const counts = new Map<number, number>();
+  for (const { id } of await server.query('visits')) {
+    if (!id.startsWith(batchPrefix)) continue;
+    const batch = Number(id.slice(batchPrefix.length).split('-')[0]);
+    counts.set(batch, (counts.get(batch) ?? 0) + 1);
+  }
+  return [...counts].map(([batch, records]) => ({ batch, records }));
+};
+
+/** One transaction: records of a batch, and one step of the tally. */
+const write = async (batch: number, records: number): Promise<void> => {
+  await server.write(
+    (writer) => {
+      if (batch === 0) writer.put('tally', tallyId, { label: 'shared' });
+      writer.increment('tally', tallyId, { total: serverStep });
+      for (let k = 0; k < records; k += 1)
+        writer.put('visits', `${batchPrefix}${batch}-${k}`, { subject: `of batch ${batch}` });
+    },
+    { user: 'office' },
+  );
+  await say({ say: 'written', batch });
+};
+
+const rest = async (): Promise<void> => {
+  await server.settle();
+  const visits = await server.query('visits');
+  await say({
+    say: 'rest',
+    visits: visits.map(({ id, subject, count }) => ({ id, subject, count: count ?? 0 })),
+    tally: await tally(),
+    fingerprints: [await server.fingerprint('visits'), await server.fingerprint('tally')],
+    errors: (await server.errors.list()).length,
+  });
+};
+
+process.on('message', (message: ServerAsking | { readonly say?: undefined }) => {
+  if (message.say === 'write') void write(message.batch, message.records);
+  if (message.say === 'rest') void rest();
+});
+serveChannel(process, server.transport);
+await say({ say: 'open', batches: await countBatches(), tally: await tally() });
