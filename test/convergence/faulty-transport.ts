@@ -7,6 +7,8 @@ import type { VirtualTime } from './virtual-time.js';
 export interface PlannedFault {
   calls: number;
   readonly moment: 'before' | 'after';
+  /** The server stays out of reach until the transport is set online again. */
+  readonly isLasting?: boolean;
 }
 
 /** Transport of one device whose link is lost at a planned call. */
@@ -21,6 +23,7 @@ export const createFaultyTransport = (time: VirtualTime): FaultyTransport => {
   const local = createLocalTransport({ service: null, timer: time.timer });
   let planned: PlannedFault | null = null;
   const lose = (): never => {
+    if (planned?.isLasting === true) local.setOnline(false);
     planned = null;
     local.disconnectAll();
     throw new TidemarkError('unreachable', 'the link was cut by plan');

@@ -292,7 +292,7 @@ export class History {
     const random = this.#random;
     if (random.chance(25)) {
       const moment = random.chance(50) ? 'after' : 'before';
-      device.transport.plan({ calls: random.below(6), moment });
+      device.transport.plan({ calls: random.below(6), moment, isLasting: random.chance(40) });
     }
     const offline = random.chance(5);
     if (offline) device.transport.local.setOnline(false);
@@ -305,15 +305,17 @@ export class History {
       this.#note(`${device.name} sync while editing -> ${result}`);
     } else await this.#sync(device, random.chance(25) ? 'background' : 'foreground');
     device.transport.plan(null);
-    if (offline) device.transport.local.setOnline(true);
+    device.transport.local.setOnline(true);
   }
 
   async #serverWrite(): Promise<void> {
     const random = this.#random;
     const { merger } = this.world;
     const table = 1 + allTables.indexOf(random.pick(this.#tables));
-    const id = random.pick(this.#records);
-    const row = (await this.world.rows(table)).get(id);
+    const rows = await this.world.rows(table);
+    const picked = random.pick(this.#records);
+    const id = rows.has(picked) ? picked : 'r1';
+    const row = rows.get(id);
     const roll = random.below(100);
     const named = this.#fields(this.#version);
     const byId = Object.fromEntries(

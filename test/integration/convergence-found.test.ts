@@ -41,4 +41,49 @@ describe('found by random histories', () => {
     expect(note).toContain('first');
     expect(note).toContain('second');
   });
+
+  test('[MRG-7] edits that follow a create on a record of others are edits of that record', async () => {
+    const [a, b] = [await addDevice('device-A'), await addDevice('device-B')];
+    const { replica } = a;
+    await replica.create('latest', { a: 'x' }, { id: 'r' });
+    await world.sync(a);
+    await world.sync(b);
+    await b.replica.delete('latest', 'r');
+    await b.replica.create('latest', { a: 'y' }, { id: 'r' });
+    await world.sync(b);
+    await replica.delete('latest', 'r');
+    await replica.create('latest', { b: 'z' }, { id: 'r' });
+    await replica.update('latest', 'r', { c: 'w' });
+    await world.sync(a);
+    expect(await replica.get('latest', 'r')).toMatchObject({ a: 'y', b: 'z', c: 'w' });
+  });
+
+  test('[MRG-7] edits that follow such a create do not follow the record into another life', async () => {
+    const [a, b] = [await addDevice('device-A'), await addDevice('device-B')];
+    await a.replica.create('latest', { a: 'x' }, { id: 'other' });
+    await world.sync(b);
+    await a.replica.create('latest', { a: 'x' }, { id: 'r' });
+    await world.sync(a);
+    await b.replica.create('latest', { b: 'z' }, { id: 'r' });
+    // The create is published, and nothing comes back.
+    b.transport.plan({ calls: 1, moment: 'after', isLasting: true });
+    await world.sync(b);
+    expect((await world.rows(4)).get('r')?.fields).toEqual({ 1: 'x', 2: 'z' });
+    b.transport.local.setOnline(true);
+    await b.replica.update('latest', 'r', { c: 'w' });
+    await world.sync(a);
+    await a.replica.delete('latest', 'r');
+    await world.sync(a);
+    await a.replica.create('latest', { a: 'y' }, { id: 'r' });
+    await world.sync(a);
+    await world.sync(b);
+    expect(await b.replica.get('latest', 'r')).toEqual({
+      id: 'r',
+      a: 'y',
+      b: null,
+      c: null,
+      count: null,
+      note: null,
+    });
+  });
 });

@@ -15,9 +15,19 @@ export const isOwnOperation = (author: Author, opId: string): boolean => {
 export const isOwnBirth = (record: MergeRecord, op: Operation, author: Author): boolean =>
   op.prev > 0 && isOwnOperation(author, record.row.born);
 
-/** Tells whether the operation was made on another life of the record than the server has. */
-export const isOtherLife = (record: MergeRecord, op: Operation, author: Author): boolean =>
-  op.base !== null && op.base.born !== record.row.born && !isOwnBirth(record, op, author);
+/**
+ * Tells whether the operation was made on another life of the record than the server has. A chain whose
+ * create met a record of others goes on in the life of that record, whatever the base is of.
+ */
+export const isOtherLife = (
+  record: MergeRecord,
+  op: Operation,
+  author: Author,
+  chain: ChainState | undefined,
+): boolean => {
+  const born = chain?.born ?? op.base?.born;
+  return born !== undefined && born !== record.row.born && !isOwnBirth(record, op, author);
+};
 
 /**
  * Tells whether nobody but the author changed the record since the base of the operation, and every

@@ -55,6 +55,7 @@ export const decideCreate = (work: Work): void => {
     beginLife(work, part.context.author.kind === 'server' ? 'server' : 'create');
     return;
   }
+  work.met = record.row.born;
   if (existenceChoice(work) === 'theirs') {
     work.recordEnd = 'superseded';
     noteAllEnds(work, 'superseded');

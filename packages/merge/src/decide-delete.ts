@@ -14,7 +14,7 @@ export const decideDelete = (work: Work): void => {
   const { op, part, table } = work;
   const { author } = part.context;
   const record = part.draft.record(op.table, op.record);
-  if (record === undefined || record.deleted || isOtherLife(record, op, author)) {
+  if (record === undefined || record.deleted || isOtherLife(record, op, author, work.chain)) {
     const alive = record !== undefined && !record.deleted;
     recordExistence(work, alive, false, alive, 'same', 'same');
     return;

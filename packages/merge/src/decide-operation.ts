@@ -44,6 +44,7 @@ export const beginWork = (part: Part, position: number): Work => {
     conflicts: [],
     ends: new Map(),
     recordEnd: null,
+    met: null,
     trouble: null,
   };
 };
@@ -70,7 +71,8 @@ export const chainAfter = (work: Work): ChainState | null => {
   const record = recordEnd ?? (fresh ? null : (chain?.record ?? null));
   if (record === null && Object.keys(fields).length === 0) return null;
   const at = noted || chain === undefined ? work.part.context.version : chain.at;
-  return { at, record, fields };
+  const born = work.met ?? (fresh ? undefined : chain?.born);
+  return { at, record, ...(born === undefined ? {} : { born }), fields };
 };
 
 /** Keeps the chain state of the record in the draft, and drops one that is over. */

@@ -54,6 +54,8 @@ export interface Work {
   readonly conflicts: SyncErrorConflict[];
   readonly ends: Map<FieldId, { readonly before: Value; readonly end: ChainEnd | null }>;
   recordEnd: ChainEnd | null;
+  /** Birth of the live record that a create met. */
+  met: string | null;
   trouble: Trouble | null;
 }
 
