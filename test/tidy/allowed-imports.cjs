@@ -27,7 +27,7 @@ exports.allowed = {
     ours: ['model', 'ports'],
     foreign: ['@automerge/automerge', 'fflate', 'fp-ts'],
   },
-  client: { ours: pureParts, foreign: [...codecs, 'async-mutex'] },
+  client: { ours: pureParts, foreign: [...codecs, 'async-mutex', 'uuid'] },
   merger: { ours: pureParts, foreign: [...codecs, 'async-mutex'] },
   'store-level': { ours: ['model', 'ports'], foreign: [...codecs, ...level, 'async-mutex'] },
   'transport-local': { ours: ['model', 'ports', 'protocol'], foreign: codecs },

@@ -23,9 +23,12 @@ export interface InputEnd extends InputPosition {
   readonly atMs: number;
 }
 
+/** The one key of the end of an input; its value is an `InputEnd`. */
 export const endKey = Uint8Array.of(endSpace);
+/** The one key of the last trimmed message; absent while nothing was trimmed. */
 export const trimmedKey = Uint8Array.of(trimmedSpace);
 
+/** Key of a message: keys order by generation, then number. */
 export const messageKey = ({ generation, seq }: InputPosition): Uint8Array => {
   const key = new Uint8Array(11);
   key[0] = messageSpace;
@@ -34,11 +37,13 @@ export const messageKey = ({ generation, seq }: InputPosition): Uint8Array => {
   return key;
 };
 
+/** Position within the key of a message. */
 export const messagePosition = (key: Uint8Array): InputPosition => ({
   generation: getU32(key, 1),
   seq: getU48(key, 5),
 });
 
+/** Key of the seal that a generation got when the next one began. */
 export const sealKey = (generation: number): Uint8Array => {
   const key = new Uint8Array(5);
   key[0] = sealSpace;
@@ -46,12 +51,15 @@ export const sealKey = (generation: number): Uint8Array => {
   return key;
 };
 
+/** Generation within the key of a seal. */
 export const sealGeneration = (key: Uint8Array): number => getU32(key, 1);
 
-/** First key after a space of keys. */
+/** First key after all messages. */
 export const messagesEnd = Uint8Array.of(messageSpace + 1);
+/** First key after all seals. */
 export const sealsEnd = Uint8Array.of(sealSpace + 1);
 
+/** Value of a message: format, time in milliseconds since 1970, then the bytes as they came. */
 export const encodeMessage = (atMs: number, bytes: Uint8Array): Uint8Array => {
   const value = new Uint8Array(messageHead + bytes.length);
   value[0] = valueFormat;
@@ -60,11 +68,13 @@ export const encodeMessage = (atMs: number, bytes: Uint8Array): Uint8Array => {
   return value;
 };
 
+/** Reads the value of a message; `bytes` is a view of it. Throws `storage-damaged` for another form. */
 export const decodeMessage = (position: InputPosition, value: Uint8Array): InputMessage => {
   checkFormat(value, messageHead);
   return { position, atMs: getU48(value, 1), bytes: plain(value).subarray(messageHead) };
 };
 
+/** Value of the end of an input. */
 export const encodeEnd = ({ generation, seq, atMs }: InputEnd): Uint8Array => {
   const value = new Uint8Array(17);
   value[0] = valueFormat;
@@ -74,11 +84,13 @@ export const encodeEnd = ({ generation, seq, atMs }: InputEnd): Uint8Array => {
   return value;
 };
 
+/** Reads the end of an input. Throws `storage-damaged` for another form. */
 export const decodeEnd = (value: Uint8Array): InputEnd => {
   checkFormat(value, 17);
   return { generation: getU32(value, 1), seq: getU48(value, 5), atMs: getU48(value, 11) };
 };
 
+/** Value that holds a position: that of the last trimmed message. */
 export const encodePosition = ({ generation, seq }: InputPosition): Uint8Array => {
   const value = new Uint8Array(11);
   value[0] = valueFormat;
@@ -87,11 +99,13 @@ export const encodePosition = ({ generation, seq }: InputPosition): Uint8Array =
   return value;
 };
 
+/** Reads a value that holds a position. Throws `storage-damaged` for another form. */
 export const decodePosition = (value: Uint8Array): InputPosition => {
   checkFormat(value, 11);
   return { generation: getU32(value, 1), seq: getU48(value, 5) };
 };
 
+/** Value of a seal: the number of the last message of its generation, 0 when it had none. */
 export const encodeSeal = (last: number): Uint8Array => {
   const value = new Uint8Array(7);
   value[0] = valueFormat;
@@ -99,11 +113,13 @@ export const encodeSeal = (last: number): Uint8Array => {
   return value;
 };
 
+/** Reads the last number of a sealed generation. Throws `storage-damaged` for another form. */
 export const decodeSeal = (value: Uint8Array): number => {
   checkFormat(value, 7);
   return getU48(value, 1);
 };
 
+/** Orders positions by generation, then number: below 0 when `a` comes first. */
 export const comparePositions = (a: InputPosition, b: InputPosition): number =>
   a.generation === b.generation ? a.seq - b.seq : a.generation - b.generation;
 

@@ -3,6 +3,7 @@ import { plain } from './database.js';
 import { entryKey, entryTextOfKey } from './server-keys.js';
 import type { ServerReads } from './server-reads.js';
 
+/** Asks for at most `limit` entries between two keys, both exclusive; `reverse` begins at the far end. */
 export interface EntryScan {
   readonly gt: string;
   readonly lt: string;

@@ -15,8 +15,9 @@ import { getU32, getU48, setU32, setU48 } from './keys.js';
  *   0x47 reserved for pages of records
  *   0x5f loading    one key: a load is under way
  */
-/** First byte of all keys of a server store, and the first one after them. */
+/** Smallest first byte of the keys of a server store. */
 export const serverSpaceFirst = 0x40;
+/** First byte after those of a server store. */
 export const serverSpaceEnd = 0x60;
 
 const stateSpace = 0x40;
@@ -28,6 +29,7 @@ const sizeSpace = 0x45;
 const entrySpace = 0x46;
 const loadingSpace = 0x5f;
 
+/** What a segment is part of: the feed that replicas pull, or the ledger that explains decisions. */
 export type SegmentKind = 'feed' | 'ledger';
 
 /** The numbers are stored: they never change meaning, new spaces take new ones. */
@@ -40,10 +42,14 @@ const entrySpaces: Readonly<Record<ServerSpace, number>> = {
   heads: 6,
   quarantine: 7,
   'sync-logs': 8,
+  lives: 9,
 };
 
+/** The one key of the state of a server store. */
 export const stateKey = (): Uint8Array => Uint8Array.of(stateSpace);
+/** The one key that is there while a load is under way. */
 export const loadingKey = (): Uint8Array => Uint8Array.of(loadingSpace);
+/** Key of the totals of all segments of a kind. */
 export const totalsKey = (kind: SegmentKind): Uint8Array =>
   Uint8Array.of(totalsSpace, kind === 'feed' ? 1 : 2);
 
@@ -55,6 +61,7 @@ export const isContentKey = (key: Uint8Array): boolean => {
 
 const recordHead = 5;
 
+/** Key of a record: keys order by table, then the id's UTF-8 bytes. The empty id comes before all ids. */
 export const recordKey = (table: number, id: string): Uint8Array => {
   const key = textKey(recordHead, id);
   key[0] = recordSpace;
@@ -62,6 +69,7 @@ export const recordKey = (table: number, id: string): Uint8Array => {
   return key;
 };
 
+/** Id within the key of a record. */
 export const recordIdOfKey = (key: Uint8Array): string => textOf(key, recordHead);
 
 /** First key after all records of a table. */
@@ -72,6 +80,7 @@ export const recordsEnd = (table: number): Uint8Array => {
   return key;
 };
 
+/** Where a segment stands among its kind: by incarnation, the last version that it holds, table. */
 export interface SegmentPlace {
   readonly incarnation: number;
   readonly last: number;
@@ -80,6 +89,7 @@ export interface SegmentPlace {
 
 const segmentKeyBytes = 15;
 
+/** Key of a segment, or with `size` that of the entry which holds a feed segment's length. */
 export const segmentKey = (kind: SegmentKind | 'size', place: SegmentPlace): Uint8Array => {
   const key = new Uint8Array(segmentKeyBytes);
   key[0] = kind === 'feed' ? feedSpace : kind === 'ledger' ? ledgerSpace : sizeSpace;
@@ -89,6 +99,7 @@ export const segmentKey = (kind: SegmentKind | 'size', place: SegmentPlace): Uin
   return key;
 };
 
+/** Place within the key of a segment or of a segment's size. */
 export const segmentPlace = (key: Uint8Array): SegmentPlace => ({
   incarnation: getU32(key, 1),
   last: getU48(key, 5),
@@ -104,6 +115,7 @@ export const segmentsUpTo = (
 
 const entryHead = 2;
 
+/** Key of an entry: keys order by space, then the key's UTF-8 bytes. */
 export const entryKey = (space: ServerSpace, key: string): Uint8Array => {
   const bytes = textKey(entryHead, key);
   bytes[0] = entrySpace;
@@ -111,6 +123,7 @@ export const entryKey = (space: ServerSpace, key: string): Uint8Array => {
   return bytes;
 };
 
+/** Key of an entry as its owner gave it, without the space. */
 export const entryTextOfKey = (key: Uint8Array): string => textOf(key, entryHead);
 
 /** Room of `head` bytes, then the text in UTF-8. Ids are mostly ASCII, which needs no second copy. */

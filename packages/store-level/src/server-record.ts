@@ -15,6 +15,7 @@ const deletedFlag = 1;
 const recordHead = 16;
 const segmentHead = 7;
 
+/** Value of a record: flags, version, then row and extra as they came. */
 export const encodeRecord = (record: StoredRecord): Uint8Array => {
   const { row, extra, version } = record;
   const value = new Uint8Array(recordHead + row.length + extra.length);
@@ -42,6 +43,7 @@ export const decodeRecord = (id: string, value: Uint8Array): StoredRecord => {
   };
 };
 
+/** Value of a segment: the first version that it holds, then the bytes as they came. */
 export const encodeSegment = (segment: Segment): Uint8Array => {
   const value = new Uint8Array(segmentHead + segment.bytes.length);
   value[0] = segmentFormat;
@@ -50,6 +52,7 @@ export const encodeSegment = (segment: Segment): Uint8Array => {
   return value;
 };
 
+/** Reads the value of a segment; `bytes` is a view of it. Throws `storage-damaged` for another form. */
 export const decodeSegment = (place: SegmentPlace, value: Uint8Array): Segment => {
   if (value[0] !== segmentFormat || value.length < segmentHead)
     throw new TidemarkError('storage-damaged', 'a stored segment has another form');

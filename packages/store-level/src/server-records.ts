@@ -3,6 +3,7 @@ import type { ServerReads } from './server-reads.js';
 import { recordIdOfKey, recordKey, recordsEnd } from './server-keys.js';
 import { decodeRecord } from './server-record.js';
 
+/** Asks for records with `after` < id <= `upTo`: at most `maxRecords`, rows up to `maxBytes` bytes, at least one if any. */
 export interface RecordScan {
   readonly after?: string;
   readonly upTo?: string;

@@ -11,6 +11,7 @@ import {
 import type { ServerReads } from './server-reads.js';
 import { decodeSegment } from './server-record.js';
 
+/** Asks for the segments with a version in (`after`, `upTo`], strictly behind the place `from`, up to `maxBytes` bytes. */
 export interface SegmentScan {
   readonly incarnation: number;
   readonly after: number;
@@ -36,6 +37,7 @@ export interface SegmentTotals {
   readonly cut: FeedCut;
 }
 
+/** Totals of a kind that has no segments and was never cut. */
 export const emptyTotals: SegmentTotals = {
   segments: 0,
   bytes: 0,
@@ -49,6 +51,7 @@ export const cutSegmentsMax = 10_000;
 const totalsFormat = 1;
 const totalsBytes = 29;
 
+/** Value of the totals of a kind: 29 bytes. */
 export const encodeTotals = (totals: SegmentTotals): Uint8Array => {
   const value = new Uint8Array(totalsBytes);
   value[0] = totalsFormat;
@@ -60,6 +63,7 @@ export const encodeTotals = (totals: SegmentTotals): Uint8Array => {
   return value;
 };
 
+/** Reads totals; those of no value are empty. Throws `storage-damaged` for another form. */
 export const decodeTotals = (value: Uint8Array | undefined): SegmentTotals => {
   if (value === undefined) return emptyTotals;
   if (value.length !== totalsBytes || value[0] !== totalsFormat)
@@ -72,6 +76,7 @@ export const decodeTotals = (value: Uint8Array | undefined): SegmentTotals => {
   };
 };
 
+/** The later one of two cuts: a cut never moves back. */
 export const laterCut = (a: FeedCut, b: FeedCut): FeedCut =>
   b.incarnation > a.incarnation || (b.incarnation === a.incarnation && b.n > a.n) ? b : a;
 
@@ -132,6 +137,7 @@ export const cutSegments = async (
   return found;
 };
 
+/** Value of a feed segment's size, in bytes: a cut adds up what it removes without reading the segments. */
 export const encodeSize = (bytes: number): Uint8Array => {
   const value = new Uint8Array(4);
   setU32(value, 0, bytes);

@@ -8,8 +8,9 @@ import type { OpenedEnvelope } from './open-envelope.js';
 import type { ReplicaState } from './replica-state.js';
 import type { Window } from './window.js';
 
-/** Most messages, and most bytes, that space `quarantine` keeps: the oldest ones. */
+/** Messages that space `quarantine` keeps at most: the oldest ones. */
 export const quarantineEntriesMax = 1_000;
+/** Bytes of messages that space `quarantine` keeps at most. */
 export const quarantineBytesMax = 64 * 1024 * 1024;
 
 /** Counts a message that is not what it claims, and keeps its bytes while there is room. */

@@ -3,8 +3,9 @@ import type { InputLog, InputPosition } from '@tidemark/ports';
 
 /** Bytes that may wait for the input at once; more is refused until some are stored. */
 export const waitingInputBytesMax = 64 * 1024 * 1024;
-/** Bytes and messages that one append takes at most. */
+/** Bytes that one append takes at most, unless a single message is longer. */
 export const appendBytesMax = 8 * 1024 * 1024;
+/** Messages that one append takes at most. */
 export const appendMessagesMax = 4_096;
 
 /** Appends messages to the input; those that wait together share one durable append. */

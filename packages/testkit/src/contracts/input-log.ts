@@ -98,6 +98,30 @@ export const registerInputLogContract = (
       expect((await log.read({ generation: 0, seq: 0 }, wide)).map(print)[0]).toBe('1/1 aaaa');
     });
 
+    it('[STO-73] tells the extent of the current generation, also when nothing of it is kept', async () => {
+      const extent = async () => {
+        const shown = await log.extent();
+        await reopen();
+        expect(await log.extent()).toEqual(shown);
+        return shown;
+      };
+      expect(await extent()).toEqual({ generation: 1, first: 1, last: 0 });
+      await log.append(bytesOf('a', 'b', 'c'));
+      expect(await extent()).toEqual({ generation: 1, first: 1, last: 3 });
+      await log.trim({ generation: 1, seq: 1 });
+      expect(await extent()).toEqual({ generation: 1, first: 2, last: 3 });
+      await log.trim({ generation: 1, seq: 3 });
+      expect(await extent()).toEqual({ generation: 1, first: 4, last: 3 });
+      await log.append(bytesOf('d'));
+      expect(await extent()).toEqual({ generation: 1, first: 4, last: 4 });
+      await log.startGeneration(1, utf8Encode('one'));
+      expect(await extent()).toEqual({ generation: 2, first: 1, last: 1 });
+      await log.trim({ generation: 1, seq: 4 });
+      expect(await extent()).toEqual({ generation: 2, first: 1, last: 1 });
+      await log.trim({ generation: 2, seq: 1 });
+      expect(await extent()).toEqual({ generation: 2, first: 2, last: 1 });
+    });
+
     it('[STO-74] hashes the bytes of a message', async () => {
       await log.append(bytesOf('a', 'b'));
       const hash = await log.hashAt({ generation: 1, seq: 2 });
