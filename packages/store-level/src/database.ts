@@ -25,3 +25,18 @@ export const del = (key: Uint8Array): DatabaseOperation => ({ type: 'del', key }
  */
 export const plain = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** Values that one call reads synchronously at most: more would keep the event loop from its work. */
+const syncReadsMax = 4;
+
+/**
+ * Reads values by key, undefined for what is not there. A few are read synchronously where the database
+ * can: the way over a thread takes ten times as long as the read itself.
+ */
+export const getValues = (
+  database: Database,
+  keys: readonly Uint8Array[],
+): Promise<readonly (Uint8Array | undefined)[]> | readonly (Uint8Array | undefined)[] =>
+  keys.length <= syncReadsMax && database.supports.getSync === true && database.status === 'open'
+    ? keys.map((key) => database.getSync(key))
+    : database.getMany(keys as Uint8Array[]);

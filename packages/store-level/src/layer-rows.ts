@@ -1,6 +1,6 @@
 import { utf8Decode, utf8Encode } from '@tidemark/model';
 import type { IndexEntry, IndexRange, LayerPage, LayerPut, LayerSpace } from '@tidemark/ports';
-import { put, type Database, type DatabaseOperation } from './database.js';
+import { getValues, put, type Database, type DatabaseOperation } from './database.js';
 import { escapeKey, indexKey, indexPrefix, space, tablePrefix, unescapeKey } from './keys.js';
 import { mergeLayers, type SuffixBounds } from './layer-merge.js';
 import { seal, unseal } from './sealed-value.js';
@@ -9,8 +9,10 @@ const present = new Uint8Array(0);
 
 const spaceByte = (name: LayerSpace): number => (name === 'image' ? space.image : space.view);
 
-const joined = (prefix: Uint8Array, text: string): Uint8Array => {
-  const bytes = utf8Encode(text);
+const joined = (prefix: Uint8Array, text: string): Uint8Array =>
+  joinedBytes(prefix, utf8Encode(text));
+
+const joinedBytes = (prefix: Uint8Array, bytes: Uint8Array): Uint8Array => {
   const key = new Uint8Array(prefix.length + bytes.length);
   key.set(prefix);
   key.set(bytes, prefix.length);
@@ -53,12 +55,14 @@ export const getLayerRows = async (
   layers: readonly number[],
 ): Promise<readonly (Uint8Array | undefined)[]> => {
   const rows: (Uint8Array | undefined)[] = Array.from({ length: ids.length });
+  const encoded = ids.map(utf8Encode);
   let missing = ids.map((_, at) => at);
   for (const layer of layers) {
     if (missing.length === 0) break;
     const prefix = tablePrefix(spaceByte(name), layer, table);
-    const keys = missing.map((at) => joined(prefix, ids[at] as string));
-    const values = await database.getMany(keys);
+    const keys = missing.map((at) => joinedBytes(prefix, encoded[at] as Uint8Array));
+    const read = getValues(database, keys);
+    const values = read instanceof Promise ? await read : read;
     const still: number[] = [];
     for (const [k, at] of missing.entries()) {
       const value = values[k];

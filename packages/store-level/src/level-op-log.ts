@@ -1,6 +1,6 @@
 import { emptyHead, invariant } from '@tidemark/model';
 import type { LogEnd, LogEntry, OpLog, ReplicaBatch } from '@tidemark/ports';
-import { del, plain, put, type Database, type DatabaseOperation } from './database.js';
+import { del, getValues, plain, put, type Database, type DatabaseOperation } from './database.js';
 import { getU48, numberedKey, setU48, space, u48Max } from './keys.js';
 import { guarded } from './storage-error.js';
 
@@ -80,21 +80,34 @@ const entryAtOrBelow = async (database: Database, index: number): Promise<LogEnt
   }
 };
 
-/** Calls `visit` with runs of entries from an index on, until it returns false or the log ends. */
+/** Entry that begins at an index; undefined when none does. */
+const entryAt = async (database: Database, index: number): Promise<LogEntry | undefined> => {
+  const key = numberedKey(space.log, index);
+  const [value] = await getValues(database, [key]);
+  return value === undefined ? undefined : decodeEntry(key, value);
+};
+
+/**
+ * Calls `visit` with runs of entries from an index on, until it returns false or the log ends. `bytes` is
+ * about what the caller takes: no more is fetched at once.
+ */
 export const visitLog = async (
   database: Database,
   from: number,
   visit: (entries: readonly LogEntry[]) => boolean,
+  bytes = chunkBytes,
 ): Promise<void> => {
   const range = {
     gte: numberedKey(space.log, from),
     lt: new Uint8Array([space.log + 1]),
-    highWaterMarkBytes: chunkBytes,
+    highWaterMarkBytes: Math.max(1, Math.min(chunkBytes, bytes)),
   };
+  // A database that knows no bound in bytes must not fetch a thousand entries for one.
+  const entriesMax = Math.max(1, Math.min(chunkEntries, Math.ceil(bytes / entryHeaderBytes)));
   const iterator = database.iterator(range);
   try {
     for (;;) {
-      const run = await iterator.nextv(chunkEntries);
+      const run = await iterator.nextv(entriesMax);
       if (run.length === 0) return;
       if (!visit(run.map(([key, value]) => decodeEntry(key, value)))) return;
     }
@@ -157,17 +170,14 @@ export class LevelOpLog implements OpLog {
         bytes += entry.bytes.length;
         return bytes < maxBytes;
       };
-      let aligned = true;
-      await visitLog(this.#database, start, (entries) => {
-        aligned = entries[0]?.index === start;
-        if (out.length === 0 && !aligned) return false;
-        return entries.every(take);
-      });
-      if (aligned && out.length > 0) return out;
-      // `from` lies inside a transaction, in a hole, or behind the end.
-      const holder = await entryAtOrBelow(this.#database, start);
-      if (holder !== undefined && lastOf(holder) >= start && !take(holder)) return out;
-      await visitLog(this.#database, start, (entries) => entries.every(take));
+      // Where `from` begins no transaction it lies inside one, in a hole, or behind the end.
+      const first =
+        (await entryAt(this.#database, start)) ?? (await this.#holderOf(start, this.#applied));
+      if (first !== undefined && !take(first)) return out;
+      const next = first === undefined ? start : lastOf(first) + 1;
+      if (next > this.#applied.end.lastIndex) return out;
+      const visit = (entries: readonly LogEntry[]): boolean => entries.every(take);
+      await visitLog(this.#database, next, visit, maxBytes - bytes);
       return out;
     });
 
@@ -204,6 +214,13 @@ export class LevelOpLog implements OpLog {
   reset(extent: LogExtent): void {
     this.#applied = extent;
     this.#planned = extent;
+  }
+
+  /** Transaction that holds an operation without beginning with it. */
+  async #holderOf(index: number, extent: LogExtent): Promise<LogEntry | undefined> {
+    if (index > extent.end.lastIndex) return undefined;
+    const below = await entryAtOrBelow(this.#database, index);
+    return below !== undefined && lastOf(below) >= index ? below : undefined;
   }
 
   #append(batch: ReplicaBatch, extent: LogExtent, operations: DatabaseOperation[]): LogExtent {

@@ -100,11 +100,11 @@ export class EditSession {
     id: RecordId,
     layers: readonly number[],
   ): Promise<PendingView | null> {
-    const [[view], [image]] = await Promise.all([
-      this.core.store.getRows('view', table, [id], layers),
-      this.core.store.getRows('image', table, [id], layers),
-    ]);
+    const { store } = this.core;
+    const [view] = await store.getRows('view', table, [id], layers);
     if (view !== undefined) return decodeView(view);
+    // The session holds the write turn, so nothing comes in between the two reads.
+    const [image] = await store.getRows('image', table, [id], layers);
     return image === undefined ? null : viewOfImage(decodeRow(image));
   }
 

@@ -8,9 +8,8 @@ import {
 } from '@tidemark/model';
 import type { LogEntry, OpLog } from '@tidemark/ports';
 
-/** Bytes read at once, and how many such reads are kept: records of one time have operations side by side. */
-const windowBytes = 64 * 1024;
-const windowsMax = 8;
+/** Stored bytes of decoded transactions that are kept: records share transactions, in any order. */
+const keptBytesMax = 4 * 1024 * 1024;
 
 /** Operation of the log with its transaction. */
 export interface LogOperation {
@@ -27,16 +26,25 @@ export const transactionOf = (entry: LogEntry, hash: Hash): Transaction | undefi
   return isLeft(decoded) ? undefined : decoded.right;
 };
 
+interface Kept {
+  readonly index: number;
+  readonly opCount: number;
+  readonly bytes: number;
+  readonly transaction: Transaction | undefined;
+}
+
 /**
- * Reads single operations of a log, keeping the entries that it read last. Made for one piece of work on
- * one record after the other: indexes ascend within a record.
+ * Reads single operations of a log, keeping the transactions that it decoded last. Made for one piece of
+ * work on one record after the other.
  */
 export class LogOperations {
   readonly #log: OpLog;
   readonly #hash: Hash;
-  /** Entries read last, the newest read first. */
-  #windows: (readonly LogEntry[])[] = [];
-  #decoded: { readonly entry: LogEntry; readonly transaction: Transaction | undefined } | undefined;
+  /** Transactions of several operations by each of their indexes. */
+  readonly #byIndex = new Map<number, Kept>();
+  /** The same in the order of their use, the longest unused one first. */
+  readonly #kept = new Set<Kept>();
+  #keptBytes = 0;
 
   constructor(log: OpLog, hash: Hash) {
     this.#log = log;
@@ -45,38 +53,49 @@ export class LogOperations {
 
   /** Operation at an index; `undefined` when the log does not hold it any more or it was erased. */
   async at(index: number): Promise<LogOperation | undefined> {
-    let entry = this.#held(index);
-    if (entry === undefined) {
-      const window = await this.#log.read(index, windowBytes);
-      this.#windows = [window, ...this.#windows].slice(0, windowsMax);
-      entry = this.#held(index);
-    }
-    if (entry === undefined) return undefined;
-    if (this.#decoded?.entry !== entry)
-      this.#decoded = { entry, transaction: transactionOf(entry, this.#hash) };
-    const { transaction } = this.#decoded;
-    const op = transaction?.ops[index - entry.index];
-    return op === undefined || transaction === undefined ? undefined : { index, op, transaction };
+    const kept = this.#held(index) ?? (await this.#fetch(index));
+    const op = kept?.transaction?.ops[index - kept.index];
+    return op === undefined || kept?.transaction === undefined
+      ? undefined
+      : { index, op, transaction: kept.transaction };
   }
 
-  #held(index: number): LogEntry | undefined {
-    for (const window of this.#windows) {
-      const found = entryIn(window, index);
-      if (found !== undefined) return found;
+  #held(index: number): Kept | undefined {
+    const kept = this.#byIndex.get(index);
+    if (kept === undefined) return undefined;
+    this.#kept.delete(kept);
+    this.#kept.add(kept);
+    return kept;
+  }
+
+  async #fetch(index: number): Promise<Kept | undefined> {
+    const [entry] = await this.#log.read(index, 1);
+    // In a hole the log answers with what follows it.
+    if (entry === undefined || entry.index > index) return undefined;
+    const kept: Kept = {
+      index: entry.index,
+      opCount: entry.opCount,
+      bytes: entry.bytes.length,
+      transaction: transactionOf(entry, this.#hash),
+    };
+    // A transaction of one operation is asked for once.
+    if (entry.opCount > 1) this.#keep(kept);
+    for (const oldest of this.#kept) {
+      if (this.#keptBytes <= keptBytesMax) break;
+      this.#drop(oldest);
     }
-    return undefined;
+    return kept;
+  }
+
+  #keep(kept: Kept): void {
+    for (let i = 0; i < kept.opCount; i += 1) this.#byIndex.set(kept.index + i, kept);
+    this.#kept.add(kept);
+    this.#keptBytes += kept.bytes;
+  }
+
+  #drop(kept: Kept): void {
+    for (let i = 0; i < kept.opCount; i += 1) this.#byIndex.delete(kept.index + i);
+    this.#kept.delete(kept);
+    this.#keptBytes -= kept.bytes;
   }
 }
-
-const entryIn = (window: readonly LogEntry[], index: number): LogEntry | undefined => {
-  let low = 0;
-  let high = window.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    const entry = window[middle] as LogEntry;
-    if (entry.index + entry.opCount <= index) low = middle + 1;
-    else high = middle;
-  }
-  const found = window[low];
-  return found !== undefined && found.index <= index ? found : undefined;
-};
