@@ -39,15 +39,12 @@ export interface DecodedMessage {
 /** Digests are compared, and a window ends, at the latest at every such message. */
 export const windowEndsAtEvery = 1_000;
 
-/** Decodes a message. Rejects `upgrade`-worthy entries by throwing TidemarkError `newer-format`. */
-export const decodeMessageEntry = (message: InputMessage): DecodedMessage => {
+/** Decodes a message; undefined when a newer version wrote it. */
+export const decodeMessageEntry = (message: InputMessage): DecodedMessage | undefined => {
   const decoded = decodeInputEntry(message.bytes);
   const base = { message, entry: undefined, envelope: undefined, operations: 1 };
   if (decoded._tag === 'Left') {
-    if (decoded.left === 'newer-format')
-      throw new TidemarkError('newer-format', 'the input holds an entry of a newer version', {
-        ...message.position,
-      });
+    if (decoded.left === 'newer-format') return undefined;
     return { ...base, problem: decoded.left };
   }
   const entry = decoded.right;

@@ -16,6 +16,7 @@ import type {
   FieldCrdt,
   InputExtent,
   InputLog,
+  InputMessage,
   ServerStore,
 } from '@tidemark/ports';
 import { customizationId } from './decide-entry.js';
@@ -181,7 +182,7 @@ class InputFold implements Fold {
         const read = { maxBytes, maxMessages };
         const messages = await this.#options.input.read(this.#state.position, read);
         if (messages.length === 0) break;
-        ahead = messages.map(decodeMessageEntry);
+        ahead = decodeAhead(messages);
       }
       const length = windowLength(ahead, this.#bounds);
       await this.#foldWindow(ahead.slice(0, length));
@@ -229,6 +230,21 @@ class InputFold implements Fold {
     for (const listener of this.#listeners) listener(applied);
   }
 }
+
+/** Decodes messages as far as this version can read them. Throws `newer-format` when that is not even one. */
+const decodeAhead = (messages: readonly InputMessage[]): DecodedMessage[] => {
+  const decoded: DecodedMessage[] = [];
+  for (const message of messages) {
+    const one = decodeMessageEntry(message);
+    if (one !== undefined) decoded.push(one);
+    else if (decoded.length > 0) break;
+    else
+      throw new TidemarkError('newer-format', 'the input holds an entry of a newer version', {
+        ...message.position,
+      });
+  }
+  return decoded;
+};
 
 /** Checks that the input still holds what the store has folded, and all that follows it. */
 const checkInput = async (
