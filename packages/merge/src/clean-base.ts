@@ -1,11 +1,18 @@
-import type { Operation } from '@tidemark/model';
+import { parseOpId, type Operation } from '@tidemark/model';
 import type { Author, ChainState, MergeRecord } from './decision.js';
 
 /** Tells whether an OpId text names an operation of the author, or of the log that it continued. */
 export const isOwnOperation = (author: Author, opId: string): boolean => {
   if (opId.startsWith(`${author.replica}/`)) return true;
-  if (author.origin === null || !opId.startsWith(`${author.origin.replica}/`)) return false;
-  return Number(opId.slice(opId.lastIndexOf('/') + 1)) <= author.origin.lastIndex;
+  if (author.origin === null) return false;
+  const op = parseOpId(opId);
+  return (
+    op !== undefined &&
+    author.origin.some(
+      ({ replica, epoch, from, to }) =>
+        op.replica === replica && op.epoch === epoch && op.index > from && op.index <= to,
+    )
+  );
 };
 
 /**

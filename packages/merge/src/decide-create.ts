@@ -2,7 +2,7 @@ import type { FieldId, Value } from '@tidemark/model';
 import { ruleOfField } from '@tidemark/model';
 import { existenceChoice, recordExistence } from './decide-existence.js';
 import { decideParts, noteAllEnds } from './decide-parts.js';
-import { commitRow, editRow, indexAt, opIdAt, type RowEdit, type Work } from './work.js';
+import { commitRow, editRow, opIdAt, type RowEdit, type Work } from './work.js';
 
 /** Row of a new life with the plain fields that the operation sets. */
 const newRow = (work: Work): RowEdit => {
@@ -16,7 +16,7 @@ const newRow = (work: Work): RowEdit => {
     if (field !== undefined && ruleOfField(work.table, field) === 'latest-wins')
       editedAt[id] = work.time;
   }
-  const opId = opIdAt(context.author, indexAt(context.author, work.position));
+  const opId = opIdAt(context.author, work.position);
   const earlier = draft.record(work.op.table, work.op.record);
   const record = {
     row: {

@@ -179,7 +179,7 @@ const parkedChains = (part: Part, reader: MergeReader): Decision['chains'] => {
 
 const rootOf = (part: Part): string => {
   const { author } = part.context;
-  return opIdAt(author, indexAt(author, part.positions[0] ?? 0));
+  return opIdAt(author, part.positions[0] ?? 0);
 };
 
 const parkOf = ({ part, refused }: Decided): Park | undefined => {
@@ -281,10 +281,12 @@ export const decide = (
   if (decided.length > 1) parkReferring(decided, context);
   const untroubled = decided.filter(({ refused }) => refused === null);
   const operations = decided.flatMap(verdictsOf);
+  const parks = decided.flatMap((one) => parkOf(one) ?? []);
   return {
     operations: operations.sort((a, b) => a.index - b.index),
     writes: untroubled.flatMap(({ part }) => part.draft.writes()),
-    parks: decided.flatMap((one) => parkOf(one) ?? []),
+    // Roots first: a part may wait under one that comes later in the transaction.
+    parks: [...parks.filter((one) => !one.dependent), ...parks.filter((one) => one.dependent)],
     chains: decided.flatMap(({ part, refused }) =>
       refused === null ? part.draft.chains() : parkedChains(part, reader),
     ),

@@ -114,8 +114,18 @@ export interface Author {
   readonly firstIndex: number;
   /** Index of each operation where they are not consecutive: of a composed transaction. */
   readonly indexes?: readonly number[];
-  /** The replica id this one continued as a clone, with the last index it shares; or null. */
-  readonly origin: { readonly replica: string; readonly lastIndex: number } | null;
+  /** OpId text of each operation where they are not all of this replica and epoch. */
+  readonly ids?: readonly string[];
+  /** Parts of the log that this one continued as a clone, oldest first; or null. */
+  readonly origin: readonly LogPart[] | null;
+}
+
+/** Operations of a log above `from`, up to `to`: written by one replica in one epoch. */
+export interface LogPart {
+  readonly replica: string;
+  readonly epoch: number;
+  readonly from: number;
+  readonly to: number;
 }
 
 /** Everything else that decides: it comes from the input only. */
@@ -201,6 +211,7 @@ export interface Park {
 export interface Decision {
   readonly operations: readonly OperationDecision[];
   readonly writes: readonly RecordWrite[];
+  /** Roots before the parts that wait under them. */
   readonly parks: readonly Park[];
   readonly chains: readonly {
     readonly table: TableId;

@@ -16,6 +16,7 @@ export type {
   ChainState,
   Decision,
   FieldDecision,
+  LogPart,
   MergeContext,
   MergeCrdt,
   MergeReader,

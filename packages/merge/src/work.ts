@@ -63,9 +63,10 @@ export interface Work {
 export const indexAt = (author: Author, position: number): number =>
   author.indexes?.[position] ?? author.firstIndex + position;
 
-/** OpId text of an operation of the author. */
-export const opIdAt = (author: Author, index: number): string =>
-  printOpId({ replica: author.replica, epoch: author.epoch, index });
+/** OpId text of the operation at a position of the transaction. */
+export const opIdAt = (author: Author, position: number): string =>
+  author.ids?.[position] ??
+  printOpId({ replica: author.replica, epoch: author.epoch, index: indexAt(author, position) });
 
 /** Person's choice for a field of the operation's record; field 0 is the record's existence. */
 export const choiceFor = (work: Work, field: FieldId | 0): ResolutionChoice | undefined =>
@@ -168,7 +169,7 @@ export const commitRow = (work: Work, edit: RowEdit, deleted: boolean): void => 
       editedAt: edit.editedAt,
     },
     deleted,
-    lastOp: opIdAt(context.author, work.index),
+    lastOp: opIdAt(context.author, work.position),
     chainFrom: known ? record.chainFrom : since,
   });
 };

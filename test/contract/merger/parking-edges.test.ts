@@ -175,6 +175,22 @@ describe('corrections', () => {
     expect(await world.fields(2, 'n1')).toBeUndefined();
   });
 
+  it('[SRV-14] asks the hook about what a split would apply beside an invalid record', async () => {
+    const world = await FoldWorld.open({
+      validate: ({ operations }) =>
+        operations.some(({ record }) => record === 'n1') ? 'no n1' : undefined,
+    });
+    const a = await world.enrol('a', 'ann');
+    await world.give(
+      a.send(
+        { ...visit, kind: 'create', set: set({ 6: [null, 'too long'] }) },
+        { table: 2, record: 'n1', kind: 'create', set: set({ 2: [null, 'x'] }) },
+      ),
+    );
+    expect(await resolveCentrally(world, a.op(1), 'split')).toBe('still-parked');
+    expect(await world.fields(2, 'n1')).toBeUndefined();
+  });
+
   it('[ERR-14] gives a part of a correction that conflicts on its own a root of its own', async () => {
     const world = await FoldWorld.open();
     const a = await world.enrol('a', 'ann');
@@ -284,12 +300,16 @@ describe('clones', () => {
       c.send({ table: 2, record: 'n1', kind: 'create', set: set({ 2: [null, 'x'] }) }),
     );
     const d = await cloneOf(world, c, 'd');
-    await world.give(d.send({ ...visit, kind: 'update', base, prev: 2, inc: [{ field: 3, by: 4 }] }));
+    await world.give(
+      d.send({ ...visit, kind: 'update', base, prev: 2, inc: [{ field: 3, by: 4 }] }),
+    );
     expect((await world.fields(1, 'v1'))?.[3]).toBeUndefined();
     expect((await errorOf(world, root))?.ranges).toHaveLength(2);
     await world.give(d.send(resolutionRow('by-d', root, 'take-server')));
     expect((await world.stored(60_002, 'by-d'))?.row.fields[5]).toBe('done');
-    await world.give(d.send({ ...visit, kind: 'update', base, prev: 2, inc: [{ field: 3, by: 2 }] }));
+    await world.give(
+      d.send({ ...visit, kind: 'update', base, prev: 2, inc: [{ field: 3, by: 2 }] }),
+    );
     expect((await world.fields(1, 'v1'))?.[3]).toBe(2);
   });
 
@@ -405,7 +425,13 @@ describe('bounds', () => {
     const base = await world.base(1, 'v1');
     const from = a.log.lastIndex + 1;
     for (let i = 0; i < 1_500; i += 1) {
-      a.write({ ...visit, kind: 'update', base, prev: i === 0 ? 1 : 2, inc: [{ field: 3, by: 1 }] });
+      a.write({
+        ...visit,
+        kind: 'update',
+        base,
+        prev: i === 0 ? 1 : 2,
+        inc: [{ field: 3, by: 1 }],
+      });
       a.write({ table: 2, record: `n${i}`, kind: 'create', set: set({ 2: [null, 'free'] }) });
     }
     await world.give(a.envelope(from));

@@ -1,20 +1,27 @@
-import type { Author, MergeContext, MergeReader, MergeRecord } from '@tidemark/merge';
-import { utf8Encode, type RecordId, type TableId, type Transaction } from '@tidemark/model';
+import type { Author, LogPart, MergeContext, MergeReader, MergeRecord } from '@tidemark/merge';
+import {
+  printOpId,
+  utf8Encode,
+  type Operation,
+  type RecordId,
+  type TableId,
+  type Transaction,
+} from '@tidemark/model';
+import type { EntryCache } from './entry-cache.js';
 import { chainKey, sideKey, type Wanted } from './overlay.js';
 import { parkedCreateKey, parkedOperationKey } from './parked-transaction.js';
-import { epochOfIndex, type ReplicaState } from './replica-state.js';
+import { epochOfIndex, logParts, partOfIndex, type ReplicaState } from './replica-state.js';
 import type { Window } from './window.js';
 
-interface LogPlace {
-  readonly replica: string;
-  readonly epoch: number;
-}
-
 /** Replica and epoch that wrote the operation at an index of a replica's log. */
-export const placeOfIndex = (state: ReplicaState, index: number): LogPlace =>
-  state.origin !== null && index <= state.origin.lastIndex
-    ? { replica: state.origin.replica, epoch: state.origin.epoch }
-    : { replica: state.replica, epoch: epochOfIndex(state, index) };
+export const placeOfIndex = (
+  state: ReplicaState,
+  index: number,
+): Pick<LogPart, 'replica' | 'epoch'> =>
+  (state.origin === null ? undefined : partOfIndex(logParts(state), index)) ?? {
+    replica: state.replica,
+    epoch: epochOfIndex(state, index),
+  };
 
 /**
  * What a window reads about one author. Chains, parked operations and side documents are looked up only
@@ -26,12 +33,19 @@ export class AuthorView {
   readonly #chains: boolean;
   readonly #parked: boolean;
   readonly #sides: boolean;
+  /** Parts of the log that are not of this replica id, and their replicas, the newest first. */
+  readonly #inherited: readonly LogPart[];
+  readonly #origins: readonly string[];
 
   /** `stored` is the state of the author as the window found it; undefined: it is new. */
   constructor(window: Window, state: ReplicaState, stored: ReplicaState | undefined) {
     this.#window = window;
     this.state = state;
     const clone = state.origin !== null;
+    const { replica } = state;
+    this.#inherited = clone ? logParts(state).filter((part) => part.replica !== replica) : [];
+    const origins = this.#inherited.map((part) => part.replica).reverse();
+    this.#origins = origins.length === 0 ? [] : [...new Set(origins)];
     this.#chains = clone || (stored?.chains ?? 0) > 0;
     this.#parked = clone || (stored?.parked ?? 0) > 0;
     this.#sides = clone || (stored?.sides ?? 0) > 0;
@@ -42,38 +56,57 @@ export class AuthorView {
     return parkedOperationKey(replica, epoch, index);
   }
 
+  /** Calls back with the record of each reference that an operation newly makes. */
+  #references(op: Operation, visit: (table: TableId, id: RecordId) => void): void {
+    const { schema } = this.#window.context;
+    const table = schema.tablesById.get(op.table);
+    for (const { field: id, after } of op.set) {
+      const field = table?.fieldsById.get(id);
+      if (field?.type !== 'reference' || typeof after !== 'string') continue;
+      const target = schema.tablesByName.get(field.table ?? '');
+      if (target !== undefined) visit(target.id, after);
+    }
+  }
+
   /** Adds everything that deciding the transaction may read. `indexes`: those of its operations. */
   collect(transaction: Transaction, indexAt: (position: number) => number, wanted: Wanted): void {
     const { ops } = transaction;
-    const { replica, origin } = this.state;
+    const { replica } = this.state;
     for (let i = 0; i < ops.length; i += 1) {
       const op = ops[i];
       if (op === undefined) continue;
       wanted.record(op.table, op.record);
       if (this.#chains) {
         wanted.chains.push(chainKey(replica, op.table, op.record));
-        if (origin !== null) wanted.chains.push(chainKey(origin.replica, op.table, op.record));
+        for (const origin of this.#origins)
+          wanted.chains.push(chainKey(origin, op.table, op.record));
       }
       if (this.#sides)
         for (const { field } of [...op.crdt, ...op.set]) {
           wanted.sides.push(sideKey(replica, op.table, field, op.record));
-          if (origin !== null)
-            wanted.sides.push(sideKey(origin.replica, op.table, field, op.record));
+          for (const origin of this.#origins)
+            wanted.sides.push(sideKey(origin, op.table, field, op.record));
         }
       if (!this.#parked) continue;
       if (op.prev > 0 && indexAt(i) > op.prev)
         wanted.parkedOps.push(this.#parkedOpKey(indexAt(i) - op.prev));
-      const table = this.#window.context.schema.tablesById.get(op.table);
-      for (const { field: id, after } of op.set) {
-        const field = table?.fieldsById.get(id);
-        if (field?.type !== 'reference' || typeof after !== 'string') continue;
-        const target = this.#window.context.schema.tablesByName.get(field.table ?? '');
-        if (target === undefined) continue;
-        wanted.parkedCreates.push(parkedCreateKey(replica, target.id, after));
-        if (origin !== null)
-          wanted.parkedCreates.push(parkedCreateKey(origin.replica, target.id, after));
-      }
+      this.#references(op, (table, id) => {
+        wanted.parkedCreates.push(parkedCreateKey(replica, table, id));
+        for (const origin of this.#origins)
+          wanted.parkedCreates.push(parkedCreateKey(origin, table, id));
+      });
     }
+  }
+
+  /** Roots under which an operation waits by its predecessor, or by a record that it refers to. */
+  rootsOf(op: Operation, index: number): readonly string[] {
+    const before = op.prev > 0 ? this.parkedUnder(index - op.prev) : undefined;
+    const roots = before === undefined ? [] : [before];
+    this.#references(op, (table, id) => {
+      const root = this.#parkedCreate(table, id);
+      if (root !== undefined) roots.push(root);
+    });
+    return roots;
   }
 
   /** Root under which the operation at an index waits. */
@@ -93,32 +126,38 @@ export class AuthorView {
       : { ...record, lastOp: `lost:${lastOp}` };
   }
 
+  /** The author's own value in a space, else that of the nearest replica whose log it continued. */
+  #peek<T>(cache: EntryCache<T>, keyOf: (replica: string) => string): T | undefined {
+    const own = cache.peek(keyOf(this.state.replica));
+    if (own !== undefined) return own;
+    for (const origin of this.#origins) {
+      const inherited = cache.peek(keyOf(origin));
+      if (inherited !== undefined) return inherited;
+    }
+    return undefined;
+  }
+
+  #parkedCreate(table: TableId, id: RecordId): string | undefined {
+    const { parkedCreates } = this.#window.overlay;
+    return this.#peek(parkedCreates, (replica) => parkedCreateKey(replica, table, id));
+  }
+
   /** What decide reads. Everything it may ask for has been loaded. */
   reader(): MergeReader {
-    const { overlay } = this.#window;
-    const { replica, origin } = this.state;
+    const { chains, sides } = this.#window.overlay;
     return {
       record: (table, id) => this.#record(table, id),
-      chain: (table, id) =>
-        overlay.chains.peek(chainKey(replica, table, id)) ??
-        (origin === null ? undefined : overlay.chains.peek(chainKey(origin.replica, table, id))),
+      chain: (table, id) => this.#peek(chains, (replica) => chainKey(replica, table, id)),
       side: (table, id, field) =>
-        overlay.sides.peek(sideKey(replica, table, field, id)) ??
-        (origin === null
-          ? undefined
-          : overlay.sides.peek(sideKey(origin.replica, table, field, id))),
+        this.#peek(sides, (replica) => sideKey(replica, table, field, id)),
       parkedUnder: (index) => this.parkedUnder(index),
-      parkedCreate: (table, id) =>
-        overlay.parkedCreates.peek(parkedCreateKey(replica, table, id)) ??
-        (origin === null
-          ? undefined
-          : overlay.parkedCreates.peek(parkedCreateKey(origin.replica, table, id))),
+      parkedCreate: (table, id) => this.#parkedCreate(table, id),
     };
   }
 
   /** Author of a transaction of this replica for decide. */
   author(epoch: number, firstIndex: number, indexes?: readonly number[]): Author {
-    const { replica, user, origin } = this.state;
+    const { replica, user } = this.state;
     return {
       kind: 'device',
       replica,
@@ -126,8 +165,14 @@ export class AuthorView {
       user,
       firstIndex,
       ...(indexes === undefined ? {} : { indexes }),
-      origin: origin === null ? null : { replica: origin.replica, lastIndex: origin.lastIndex },
+      origin: this.#inherited.length === 0 ? null : this.#inherited,
     };
+  }
+
+  /** Author of operations that may be of several epochs, or of the log that the replica continued. */
+  authorOf(epoch: number, indexes: readonly number[]): Author {
+    const ids = indexes.map((index) => printOpId({ ...placeOfIndex(this.state, index), index }));
+    return { ...this.author(epoch, indexes[0] ?? 0, indexes), ids };
   }
 }
 

@@ -13,7 +13,7 @@ import {
   type Customization,
 } from '@tidemark/model';
 import { mergeContext } from './author-view.js';
-import { noteDecision } from './decide-device.js';
+import { noteDecision, runResolutions } from './decide-device.js';
 import type { ForeignReport, InputEntry } from './input-entry.js';
 import { shadowKey } from './overlay.js';
 import { park, type ParkedOrigin } from './parking.js';
@@ -47,6 +47,7 @@ const innerState = (window: Window, replica: string, user: string): ReplicaState
     version: 0,
     receivedOn: 0,
     origin: null,
+    lineage: [],
     grants: [],
     forked: false,
     chains: 0,
@@ -213,5 +214,6 @@ export const decideResolution = async (
   const verdict =
     decoded._tag === 'Left' ? 'invalid' : await resolve(window, resolver, decoded.right);
   window.writeSystem(resolutionsTable, entry.id, { ...fields, 5: verdict }, entry.by, entry.by);
+  await runResolutions(window);
   window.finish();
 };

@@ -1,8 +1,16 @@
+import type { LogPart } from '@tidemark/merge';
 import { isReplicaId, type ReplicaId } from '@tidemark/model';
 import type { GrantRequest } from '@tidemark/protocol';
 import { headAt, headUnder } from './head-list.js';
 import type { InputCaller } from './input-entry.js';
-import { epochGrantsMax, type EpochGrant, type ReplicaState } from './replica-state.js';
+import {
+  epochGrantsMax,
+  lineagePartsMax,
+  logParts,
+  upToIndex,
+  type EpochGrant,
+  type ReplicaState,
+} from './replica-state.js';
 import type { Window } from './window.js';
 
 const granted = (
@@ -10,6 +18,7 @@ const granted = (
   caller: InputCaller,
   request: GrantRequest,
   now: number,
+  lineage: readonly LogPart[],
 ): ReplicaState => {
   const epoch = Math.max(request.epoch, before?.epoch ?? 0) + 1;
   const { index: from, head } = request.continues;
@@ -28,6 +37,7 @@ const granted = (
     receivedOn: now,
     origin:
       before?.origin ?? (request.origin === null ? null : { ...request.origin, lastIndex: from }),
+    lineage: before?.lineage ?? lineage,
     grants,
     forked: before?.forked === true || lost,
     chains: before?.chains ?? 0,
@@ -77,7 +87,13 @@ export const decideGrant = async (
   const head = await knownHead(window, before, from, caller.user, continues.index);
   if (head === undefined || head !== continues.head) return refuse();
   const asked = before === undefined ? request : { ...request, origin: null };
-  overlay.replicas.set(caller.replica, granted(before, caller, asked, window.now));
+  const parent = from === null ? undefined : overlay.replicas.get(from.replica);
+  const lineage =
+    parent === undefined || from === null
+      ? []
+      : upToIndex(logParts(parent, from.epoch), continues.index).slice(-lineagePartsMax);
+  const state = granted(before, caller, asked, window.now, lineage);
+  overlay.replicas.set(caller.replica, state);
   window.moved.add(caller.replica);
   return undefined;
 };

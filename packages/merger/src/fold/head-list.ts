@@ -1,6 +1,7 @@
+import type { LogPart } from '@tidemark/merge';
 import { toHex } from '@tidemark/model';
 import type { ServerStore } from '@tidemark/ports';
-import { decodeReplicaState, epochOfIndex, type ReplicaState } from './replica-state.js';
+import { logParts, partOfIndex, type ReplicaState } from './replica-state.js';
 
 /** Chain head after a transaction; `index` is that of its last operation. */
 export interface LogHead {
@@ -42,26 +43,17 @@ export const decodeHeads = (bytes: Uint8Array): readonly LogHead[] => {
 
 /**
  * Head (hexadecimal) of a replica's log after the transaction that ends at `index`, as merged: through
- * its epochs, and through the replica it was cloned from. Undefined: no merged transaction ends there.
+ * its epochs, and through the replicas it was cloned from. Undefined: no merged transaction ends there.
  */
 export const headAt = async (
-  store: Pick<ServerStore, 'getEntries' | 'scanEntries'>,
+  store: Pick<ServerStore, 'scanEntries'>,
   state: ReplicaState,
   index: number,
 ): Promise<string | undefined> => {
   if (index === 0) return toHex(new Uint8Array(32));
   if (index > state.mergedTo) return undefined;
   if (index === state.mergedTo) return state.head;
-  if (state.origin !== null && index <= state.origin.lastIndex) {
-    const first = state.grants[0];
-    if (index === state.origin.lastIndex && first?.from === index) return first.head;
-    const [bytes] = await store.getEntries('replicas', [state.origin.replica]);
-    if (bytes === undefined) return undefined;
-    const origin = decodeReplicaState(bytes);
-    // What the origin did after the clone parted is not part of this replica's log.
-    return headInEpochs(store, origin, index, state.origin.epoch);
-  }
-  return headInEpochs(store, state, index, state.epoch);
+  return headInParts(store, logParts(state), index);
 };
 
 /**
@@ -69,26 +61,25 @@ export const headAt = async (
  * the replica, has cut off. A copy whose epoch was ended finds here what was merged of its own log.
  */
 export const headUnder = (
-  store: Pick<ServerStore, 'getEntries' | 'scanEntries'>,
+  store: Pick<ServerStore, 'scanEntries'>,
   state: ReplicaState,
   index: number,
   epoch: number,
 ): Promise<string | undefined> => {
   const cutOff = state.grants.some((grant) => grant.epoch > epoch && grant.from < index);
-  return cutOff ? headInEpochs(store, state, index, epoch) : headAt(store, state, index);
+  return cutOff ? headInParts(store, logParts(state, epoch), index) : headAt(store, state, index);
 };
 
-const headInEpochs = async (
-  store: Pick<ServerStore, 'getEntries' | 'scanEntries'>,
-  state: ReplicaState,
+const headInParts = async (
+  store: Pick<ServerStore, 'scanEntries'>,
+  parts: readonly LogPart[],
   index: number,
-  asOfEpoch: number,
 ): Promise<string | undefined> => {
-  const grants = state.grants.filter(({ epoch }) => epoch <= asOfEpoch);
-  const epoch = epochOfIndex({ ...state, grants }, index);
+  const part = partOfIndex(parts, index);
+  if (part === undefined) return undefined;
   const found = await store.scanEntries('heads', {
-    gt: headKey(state.replica, epoch, index - 1),
-    lt: `${headKey(state.replica, epoch, 10 ** 15 - 1)}~`,
+    gt: headKey(part.replica, part.epoch, index - 1),
+    lt: `${headKey(part.replica, part.epoch, 10 ** 15 - 1)}~`,
     limit: 1,
   });
   const value = found[0]?.value;

@@ -25,6 +25,12 @@ export interface ParkedTransaction {
 /** Most transactions that wait under one root; a later one becomes a root of its own. */
 export const dependentsMax = 10_000;
 
+/**
+ * Most ranges that the row of a root lists: every dependent rewrites the row, and the feed keeps the old
+ * one. A dependent that needs one more becomes a root of its own.
+ */
+export const rangesMax = 512;
+
 const index = (value: number): string => String(value).padStart(15, '0');
 const epochText = (value: number): string => String(value).padStart(10, '0');
 

@@ -14,6 +14,7 @@ import {
   parkedMembersKey,
   parkedOperationKey,
   parkedTransactionKey,
+  rangesMax,
   rangesOf,
   type ParkedTransaction,
 } from './parked-transaction.js';
@@ -159,7 +160,9 @@ export const park = async (
   let decided = asked;
   let row = asked.dependent ? syncErrorOf(window, asked.root) : undefined;
   const waiting = window.overlay.parkedMembers.get(parkedMembersKey(asked.root))?.length ?? 0;
-  if (asked.dependent && (row === undefined || waiting >= dependentsMax)) {
+  const ranges = addRanges(row?.ranges ?? [], rangesOf(origin.epoch, asked.ops));
+  const full = waiting >= dependentsMax || ranges.length > rangesMax;
+  if (asked.dependent && (row === undefined || full)) {
     decided = { ...asked, root: ownRoot, dependent: false, kind: 'missing-reference' };
     row = undefined;
     await loadRoot(window, ownRoot);
@@ -168,7 +171,6 @@ export const park = async (
     window.counts.syncErrors += 1;
     writeSyncError(window, newRow(window, origin, decided), origin.user);
   } else {
-    const ranges = addRanges(row.ranges, rangesOf(origin.epoch, decided.ops));
     writeSyncError(window, { ...row, ranges, state: 'open', disposition: null }, origin.user);
   }
   const part = partOf(decided, all, transaction, payload);

@@ -1,29 +1,23 @@
-import { decide, type Decision } from '@tidemark/merge';
+import type { Decision } from '@tidemark/merge';
 import {
   checkValue,
-  decodeTransaction,
-  invariant,
   printOpId,
   type ResolutionRow,
   type ResolutionVerdict,
   type SyncErrorRow,
-  type Transaction,
 } from '@tidemark/model';
-import { AuthorView, mergeContext } from './author-view.js';
+import { correctAgain } from './correct.js';
+import {
+  applyMember,
+  decideMember,
+  decideReleased,
+  openMember,
+  type Member,
+} from './decide-member.js';
 import type { LedgerOutcome } from './ledger-segment.js';
 import { Wanted } from './overlay.js';
-import {
-  createKeys,
-  loadMembers,
-  loadRoot,
-  park,
-  release,
-  syncErrorOf,
-  writeSyncError,
-} from './parking.js';
-import type { ParkedTransaction } from './parked-transaction.js';
+import { loadMembers, loadRoot, release, syncErrorOf, writeSyncError } from './parking.js';
 import type { ReplicaState } from './replica-state.js';
-import { askHook } from './validate.js';
 import type { Window } from './window.js';
 
 /** Who resolves: `replica` null is the administration. `id` is that of the row of `resolutions`. */
@@ -33,25 +27,13 @@ export interface Resolver {
   readonly replica: ReplicaState | null;
 }
 
-interface Member {
-  readonly parked: ParkedTransaction;
-  /** Undefined: poison. */
-  readonly transaction: Transaction | undefined;
-  readonly creates: readonly string[];
-}
-
-const openMember = (parked: ParkedTransaction): Member => {
-  const decoded = parked.poison ? undefined : decodeTransaction(parked.payload);
-  const transaction = decoded?._tag === 'Right' ? decoded.right : undefined;
-  return { parked, transaction, creates: createKeys(parked.replica, transaction) };
-};
-
 const mayResolve = (resolver: Resolver, row: SyncErrorRow): boolean => {
   const { replica } = resolver;
   if (replica === null) return true;
   return (
     row.user === replica.user &&
-    (row.replica === replica.replica || row.replica === replica.origin?.replica)
+    (row.replica === replica.replica ||
+      replica.lineage.some((part) => part.replica === row.replica))
   );
 };
 
@@ -104,53 +86,6 @@ const noteAll = (
     });
 };
 
-const viewOf = async (window: Window, parked: ParkedTransaction): Promise<AuthorView> => {
-  const { overlay } = window;
-  await overlay.replicas.load(overlay.store, [parked.replica]);
-  const state = overlay.replicas.get(parked.replica);
-  invariant(state !== undefined, 'a parked transaction has an author');
-  // The replica may not have been foreseen by the window: look everything up.
-  return new AuthorView(window, state, { ...state, chains: 1, parked: 1, sides: 1 });
-};
-
-const decideMember = async (
-  window: Window,
-  { parked }: Member,
-  transaction: Transaction,
-  resolution: Parameters<typeof mergeContext>[3],
-): Promise<Decision> => {
-  const view = await viewOf(window, parked);
-  const wanted = new Wanted();
-  view.collect(transaction, (i) => parked.indexes[i] ?? 0, wanted);
-  await window.overlay.load(wanted);
-  const author = {
-    ...view.author(parked.epoch, parked.indexes[0] ?? 0, parked.indexes),
-    kind: parked.author,
-  };
-  const asks = parked.author === 'device' && resolution?.resolution?.action !== 'take-server';
-  const refusal = asks ? await askHook(window, transaction, author) : null;
-  const context = mergeContext(window, author, parked, { ...resolution, refusal });
-  return decide(view.reader(), transaction, context);
-};
-
-const applyMember = async (
-  window: Window,
-  { parked, transaction }: Member,
-  decision: Decision,
-  resolver: Resolver,
-): Promise<void> => {
-  const view = await viewOf(window, parked);
-  window.apply(decision, parked.replica, view.state.origin !== null);
-  const { replica, epoch, user } = parked;
-  for (const { index, table, record, outcome, fields } of decision.operations) {
-    const op = printOpId({ replica, epoch, index });
-    window.note(table, { op, user, record, outcome, fields, decider: decider(resolver) });
-  }
-  if (transaction === undefined) return;
-  for (const one of decision.parks)
-    await park(window, parked, one, parked.indexes, transaction, parked.payload);
-};
-
 /** Decides the root again, then its dependents in log order, all at the version under way. */
 const decideAgain = async (
   window: Window,
@@ -166,19 +101,29 @@ const decideAgain = async (
     writeSyncError(window, { ...row, lastResolution }, resolver.by);
     return 'still-parked';
   }
-  const decision = await decideMember(window, root, root.transaction, {
+  const decision = await decideMember(window, root.parked, root.transaction, {
     resolution: { action, by: resolver.by, choices: resolution.choices },
   });
   const waiting = decision.parks.reduce((sum, { ops }) => sum + ops.length, 0);
   const parts = new Set(decision.parks.map((one) => one.root)).size;
+  const done = { id: resolver.id, verdict: 'done' } as const;
   if (parts === 1 && waiting === root.parked.indexes.length) {
+    const mayCorrect = action === 'retry' && (row.kind === 'invalid' || row.kind === 'rejected');
+    if (mayCorrect && (await correctAgain(window, row.root, members, decider(resolver)))) {
+      const applied = {
+        state: 'resolved',
+        disposition: 'applied',
+        resolvedBy: resolver.by,
+      } as const;
+      writeSyncError(window, { ...row, ...applied, lastResolution: done }, resolver.by);
+      return 'done';
+    }
     const [{ kind, message, conflicts }] = decision.parks as [Decision['parks'][number]];
     writeSyncError(window, { ...row, kind, message, conflicts, lastResolution }, resolver.by);
     return 'still-parked';
   }
   await release(window, row.root, members);
-  await applyMember(window, root, decision, resolver);
-  const done = { id: resolver.id, verdict: 'done' } as const;
+  await applyMember(window, root, decision, decider(resolver));
   if (decision.parks.some((one) => one.root === row.root)) {
     const rest = syncErrorOf(window, row.root) ?? row;
     const kept = { ...rest, parkedOn: row.parkedOn, lastResolution: done };
@@ -189,11 +134,7 @@ const decideAgain = async (
     const resolved = { state: 'resolved', disposition, resolvedBy: resolver.by } as const;
     writeSyncError(window, { ...row, ...resolved, lastResolution: done }, resolver.by);
   }
-  for (const member of dependents) {
-    if (member.transaction === undefined) continue;
-    const again = await decideMember(window, member, member.transaction, {});
-    await applyMember(window, member, again, resolver);
-  }
+  await decideReleased(window, dependents, decider(resolver));
   return 'done';
 };
 
@@ -210,10 +151,10 @@ const takeServer = async (
       noteAll(window, [member], 'superseded', resolver);
       continue;
     }
-    const decision = await decideMember(window, member, member.transaction, {
+    const decision = await decideMember(window, member.parked, member.transaction, {
       resolution: { action: 'take-server', by: resolver.by, choices: [] },
     });
-    await applyMember(window, member, decision, resolver);
+    await applyMember(window, member, decision, decider(resolver));
   }
   const resolved = {
     state: 'resolved',

@@ -71,7 +71,8 @@ const describe = (table: SchemaTable, op: Operation): ValidateOperation => {
 };
 
 /**
- * Asks the hook about a transaction that fits the schema. Null: it accepts, or there is no hook.
+ * Asks the hook about a transaction. Null: it accepts, or there is no hook. One that does not fit the schema
+ * is not asked about, unless its records are decided apart: then the hook sees the operations that fit.
  *
  * Rejects with `hook-failed` when the hook throws or reads more than `validateReadsMax` records.
  */
@@ -79,15 +80,18 @@ export const askHook = async (
   window: Window,
   transaction: Transaction,
   author: { readonly replica: string; readonly user: string },
+  apart: boolean,
 ): Promise<string | null> => {
   const { validate: hook, schema } = window.context;
   if (hook === undefined) return null;
   const operations: ValidateOperation[] = [];
   for (const op of transaction.ops) {
     const table = schema.tablesById.get(op.table);
-    if (table === undefined || checkOperation(schema, op) !== undefined) return null;
-    operations.push(describe(table, op));
+    if (table !== undefined && checkOperation(schema, op) === undefined)
+      operations.push(describe(table, op));
+    else if (!apart) return null;
   }
+  if (operations.length === 0) return null;
   let reads = 0;
   const get: ValidateView['get'] = async (name, id) => {
     const table = schema.tablesByName.get(name);

@@ -19,6 +19,7 @@ import { encodeFeedSegment, feedEntry, scopeKeyValuesMax, type FeedEntry } from 
 import type { FoldCounts, FoldState } from './fold-state.js';
 import { encodeLedgerSegment, type LedgerEntry, type LedgerOutcome } from './ledger-segment.js';
 import { Overlay } from './overlay.js';
+import type { ReplicaState } from './replica-state.js';
 import type { ValidateHook } from './validate.js';
 
 /** What the fold of one tenant works with besides the state. */
@@ -74,6 +75,8 @@ export class Window {
   operations = 0;
   readonly counts: { -readonly [K in keyof FoldCounts]: FoldCounts[K] };
   readonly moved = new Set<string>();
+  /** Resolutions of devices that the version under way has written, and that are not carried out yet. */
+  readonly resolutions: { readonly id: RecordId; readonly replica: ReplicaState }[] = [];
   #digest: Uint8Array;
   readonly #feed = new Map<TableId, TableFeed>();
   readonly #ledger = new Map<TableId, LedgerEntry[]>();
