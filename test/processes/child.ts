@@ -93,7 +93,7 @@ export class Child<S extends Saying> {
 }
 
 /** Says something to the parent; resolves when the words are in the channel, which outlives a kill. */
-export const sayToParent = (message: Saying): Promise<void> =>
+export const sayToParent = <S extends Saying>(message: S): Promise<void> =>
   new Promise((resolve, reject) => {
     process.send?.(message, undefined, undefined, (error: Error | null) =>
       error === null ? resolve() : reject(error),

@@ -66,3 +66,31 @@ export function* placeRows(count: number) {
     };
   }
 }
+
+const letters = 'abcdefghijklmnopqrstuvwxyz';
+
+/**
+ * Made-up rows in the shape and size of places: a process that writes them holds no data set, so its
+ * memory is the server's.
+ */
+export function* madeUpRows(count: number) {
+  for (let n = 0; n < count; n += 1) {
+    const word = letters.slice(n % 13, (n % 13) + 8);
+    yield {
+      kind: 'put' as const,
+      table: 'places' as const,
+      id: placeId(n),
+      fields: {
+        name: `${word} ${n}`,
+        otherName: n % 3 === 0 ? `${word} or ${n}` : null,
+        country: letters.slice(n % 24, (n % 24) + 2),
+        feature: 'PPL',
+        admin: String(n % 90),
+        population: (n * 7_919) % 1_000_003,
+        latitude: ((n * 13) % 180_000) / 1_000 - 90,
+        longitude: ((n * 29) % 360_000) / 1_000 - 180,
+        checkedOn: `2026-${String((n % 12) + 1).padStart(2, '0')}-15`,
+      },
+    };
+  }
+}

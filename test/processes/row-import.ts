@@ -2,7 +2,7 @@
 import { openServer } from '@tidemark/server';
 import { sayToParent } from './child.js';
 import { peakMemoryMb } from './peak-memory.js';
-import { placeRows, placesSchema, tenant } from './places.js';
+import { madeUpRows, placesSchema, tenant } from './places.js';
 
 /** Rows between two reports: a server imports in bounded calls. */
 const batchRows = 10_000;
@@ -22,7 +22,7 @@ const [folder = '', wanted = '0'] = process.argv.slice(2);
 const rows = Number(wanted);
 const server = await openServer({ folder, tenant, schema: placesSchema });
 const started = performance.now();
-const all = placeRows(rows);
+const all = madeUpRows(rows);
 let lastId = '';
 for (let done = 0; done < rows; done += batchRows) {
   const batch = [];
@@ -33,11 +33,15 @@ for (let done = 0; done < rows; done += batchRows) {
     lastId = value.id;
   }
   await server.write(batch, { user: 'office' });
-  await sayToParent({ say: 'progress', rows: done + batch.length, peakMb: peakMemoryMb() });
+  await sayToParent<ImportSaying>({
+    say: 'progress',
+    rows: done + batch.length,
+    peakMb: peakMemoryMb(),
+  });
 }
 await server.settle();
 const ms = performance.now() - started;
 const last = (await server.get('places', lastId))?.id;
 await server.close();
-await sayToParent({ say: 'imported', rows, peakMb: peakMemoryMb(), ms, last });
+await sayToParent<ImportSaying>({ say: 'imported', rows, peakMb: peakMemoryMb(), ms, last });
 process.disconnect();
