@@ -29,6 +29,10 @@ export const plain = (bytes: Uint8Array): Uint8Array =>
 /** Values that one call reads synchronously at most: more would keep the event loop from its work. */
 const syncReadsMax = 4;
 
+/** The types of abstract-level leave this part of a database's manifest out. */
+const readsSync = (database: Database): boolean =>
+  (database.supports as { readonly getSync?: boolean }).getSync === true;
+
 /**
  * Reads values by key, undefined for what is not there. A few are read synchronously where the database
  * can: the way over a thread takes ten times as long as the read itself.
@@ -37,6 +41,6 @@ export const getValues = (
   database: Database,
   keys: readonly Uint8Array[],
 ): Promise<readonly (Uint8Array | undefined)[]> | readonly (Uint8Array | undefined)[] =>
-  keys.length <= syncReadsMax && database.supports.getSync === true && database.status === 'open'
+  keys.length <= syncReadsMax && database.status === 'open' && readsSync(database)
     ? keys.map((key) => database.getSync(key))
     : database.getMany(keys as Uint8Array[]);

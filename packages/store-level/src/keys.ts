@@ -44,7 +44,11 @@ export const setU32 = (bytes: Uint8Array, at: number, value: number): void => {
 
 /** Reads an integer of four bytes, big-endian. */
 export const getU32 = (bytes: Uint8Array, at: number): number =>
-  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(at);
+  (((bytes[at] as number) << 24) |
+    ((bytes[at + 1] as number) << 16) |
+    ((bytes[at + 2] as number) << 8) |
+    (bytes[at + 3] as number)) >>>
+  0;
 
 /** Key `[space][u48]`: entries in the order of a number. */
 export const numberedKey = (first: number, value: number): Uint8Array => {

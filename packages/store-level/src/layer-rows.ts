@@ -1,6 +1,7 @@
 import { utf8Decode, utf8Encode } from '@tidemark/model';
 import type { IndexEntry, IndexRange, LayerPage, LayerPut, LayerSpace } from '@tidemark/ports';
 import { getValues, put, type Database, type DatabaseOperation } from './database.js';
+import type { EmptyTables } from './empty-tables.js';
 import { escapeKey, indexKey, indexPrefix, space, tablePrefix, unescapeKey } from './keys.js';
 import { mergeLayers, type SuffixBounds } from './layer-merge.js';
 import { seal, unseal } from './sealed-value.js';
@@ -9,8 +10,17 @@ const present = new Uint8Array(0);
 
 const spaceByte = (name: LayerSpace): number => (name === 'image' ? space.image : space.view);
 
-const joined = (prefix: Uint8Array, text: string): Uint8Array =>
-  joinedBytes(prefix, utf8Encode(text));
+/** Key from a prefix and a text. Most ids are ASCII: those are written without a detour. */
+const joined = (prefix: Uint8Array, text: string): Uint8Array => {
+  const key = new Uint8Array(prefix.length + text.length);
+  key.set(prefix);
+  for (let i = 0; i < text.length; i += 1) {
+    const unit = text.charCodeAt(i);
+    if (unit >= 0x80) return joinedBytes(prefix, utf8Encode(text));
+    key[prefix.length + i] = unit;
+  }
+  return key;
+};
 
 const joinedBytes = (prefix: Uint8Array, bytes: Uint8Array): Uint8Array => {
   const key = new Uint8Array(prefix.length + bytes.length);
@@ -46,25 +56,33 @@ export const layerOperations = (puts: readonly LayerPut[]): DatabaseOperation[] 
   return operations;
 };
 
+/** Where rows are read: the database, and what is known to be empty in it. */
+export interface RowPlace {
+  readonly database: Database;
+  readonly emptyTables: EmptyTables;
+}
+
 /** Reads rows by id over layers, newest first: lower layers are asked only for what is still missing. */
 export const getLayerRows = async (
-  database: Database,
+  { database, emptyTables }: RowPlace,
   name: LayerSpace,
   table: number,
   ids: readonly string[],
   layers: readonly number[],
 ): Promise<readonly (Uint8Array | undefined)[]> => {
   const rows: (Uint8Array | undefined)[] = Array.from({ length: ids.length });
-  const encoded = ids.map(utf8Encode);
   let missing = ids.map((_, at) => at);
   for (const layer of layers) {
     if (missing.length === 0) break;
     const prefix = tablePrefix(spaceByte(name), layer, table);
-    const keys = missing.map((at) => joinedBytes(prefix, encoded[at] as Uint8Array));
+    const empty = emptyTables.isEmpty(prefix);
+    if (typeof empty === 'boolean' ? empty : await empty) continue;
+    const keys = missing.map((at) => joined(prefix, ids[at] as string));
     const read = getValues(database, keys);
     const values = read instanceof Promise ? await read : read;
     const still: number[] = [];
-    for (const [k, at] of missing.entries()) {
+    for (let k = 0; k < missing.length; k += 1) {
+      const at = missing[k] as number;
       const value = values[k];
       if (value === undefined) still.push(at);
       else rows[at] = unseal(keys[k] as Uint8Array, true, value) ?? undefined;

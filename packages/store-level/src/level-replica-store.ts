@@ -11,6 +11,7 @@ import type {
   StoreDamage,
 } from '@tidemark/ports';
 import { del, put, type Database, type DatabaseOperation } from './database.js';
+import { EmptyTables } from './empty-tables.js';
 import { GroupWriter } from './group-writer.js';
 import { space, textKey } from './keys.js';
 import { clearStep, foldStep, type FoldStep } from './layer-folding.js';
@@ -21,6 +22,7 @@ import {
   scanLayerRows,
   scanOneLayer,
   type IndexScanOptions,
+  type RowPlace,
   type RowScanOptions,
 } from './layer-rows.js';
 import {
@@ -68,6 +70,7 @@ export interface LevelReplicaStoreParts {
 /** LevelReplicaStore is a ReplicaStore on any ordered binary key-value database. */
 export class LevelReplicaStore implements ReplicaStore {
   readonly #database: Database;
+  readonly #place: RowPlace;
   readonly #hash: Hash;
   readonly #writer: GroupWriter;
   readonly #log: LevelOpLog;
@@ -84,6 +87,7 @@ export class LevelReplicaStore implements ReplicaStore {
   private constructor(parts: LevelReplicaStoreParts, extent: LogExtent, damage: StoreDamage[]) {
     const { opened } = parts;
     this.#database = opened.database;
+    this.#place = { database: opened.database, emptyTables: new EmptyTables(opened.database) };
     this.#hash = parts.hash;
     this.#damage = damage;
     this.#onCorruption = parts.onCorruption;
@@ -154,7 +158,7 @@ export class LevelReplicaStore implements ReplicaStore {
     ids: readonly string[],
     layers: readonly number[],
   ): Promise<readonly (Uint8Array | undefined)[]> =>
-    this.#read(() => getLayerRows(this.#database, name, table, ids, layers));
+    this.#read(() => getLayerRows(this.#place, name, table, ids, layers));
 
   readonly scanRows = (
     name: LayerSpace,
@@ -252,7 +256,11 @@ export class LevelReplicaStore implements ReplicaStore {
     const stepped = this.#stepping?.layer;
     if (stepped !== undefined && batch.puts?.some(({ layer }) => layer === stepped))
       this.#stepping = undefined;
-    if (batch.puts !== undefined) append(operations, layerOperations(batch.puts));
+    if (batch.puts !== undefined) {
+      const puts = layerOperations(batch.puts);
+      this.#place.emptyTables.note(puts);
+      append(operations, puts);
+    }
     if (batch.notes !== undefined) append(operations, noteOperations(batch.notes));
     this.#log.planned(plan.after);
     const note = encodeLogNote(plan.after.end);
@@ -271,6 +279,7 @@ export class LevelReplicaStore implements ReplicaStore {
     this.#stepping = undefined;
     const { operations, done, next } = await this.#read(() => plan(stepping?.next));
     if (next !== undefined) this.#stepping = { layer, name, next };
+    this.#place.emptyTables.note(operations);
     try {
       if (operations.length > 0) await this.#written(() => this.#writer.write(operations, 'os'));
     } catch (error) {
@@ -307,10 +316,12 @@ export class LevelReplicaStore implements ReplicaStore {
     for (const damage of found)
       if (!known.has(`${damage.kind} ${damage.where}`)) this.#damage.push(damage);
     this.#log.reset(extent);
+    this.#place.emptyTables.forget();
   }
 
   async #clearRest(): Promise<void> {
     this.#log.reset(emptyExtent);
+    this.#place.emptyTables.forget();
     for (;;) {
       const operations = await this.#read(() => this.#oldKeys());
       const last = operations.length < clearEntries;

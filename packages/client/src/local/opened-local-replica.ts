@@ -75,7 +75,7 @@ export class OpenedLocalReplica implements LocalReplica {
     this.#core = core;
     this.#layers = parts.staging;
     this.#folding = parts.folding;
-    this.#ids = new RecordIds(core.options.clock, core.options.entropy);
+    this.#ids = new RecordIds(core.options.clock, { bytes: (count) => core.random(count) });
     this.staging = parts.staging;
     this.damage = parts.damage;
   }

@@ -1,10 +1,8 @@
 import {
   baseOfRow,
-  concatBytes,
   decodeRow,
   encodeRow,
   utf8Decode,
-  utf8Encode,
   type BaseVersion,
   type FieldId,
   type Row,
@@ -42,18 +40,29 @@ export const baseOfView = (view: PendingView | null): BaseVersion | null =>
 
 /** Encodes a view: format, length of the JSON part (4 bytes, big-endian), JSON part, row bytes. */
 export const encodeView = (view: PendingView): Uint8Array => {
-  const head = utf8Encode(
-    JSON.stringify([view.onImage ? 1 : 0, view.deleted ? 1 : 0, view.ops, view.plain]),
-  );
-  const prefix = new Uint8Array(5);
-  prefix[0] = viewFormat;
-  new DataView(prefix.buffer).setUint32(1, head.length);
-  return concatBytes([prefix, head, encodeRow(view.row)]);
+  // Numbers only, hence ASCII: as many bytes as characters.
+  const head = JSON.stringify([view.onImage ? 1 : 0, view.deleted ? 1 : 0, view.ops, view.plain]);
+  const row = encodeRow(view.row);
+  const { length } = head;
+  const bytes = new Uint8Array(5 + length + row.length);
+  bytes[0] = viewFormat;
+  bytes[1] = length >>> 24;
+  bytes[2] = length >>> 16;
+  bytes[3] = length >>> 8;
+  bytes[4] = length;
+  for (let i = 0; i < length; i += 1) bytes[5 + i] = head.charCodeAt(i);
+  bytes.set(row, 5 + length);
+  return bytes;
 };
 
 /** Decodes a view that this engine wrote. */
 export const decodeView = (bytes: Uint8Array): PendingView => {
-  const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(1);
+  const length =
+    (((bytes[1] as number) << 24) |
+      ((bytes[2] as number) << 16) |
+      ((bytes[3] as number) << 8) |
+      (bytes[4] as number)) >>>
+    0;
   const head = JSON.parse(utf8Decode(bytes.subarray(5, 5 + length))) as [
     number,
     number,

@@ -61,12 +61,15 @@ const inputFields = (
 
 const check = (session: EditSession, record: SessionRecord, parts: OperationParts): void => {
   const op: Operation = {
-    ...parts,
     table: record.table.id,
     record: record.id,
+    kind: parts.kind,
     base: null,
     prev: 0,
     seen: 0,
+    set: parts.set,
+    inc: parts.inc,
+    crdt: parts.crdt,
     row: null,
   };
   const problem = checkOperation(session.core.schema, op);
@@ -99,7 +102,7 @@ export const createRecord = async (
   const id = givenId ?? ids.next();
   if (typeof id !== 'string' || !isRecordId(id))
     throw new TidemarkError('invalid-id', 'the id is not allowed', { table: tableName });
-  const record = await session.record(table, id);
+  const record = await session.record(table, id, givenId === undefined);
   if (record.view !== null && !record.view.deleted)
     throw new TidemarkError('record-exists', 'a record with this id exists', {
       table: tableName,

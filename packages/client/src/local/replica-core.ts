@@ -17,6 +17,7 @@ import { tableIndexes, type TableIndex } from './index-entries.js';
 import type { LocalChange, LocalReplicaOptions } from './local-replica.js';
 import { OpenRanges } from './open-ranges.js';
 import { encodeMeta, type ReplicaMeta } from './replica-meta.js';
+import { RandomPool } from './random-pool.js';
 import { TextActors } from './text-actors.js';
 import { Stamps, WriteTurn } from './write-turn.js';
 
@@ -69,6 +70,7 @@ export class ReplicaCore {
   readonly actor: Uint8Array;
   /** Name the writers of CRDT changes. */
   readonly textActors: TextActors;
+  readonly #random: RandomPool;
   #meta: ReplicaMeta;
   #schema: Schema;
   #hlc: Hlc;
@@ -85,6 +87,7 @@ export class ReplicaCore {
     this.options = options;
     this.store = options.store;
     this.actor = options.entropy.bytes(16);
+    this.#random = new RandomPool(options.entropy);
     this.textActors = new TextActors(options.crypto, options.entropy);
     this.#meta = state.meta;
     this.#schema = schemaOf(state.customization);
@@ -105,6 +108,11 @@ export class ReplicaCore {
 
   get open(): OpenRanges {
     return this.#open;
+  }
+
+  /** Random bytes for salts and ids. */
+  random(count: number): Uint8Array {
+    return this.#random.bytes(count);
   }
 
   /** Newest layer of the current image: edits go there. */
