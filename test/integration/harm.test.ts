@@ -333,7 +333,8 @@ describe('a server that was put back', () => {
     const a = await world.device();
     await a.replica.create('visits', { subject: 's' });
     await syncAll(a);
-    const behind = await World.open();
+    // Its key is another one, so that what the device shows proves nothing to it.
+    const behind = await World.open({ cursorKey: new Uint8Array(32).fill(8) });
     const { replica } = a;
     await replica.close();
     // Another server of the tenant that has folded nothing of the input yet.
@@ -341,6 +342,7 @@ describe('a server that was put back', () => {
     const log = await a.replica.sync();
     expect(log).toMatchObject({ result: 'failed', error: 'behind' });
     expect(await a.replica.query('visits')).toHaveLength(1);
+    expect(behind.merger.state().incarnation).toBe(1);
     await behind.close();
   });
 });

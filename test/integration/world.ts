@@ -183,6 +183,7 @@ export class World {
   readonly #opened: DeviceHandle[] = [];
   readonly #options: Partial<MergerOptions>;
   #devices = 0;
+  #openings = 0;
   input!: InputLog;
   store!: ServerStore;
   merger!: Merger;
@@ -230,6 +231,7 @@ export class World {
   async startServer(input: InputLog, store: ServerStore): Promise<void> {
     this.input = input;
     this.store = store;
+    this.#openings += 1;
     this.merger = await openMerger({
       tenant: 'acme',
       store,
@@ -237,7 +239,7 @@ export class World {
       crypto: nodeCrypto,
       clock: this.clock,
       timer: systemTimer,
-      entropy: seededEntropy('server'),
+      entropy: seededEntropy(`server-${this.#openings}`),
       crdt: () => loadAutomergeCrdt({ hash: nodeCrypto.sha256 }),
       cursorKey: new Uint8Array(32).fill(7),
       checkpoints: { folder: this.checkpoints },

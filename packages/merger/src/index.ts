@@ -64,6 +64,8 @@ export {
   type AppliedWindow,
   type WindowBounds,
 } from './fold/fold.js';
+export { livesInState, type Life } from './fold/fold-state.js';
+export { livesMax, type LifeSpan } from './fold/decide-life.js';
 export { customizationId } from './fold/decide-entry.js';
 export { windowEndsAtEvery } from './fold/fold-window.js';
 export { openMerger, type Merger, type MergerStatus } from './service/merger.js';

@@ -28,7 +28,8 @@ export type ServerSpace =
   | 'side-documents'
   | 'heads'
   | 'quarantine'
-  | 'sync-logs';
+  | 'sync-logs'
+  | 'lives';
 
 /** Segment of feed or ledger: all entries of one window and one table; the engine encodes the bytes. */
 export interface Segment {

@@ -28,6 +28,8 @@ const cursor = fc.record(
       ...{ group: fc.array(count), receipt, done: count },
       after: fc.option(recordId),
     }),
+    seen: fc.record({ n: count, lives: fc.array(fc.tuple(text(), count)) }),
+    doubt: fc.record({ incarnation: count, after: count }),
   },
   {
     requiredKeys: [

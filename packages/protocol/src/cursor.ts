@@ -32,6 +32,27 @@ export interface CursorPull {
   readonly after: string | null;
 }
 
+/** Opening of a server: its random id (hexadecimal) and the version (n) at which it began. */
+export type CursorLife = readonly [id: string, from: number];
+
+/**
+ * What the server had when it made a cursor: its newest lives, newest first, and the version that nothing
+ * shown before is above. A server that was put back to an older copy recognizes by it what it lost.
+ */
+export interface CursorSeen {
+  readonly n: number;
+  readonly lives: readonly CursorLife[];
+}
+
+/**
+ * Versions of an image that may mean something else now: those above `after` in incarnations up to
+ * `incarnation`. A repair never takes them for equal.
+ */
+export interface CursorDoubt {
+  readonly incarnation: number;
+  readonly after: number;
+}
+
 /**
  * What a resume token holds. `to` is the version that the pass under way goes to, 0 between pulls; `feed`
  * the feed position inside the pass: last version and table read, or null.
@@ -52,6 +73,10 @@ export interface CursorState {
   readonly feed: { readonly last: number; readonly table: number } | null;
   /** Absent between pulls. */
   readonly pull?: CursorPull;
+  /** Absent in cursors of servers that did not note it. */
+  readonly seen?: CursorSeen;
+  /** Present while an image is repaired that holds versions in doubt. */
+  readonly doubt?: CursorDoubt;
 }
 
 const PullJson = t.type({
@@ -69,7 +94,11 @@ const PullJson = t.type({
 });
 
 const CursorJson = t.intersection([
-  t.partial({ pull: PullJson }),
+  t.partial({
+    pull: PullJson,
+    seen: t.type({ n: t.number, lives: t.array(t.tuple([t.string, t.number])) }),
+    doubt: t.type({ incarnation: t.number, after: t.number }),
+  }),
   t.type({
     replica: t.string,
     user: t.string,

@@ -51,7 +51,10 @@ export {
   encodeCursor,
   decodeCursor,
   type CursorState,
+  type CursorDoubt,
+  type CursorLife,
   type CursorPull,
+  type CursorSeen,
   type CursorTable,
   type Mac,
 } from './cursor.js';

@@ -176,6 +176,19 @@ describe('[SYN-65] bounds of messages', () => {
     expect(tagOf('ResumeRequest', points(resumePointsMax + 1))).toBe('Left');
   });
 
+  test('[SYN-67] cursors that prove something may be left out, and are text when they are there', () => {
+    for (const cursor of [null, '1.a.b'])
+      expect(decodeMessage('ResumeRequest', encodeFrame({ ...resume, cursor }))).toMatchObject({
+        right: { message: { cursor } },
+      });
+    for (const [name, message] of [
+      ['ResumeRequest', { ...resume, cursor: 7 }],
+      ['CompareRequest', { ...base, image: {} }],
+    ] as const)
+      expect(tagOf(name, message)).toBe('Left');
+    expect(tagOf('CompareRequest', { ...base, image: '1.a.b' })).toBe('Right');
+  });
+
   test('a frame over a maximum is refused and never made', () => {
     const long = 'x'.repeat(messageJsonBytesMax);
     expect(() => encodeFrame(long)).toThrow('too long');

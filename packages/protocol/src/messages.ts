@@ -27,6 +27,11 @@ export interface ResumeRequest {
   readonly points: readonly HeadPoint[];
   /** Lowest server version that the replica accepts; n 0 before the first download. */
   readonly seen: { readonly incarnation: number; readonly n: number };
+  /**
+   * Newest cursor that the replica holds: it proves to the server what the server itself has shown. Null
+   * before the first page; absent in messages of replicas that do not send it.
+   */
+  readonly cursor?: string | null;
 }
 
 /**
@@ -126,6 +131,11 @@ export interface RangeFingerprint {
 export interface CompareRequest {
   /** Null at the start of a repair: the answer's cursor then marks the version from which to pull. */
   readonly cursor: string | null;
+  /**
+   * Cursor of the image that is repaired, given with `cursor` null: the server learns from it which versions
+   * of the image may mean something else now. Null or absent when there is none.
+   */
+  readonly image?: string | null;
   readonly table: string;
   readonly scope: unknown;
   readonly seen: { readonly incarnation: number; readonly n: number };
@@ -188,14 +198,17 @@ const syncTableLog = t.type({
 });
 
 const codecs = {
-  ResumeRequest: t.type({
-    epoch: count,
-    provisional: t.string,
-    lastIndex: count,
-    publishedTo: count,
-    points: listOf(t.tuple([count, t.string]), resumePointsMax),
-    seen,
-  }),
+  ResumeRequest: t.intersection([
+    t.type({
+      epoch: count,
+      provisional: t.string,
+      lastIndex: count,
+      publishedTo: count,
+      points: listOf(t.tuple([count, t.string]), resumePointsMax),
+      seen,
+    }),
+    t.partial({ cursor: nullable(t.string) }),
+  ]),
   ResumeAnswer: t.type({
     status: t.union([t.literal('ok'), t.literal('unknown'), t.literal('fork'), t.literal('ended')]),
     common: count,
@@ -236,29 +249,32 @@ const codecs = {
     progress: nullable(t.type({ table: t.string, done: count, total: count })),
     reads: count,
   }),
-  CompareRequest: t.type({
-    cursor: nullable(t.string),
-    table: t.string,
-    scope: t.unknown,
-    seen,
-    ranges: listOf(
-      t.type({
-        after: nullable(t.string),
-        upTo: nullable(t.string),
-        count,
-        fingerprint: t.string,
-      }),
-      compareRangesMax,
-    ),
-    held: nullable(
-      t.type({
-        after: nullable(t.string),
-        upTo: nullable(t.string),
-        rows: listOf(t.tuple([t.string, count, count]), compareIdsMax),
-      }),
-    ),
-    maxBytes: count,
-  }),
+  CompareRequest: t.intersection([
+    t.type({
+      cursor: nullable(t.string),
+      table: t.string,
+      scope: t.unknown,
+      seen,
+      ranges: listOf(
+        t.type({
+          after: nullable(t.string),
+          upTo: nullable(t.string),
+          count,
+          fingerprint: t.string,
+        }),
+        compareRangesMax,
+      ),
+      held: nullable(
+        t.type({
+          after: nullable(t.string),
+          upTo: nullable(t.string),
+          rows: listOf(t.tuple([t.string, count, count]), compareIdsMax),
+        }),
+      ),
+      maxBytes: count,
+    }),
+    t.partial({ image: nullable(t.string) }),
+  ]),
   CompareAnswer: t.type({
     cursor: t.string,
     equal: listOf(t.boolean, compareRangesMax),

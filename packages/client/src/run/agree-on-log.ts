@@ -40,6 +40,8 @@ export const resume = async (
       publishedTo: meta.publishedTo,
       points,
       seen: seenVersion(meta),
+      // The newest proof of what the server has shown: one that was put back recognizes it.
+      cursor: meta.staging?.cursor ?? meta.cursor,
     },
     context.signal,
   );

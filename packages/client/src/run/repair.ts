@@ -84,6 +84,7 @@ const compare = async (
     'compare',
     {
       cursor: meta.staging?.cursor ?? null,
+      image: meta.cursor,
       table: table.name,
       scope,
       seen: seenVersion(meta),

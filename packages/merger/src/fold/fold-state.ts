@@ -39,7 +39,19 @@ export interface FoldState {
   /** Hash (hexadecimal) of the message at `position`; empty before the first. */
   readonly lastHash: string;
   readonly counts: FoldCounts;
+  /** Newest lives, newest first, at most `livesInState`; all of them are in space `lives`. */
+  readonly lives: readonly Life[];
 }
+
+/** Opening of a server: `no` counts lives from 1, `from` is the version (n) at which it began. */
+export interface Life {
+  readonly no: number;
+  readonly id: string;
+  readonly from: number;
+}
+
+/** Newest lives that the state itself holds: cursors name them. */
+export const livesInState = 16;
 
 /** State of a store that has folded nothing. */
 export const emptyFoldState = (tenant: string): FoldState => ({
@@ -63,6 +75,7 @@ export const emptyFoldState = (tenant: string): FoldState => ({
     syncErrors: 0,
     refusedGrants: 0,
   },
+  lives: [],
 });
 
 /** Encodes the state for `ServerBatch.state`. */
@@ -73,5 +86,8 @@ export const decodeFoldState = (bytes: Uint8Array): FoldState => {
   const state = JSON.parse(utf8Decode(bytes)) as FoldState;
   if (state.format !== 1)
     throw new TidemarkError('newer-format', 'the server store was written by a newer version');
-  return state;
+  // A store of a version that counted no lives has none.
+  return (state.lives as FoldState['lives'] | undefined) === undefined
+    ? { ...state, lives: [] }
+    : state;
 };

@@ -19,6 +19,7 @@ import {
   writeAuthor,
 } from './decide-entry.js';
 import { decideGrant } from './decide-grant.js';
+import { decideLife } from './decide-life.js';
 import type { FoldState } from './fold-state.js';
 import { decodeInputEntry, type InputEntry } from './input-entry.js';
 import { openEnvelope, type OpenedEnvelope } from './open-envelope.js';
@@ -65,7 +66,7 @@ export const decodeMessageEntry = (message: InputMessage): DecodedMessage | unde
 };
 
 const isBoundary = (kind: InputEntry['kind'] | undefined): boolean =>
-  kind === 'customization' || kind === 'incarnation';
+  kind === 'customization' || kind === 'incarnation' || kind === 'life';
 
 /**
  * Number of messages, from the first, that make the next window. Grants, customizations and incarnations
@@ -179,7 +180,8 @@ const startIncarnation = (
   const { position, digest } = entry;
   const here =
     position.generation === state.position.generation && position.seq === state.position.seq;
-  if (!here || digest !== state.digest || entry.incarnation !== state.incarnation + 1)
+  // More than one further: a cursor proved that the number between was given before.
+  if (!here || digest !== state.digest || entry.incarnation <= state.incarnation)
     throw new TidemarkError('input-mismatch', 'the input continues from another checkpoint', {
       reason: 'incarnation',
       generation: position.generation,
@@ -226,6 +228,9 @@ const decideOne = async (
     }
     case 'resolution':
       await decideResolution(window, entry);
+      return;
+    case 'life':
+      await decideLife(window, entry.id);
       return;
     case 'incarnation':
       startIncarnation(window, state, entry);

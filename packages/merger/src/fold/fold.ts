@@ -206,6 +206,7 @@ class InputFold implements Fold {
       customizationVersion: window.customizationVersion,
       lastHash: toHex(crypto.sha256(last.bytes)),
       counts: { ...window.counts },
+      lives: window.lives,
     };
     await store.commit(
       {

@@ -61,6 +61,12 @@ export type InputEntry =
         readonly seq: number;
         readonly hash: string;
       };
+    }
+  | {
+      /** A server opened here: what it shows from now on is of this life. */
+      readonly kind: 'life';
+      /** Random, 32 hexadecimal digits. */
+      readonly id: string;
     };
 
 /** Newest format of input entries. */
@@ -76,6 +82,7 @@ const kinds: readonly InputEntry['kind'][] = [
   'customization',
   'resolution',
   'incarnation',
+  'life',
 ];
 
 const count = new t.Type<number>(
@@ -99,6 +106,14 @@ const fields = new t.Type<Record<string, unknown>>(
   t.identity,
 );
 const target = { table: count, id: t.string };
+
+const isLifeId = (u: unknown): u is string => typeof u === 'string' && /^[0-9a-f]{32}$/.test(u);
+const lifeId = new t.Type<string>(
+  'life id',
+  isLifeId,
+  (u, c) => (isLifeId(u) ? t.success(u) : t.failure(u, c)),
+  t.identity,
+);
 
 const codecs = {
   write: t.type({
@@ -157,6 +172,7 @@ const codecs = {
     checkpoint: nullable(t.string),
     lastGood: t.type({ generation: count, seq: count, hash: t.string }),
   }),
+  life: t.type({ id: lifeId }),
 };
 
 const frame = (kind: InputEntry['kind'], body: readonly Uint8Array[]): Uint8Array =>

@@ -107,8 +107,8 @@ export class Overlay {
       await this.records.load(this.store, new Map([[table, new Set([id])]]));
   }
 
-  /** Writes an entry that the fold itself never reads: heads, quarantine. */
-  note(space: 'heads' | 'quarantine', key: string, value: Uint8Array): void {
+  /** Writes an entry that no decision reads: heads, quarantine, lives. */
+  note(space: 'heads' | 'quarantine' | 'lives', key: string, value: Uint8Array | null): void {
     this.#notes.push({ space, key, value });
   }
 

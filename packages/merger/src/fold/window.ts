@@ -72,6 +72,7 @@ export class Window {
   n: number;
   now: number;
   customizationVersion: number;
+  lives: FoldState['lives'];
   operations = 0;
   readonly counts: { -readonly [K in keyof FoldCounts]: FoldCounts[K] };
   readonly moved = new Set<string>();
@@ -90,6 +91,7 @@ export class Window {
     this.n = state.n;
     this.now = state.now;
     this.customizationVersion = state.customizationVersion;
+    this.lives = state.lives;
     this.counts = { ...state.counts };
     this.#digest = fromHex(state.digest) ?? new Uint8Array(32);
   }

@@ -9,10 +9,12 @@ import {
   messageBytesMax,
   type CompareAnswer,
   type CompareRequest,
+  type CursorDoubt,
   type CursorState,
   type FingerprintEntry,
   type RangeFingerprint,
 } from '@tidemark/protocol';
+import { seenNow } from './cursor-line.js';
 import { countReads, type CountedReads } from './applied-store.js';
 import { createPageWriter, type PageWriter } from './page-writer.js';
 import { beginPull, readCursor, rehydrateReason, startCursor } from './pull-cursor.js';
@@ -56,6 +58,10 @@ async function* recordsInScope(
   }
 }
 
+/** A version of the server that the replica may hold with another content. */
+const isInDoubt = (version: ServerVersion, doubt: CursorDoubt | undefined): boolean =>
+  doubt !== undefined && version.n > doubt.after && version.incarnation <= doubt.incarnation;
+
 /** Compares one range; stops as soon as the server has more records than the replica counted. */
 const isEqualRange = async (
   reads: CountedReads,
@@ -63,11 +69,12 @@ const isEqualRange = async (
   scopeHash: string,
   range: RangeFingerprint,
   source: PullSource,
+  doubt: CursorDoubt | undefined,
 ): Promise<boolean> => {
   const entries: FingerprintEntry[] = [];
   for await (const { id, version } of recordsInScope(reads, scope, range)) {
     entries.push({ id, version });
-    if (entries.length > range.count) return false;
+    if (entries.length > range.count || isInDoubt(version, doubt)) return false;
   }
   return (
     entries.length === range.count &&
@@ -86,6 +93,7 @@ const writeDifference = async (
   scope: ReadScope,
   held: Held,
   pages: PageWriter,
+  doubt: CursorDoubt | undefined,
 ): Promise<string | null> => {
   const rows = [...held.rows].sort(([a], [b]) => compareTexts(a, b));
   const table = scope.tableId;
@@ -104,7 +112,11 @@ const writeDifference = async (
     if (!evictUpTo(id)) return through;
     const own = rows[at];
     const isHeld = own !== undefined && own[0] === id;
-    const isSame = isHeld && own[1] === version.incarnation && own[2] === version.n;
+    const isSame =
+      isHeld &&
+      own[1] === version.incarnation &&
+      own[2] === version.n &&
+      !isInDoubt(version, doubt);
     if (!isSame && !pages.add(table, 'repair', { kind: 'upsert', id, version, row }))
       return through;
     if (isHeld) at += 1;
@@ -148,6 +160,7 @@ export const answerCompare = async (
   schema: Schema,
   caller: Caller,
   request: CompareRequest,
+  doubt: CursorDoubt | undefined,
 ): Promise<Uint8Array> => {
   const { sha256 } = source.crypto;
   const scope = readRequestScope(request.scope, schema, caller.replica, sha256);
@@ -159,7 +172,10 @@ export const answerCompare = async (
   const reads = countReads(source.applied.store);
   const cursor =
     request.cursor === null
-      ? await repairCursor(source, caller, scope, reads)
+      ? {
+          ...(await repairCursor(source, caller, scope, reads)),
+          ...(doubt === undefined ? {} : { doubt }),
+        }
       : readCursor(request.cursor, caller, source.mac);
   const reason = rehydrateReason(cursor, scope, source.applied.applied(), source.horizon());
   // The repair itself fell behind: begin it again with a cursor of null.
@@ -169,14 +185,16 @@ export const answerCompare = async (
   const pages = createPageWriter(Math.max(1, bytes - 4_096 - 128 * scope.tables.size));
   const equal: boolean[] = [];
   for (const range of request.ranges)
-    equal.push(await isEqualRange(reads, table, scope.hash, range, source));
+    equal.push(await isEqualRange(reads, table, scope.hash, range, source, cursor.doubt));
   let next: string | null = null;
   if (request.held !== null) {
     checkHeld(request.held);
-    next = await writeDifference(reads, table, request.held, pages);
+    next = await writeDifference(reads, table, request.held, pages, cursor.doubt);
   }
+  const { applied } = source;
+  const seen = await applied.alone(() => Promise.resolve(seenNow(applied.applied())));
   const answer: CompareAnswer = {
-    cursor: encodeCursor(cursor, source.mac),
+    cursor: encodeCursor({ ...cursor, seen }, source.mac),
     equal,
     next,
     reads: reads.total(),

@@ -22,6 +22,7 @@ import {
   receiptOf,
   type ArchivedLog,
 } from './replica-register.js';
+import { doubtsAbout, type RewindGuard } from './rewind-guard.js';
 import type { SyncLogBook } from './sync-log-book.js';
 import type { TableSizes } from './table-sizes.js';
 
@@ -44,6 +45,7 @@ export interface EndpointDeps {
   readonly submit: (entry: InputEntry) => Promise<FoldState>;
   /** Resolves when everything that the input holds at the call is applied. */
   readonly settle: () => Promise<FoldState>;
+  readonly guard: RewindGuard;
 }
 
 type Seen = Messages['ResumeRequest']['seen'];
@@ -75,6 +77,7 @@ const answerResume = async (
   caller: Caller,
   request: Messages['ResumeRequest'],
 ): Promise<Uint8Array> => {
+  await deps.guard.check(request.cursor, caller);
   await reach(deps, request.seen);
   // Receipt and agreement must be of one state.
   const answer = (): Promise<{ readonly bytes: Uint8Array; readonly needsEpoch: boolean }> =>
@@ -163,13 +166,19 @@ export const createEndpoints = (
         return answerCustomization(deps, decode('CustomizationRequest', body));
       case 'pull': {
         const request = decode('PullRequest', body);
+        const place = await deps.guard.check(request.cursor, caller);
         await reach(deps, request.seen);
-        return answerPull(source, caller, request);
+        return answerPull(source, caller, request, place);
       }
       case 'compare': {
         const request = decode('CompareRequest', body);
+        await deps.guard.check(request.cursor ?? request.image, caller);
         await reach(deps, request.seen);
-        return answerCompare(source, deps.schema(), caller, request);
+        const doubt =
+          request.cursor === null
+            ? await doubtsAbout(deps.applied, deps.mac, caller, request.image)
+            : undefined;
+        return answerCompare(source, deps.schema(), caller, request, doubt);
       }
       case 'sync-log':
         await deps.book.add(caller, decode('SyncLog', body));

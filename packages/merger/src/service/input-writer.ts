@@ -1,5 +1,6 @@
 import { TidemarkError } from '@tidemark/model';
 import type { InputLog, InputPosition } from '@tidemark/ports';
+import { TurnQueue } from './turn-queue.js';
 
 /** Bytes that may wait for the input at once; more is refused until some are stored. */
 export const waitingInputBytesMax = 64 * 1024 * 1024;
@@ -12,6 +13,8 @@ export const appendMessagesMax = 4_096;
 export interface InputWriter {
   /** Resolves with the message's position once it is durable. Rejects with `storage-unavailable`. */
   readonly append: (message: Uint8Array) => Promise<InputPosition>;
+  /** Runs work while nothing is appended; what comes meanwhile is appended after it. */
+  readonly alone: <A>(work: () => Promise<A>) => Promise<A>;
   /** Resolves when nothing is in flight. */
   readonly idle: () => Promise<void>;
 }
@@ -27,6 +30,7 @@ export const createInputWriter = (input: InputLog, onAppended: () => void): Inpu
   let waiting: Waiting[] = [];
   let waitingBytes = 0;
   let running: Promise<void> | null = null;
+  const turns = new TurnQueue();
 
   const take = (): readonly Waiting[] => {
     let bytes = 0;
@@ -44,7 +48,7 @@ export const createInputWriter = (input: InputLog, onAppended: () => void): Inpu
     while (waiting.length > 0) {
       const taken = take();
       try {
-        const positions = await input.append(taken.map(({ message }) => message));
+        const positions = await turns.run(() => input.append(taken.map(({ message }) => message)));
         taken.forEach(({ resolve }, i) => resolve(positions[i] as InputPosition));
         onAppended();
       } catch (cause) {
@@ -74,6 +78,7 @@ export const createInputWriter = (input: InputLog, onAppended: () => void): Inpu
         start();
       });
     },
+    alone: (work) => turns.run(work),
     idle: async () => {
       while (running !== null) await running;
     },

@@ -17,7 +17,7 @@ import {
   type CheckpointManifest,
   type Checkpoints,
 } from './checkpoints.js';
-import { createEndpoints } from './endpoints.js';
+import { behindWaitMs, createEndpoints } from './endpoints.js';
 import { explainValue, type Explanation, type ExplainRequest } from './explain.js';
 import { horizonDefault, openFeedHorizon, type FeedHorizon } from './feed-horizon.js';
 import { isApplied, startFoldDriver, type FoldDriver } from './fold-driver.js';
@@ -35,6 +35,7 @@ import {
   type ResolveResult,
   type SyncErrorView,
 } from './sync-error-desk.js';
+import { createRewindGuard, type RewindGuard } from './rewind-guard.js';
 import { createSyncLogBook, type KeptSyncLog } from './sync-log-book.js';
 import { createTableSizes } from './table-sizes.js';
 
@@ -96,15 +97,24 @@ const codeOf = (cause: unknown): string =>
 /** Work after windows, never in their way: horizon and checkpoints, one at a time. */
 const createUpkeep = (
   parts: Omit<Parts, 'driver' | 'append'>,
-): { readonly nudge: () => void; readonly stop: () => Promise<void> } => {
+): {
+  readonly nudge: () => void;
+  readonly writeCheckpoint: () => void;
+  readonly stop: () => Promise<void>;
+} => {
   const { options, applied, horizon, checkpoints, emit } = parts;
   const everyOps = options.checkpoints?.everyOps;
   let lastOps = applied.applied().counts.operations;
   let running: Promise<void> | null = null;
   let wanted = false;
+  let mustWrite = false;
   let isStopped = false;
   const once = async (): Promise<void> => {
     if (await horizon.advance()) emit({ type: 'horizon', ...horizon.horizon() });
+    if (mustWrite) {
+      mustWrite = false;
+      await checkpoints?.write();
+    }
     const ops = applied.applied().counts.operations;
     if (checkpoints === undefined || everyOps === undefined || ops - lastOps < everyOps) return;
     lastOps = ops;
@@ -125,10 +135,16 @@ const createUpkeep = (
       }
     })().finally(() => {
       running = null;
+      // A nudge between the loop's last look and its end must not be lost.
+      if (wanted) nudge();
     });
   };
   return {
     nudge,
+    writeCheckpoint: () => {
+      mustWrite = true;
+      nudge();
+    },
     stop: async () => {
       isStopped = true;
       await running;
@@ -182,9 +198,13 @@ interface ServiceParts {
   readonly book: ReturnType<typeof createSyncLogBook>;
   readonly sizes: ReturnType<typeof createTableSizes>;
   readonly settle: () => Promise<FoldState>;
+  readonly guard: RewindGuard;
 }
 
-const createService = (parts: Parts, { ticks, book, sizes, settle }: ServiceParts): Service => {
+const createService = (
+  parts: Parts,
+  { ticks, book, sizes, settle, guard }: ServiceParts,
+): Service => {
   const { options, applied, fold, driver, horizon, checkpoints } = parts;
   const answer = createEndpoints({
     tenant: options.tenant,
@@ -200,6 +220,7 @@ const createService = (parts: Parts, { ticks, book, sizes, settle }: ServicePart
     book,
     submit: (entry) => submit(parts, entry),
     settle,
+    guard,
   });
   return {
     publish: async (caller, envelope) => {
@@ -304,7 +325,24 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     await driver.until(() => isApplied(applied.applied(), { generation, seq: last }));
     return applied.applied();
   };
+  const guard = createRewindGuard({
+    applied,
+    input: options.input,
+    writer,
+    driver,
+    mac: (bytes) => crypto.hmacSha256(options.cursorKey, bytes),
+    waitMs: behindWaitMs,
+    onEvent: emit,
+    // A line without a checkpoint of its own could not tell its replicas what is archived.
+    onRewound: upkeep.writeCheckpoint,
+  });
+  // Before anybody is answered: what this opening shows is of a life of its own.
+  await writer.append(encodeInputEntry({ kind: 'life', id: hexId(options.entropy.bytes(16)) }));
   driver.nudge();
+  if (line.isRewound && line.checkpoint !== undefined) {
+    const { incarnation, n } = line.checkpoint.manifest;
+    await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
+  }
   if (line.isNewIncarnation) {
     await settle();
     // A line without a checkpoint of its own could not tell its replicas what is archived.
@@ -334,7 +372,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   let isClosed = false;
   const closers = new Set<() => void>();
   return {
-    service: createService(parts, { ticks, book, sizes, settle }),
+    service: createService(parts, { ticks, book, sizes, settle, guard }),
     store: applied.store,
     state: applied.applied,
     schema: fold.schema,

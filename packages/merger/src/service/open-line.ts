@@ -23,6 +23,17 @@ export type ServerEvent =
       readonly missingMessages: number;
       readonly checkpoint: string | null;
     }
+  | {
+      /**
+       * The server was put back to an older copy of itself: it goes on from that, under a new incarnation,
+       * and replicas offer again and repair. `shown` is the version that proves it.
+       */
+      readonly type: 'rewound';
+      readonly incarnation: number;
+      readonly n: number;
+      readonly shown: { readonly incarnation: number; readonly n: number };
+      readonly by: 'cursor' | 'checkpoint';
+    }
   | { readonly type: 'checkpoint-written'; readonly n: number }
   | { readonly type: 'horizon'; readonly incarnation: number; readonly n: number }
   | { readonly type: 'fold-failed'; readonly code: string; readonly halted: boolean }
@@ -32,6 +43,8 @@ export type ServerEvent =
 export interface OpenedLine {
   readonly checkpoint: { readonly name: string; readonly manifest: CheckpointManifest } | undefined;
   readonly isNewIncarnation: boolean;
+  /** The newest checkpoint is of input that is missing now: store and input were put back together. */
+  readonly isRewound: boolean;
 }
 
 interface OpenLineOptions {
@@ -47,6 +60,16 @@ interface OpenLineOptions {
 const isOlder = (state: FoldState, manifest: CheckpointManifest): boolean =>
   state.incarnation < manifest.incarnation ||
   (state.incarnation === manifest.incarnation && state.n < manifest.n);
+
+const asState = ({
+  n,
+  position,
+  inputHash,
+}: CheckpointManifest): Pick<FoldState, 'n' | 'position' | 'lastHash'> => ({
+  n,
+  position,
+  lastHash: inputHash,
+});
 
 /** Whether the input holds what the store has folded last, and everything after it. */
 const findInput = async (
@@ -154,5 +177,13 @@ export const openLine = async (options: OpenLineOptions): Promise<OpenedLine> =>
     });
   if (found === 'missing')
     await startIncarnation(options, state, extent, mustLoad ? (newest?.name ?? null) : null);
-  return { checkpoint: newest, isNewIncarnation: found === 'missing' };
+  return {
+    checkpoint: newest,
+    isNewIncarnation: found === 'missing',
+    isRewound:
+      found === 'continues' &&
+      newest !== undefined &&
+      isOlder(state, newest.manifest) &&
+      (await findInput({ ...state, ...asState(newest.manifest) }, input, extent)) === 'missing',
+  };
 };

@@ -129,6 +129,6 @@ export const beginPass = (
 
 /** Ends a pull. */
 export const endPull = (cursor: CursorState): CursorState => {
-  const { pull: _pull, ...rest } = cursor;
+  const { pull: _pull, doubt: _doubt, ...rest } = cursor;
   return { ...rest, pass: 0, to: 0, feed: null };
 };

@@ -11,6 +11,7 @@ import {
 } from '@tidemark/protocol';
 import type { Schema } from '@tidemark/model';
 import type { FoldState } from '../fold/fold-state.js';
+import { seenNow, type CursorPlace } from './cursor-line.js';
 import { countReads, type AppliedStore, type CountedReads } from './applied-store.js';
 import { createPageWriter, type PageWriter } from './page-writer.js';
 import {
@@ -159,15 +160,17 @@ const progressOf = (work: PullWork, cursor: CursorState): PullAnswer['progress']
   return { table: scope.tableName, done, total };
 };
 
-const answerOf = (
+const answerOf = async (
   work: PullWork,
   { cursor, closing }: PullStep,
   rehydrate: RehydrateReason | null,
   receipt: Receipt,
-): Uint8Array => {
+): Promise<Uint8Array> => {
   const { source, reads, pages } = work;
+  // After the commit in flight, if any: nothing that was read for this answer is newer.
+  const seen = await source.applied.alone(() => Promise.resolve(seenNow(source.applied.applied())));
   const answer: PullAnswer = {
-    cursor: encodeCursor(closing ? endPull(cursor) : cursor, source.mac),
+    cursor: encodeCursor({ ...(closing ? endPull(cursor) : cursor), seen }, source.mac),
     closing,
     rehydrate,
     incarnation: source.applied.applied().incarnation,
@@ -190,6 +193,7 @@ export const answerPull = async (
   source: PullSource,
   caller: Caller,
   request: PullRequest,
+  place: CursorPlace,
 ): Promise<Uint8Array> => {
   const { applied } = source;
   const scope = readRequestScope(
@@ -211,7 +215,9 @@ export const answerPull = async (
   // What a pull fixes, its version and the receipt as of it, is read while no window is applied.
   const begun = await applied.alone(async () => {
     const state = applied.applied();
-    const reason = rehydrateReason(given, scope, state, source.horizon());
+    const isTooOld = place === 'unknown' && given.seen !== undefined && request.cursor !== null;
+    const reason =
+      rehydrateReason(given, scope, state, source.horizon()) ?? (isTooOld ? 'horizon' : null);
     if (reason === null && given.pull !== undefined) return { cursor: given, reason };
     const receipt = await source.receipt(caller.replica, reads.store);
     const cursor = beginPull(given, group, scope, state, receipt);

@@ -1,0 +1,139 @@
+import { isLeft, TidemarkError, toHex } from '@tidemark/model';
+import type { Caller, InputLog } from '@tidemark/ports';
+import { decodeCursor, type CursorState, type Mac } from '@tidemark/protocol';
+import { encodeInputEntry } from '../fold/input-entry.js';
+import type { AppliedStore } from './applied-store.js';
+import { doubtOf, placeCursor, type CursorPlace } from './cursor-line.js';
+import { isApplied, type FoldDriver } from './fold-driver.js';
+import type { InputWriter } from './input-writer.js';
+import type { ServerEvent } from './open-line.js';
+
+/** What shows that a server was put back: a version that it gave once and lacks now. */
+export interface LostVersion {
+  readonly incarnation: number;
+  readonly n: number;
+}
+
+/** Watches over cursors: notices when this server was put back to an older copy of itself. */
+export interface RewindGuard {
+  /**
+   * Looks at a cursor before it is answered. One that this server made, and whose history this server does
+   * not have, proves a rewind: then a new incarnation begins before this resolves. Text that the key did
+   * not make proves nothing. Rejects with `behind` while the input is not folded up to its end.
+   */
+  readonly check: (text: string | null | undefined, caller: Caller) => Promise<CursorPlace>;
+  /** Begins a new incarnation unless `isProved` has become false once everything is folded. */
+  readonly rewind: (
+    isProved: () => Promise<LostVersion | undefined>,
+    by: 'cursor' | 'checkpoint',
+  ) => Promise<void>;
+}
+
+/** What a guard works with. */
+export interface RewindGuardOptions {
+  readonly applied: AppliedStore;
+  readonly input: InputLog;
+  readonly writer: InputWriter;
+  readonly driver: FoldDriver;
+  readonly mac: Mac;
+  /** Longest wait for the end of the input, ms. */
+  readonly waitMs: number;
+  readonly onEvent: (event: ServerEvent) => void;
+  /** Called after a new incarnation began. */
+  readonly onRewound: () => void;
+}
+
+const isPlainlyOn = (applied: AppliedStore, { incarnation, seen }: CursorState): boolean => {
+  const state = applied.applied();
+  const newest = seen?.lives[0]?.[0];
+  return (
+    incarnation === state.incarnation &&
+    newest !== undefined &&
+    newest === state.lives[0]?.id &&
+    (seen?.n ?? 0) <= state.n
+  );
+};
+
+/** Builds a guard. */
+export const createRewindGuard = (options: RewindGuardOptions): RewindGuard => {
+  const { applied, input, writer, driver, mac, waitMs, onEvent, onRewound } = options;
+
+  const place = (cursor: CursorState): Promise<CursorPlace> =>
+    applied.alone(() => placeCursor(applied.store, applied.applied(), cursor));
+
+  const foldToEnd = async (): Promise<void> => {
+    const { generation, last } = await input.extent();
+    driver.nudge();
+    await driver.until(() => isApplied(applied.applied(), { generation, seq: last }));
+  };
+
+  const rewind: RewindGuard['rewind'] = (isProved, by) =>
+    // Nothing may enter the old generation between its last message and the first of the next one.
+    writer.alone(async () => {
+      await foldToEnd();
+      const lost = await isProved();
+      // Another request may have begun the incarnation meanwhile.
+      if (lost === undefined) return;
+      const state = applied.applied();
+      const { generation, last } = await input.extent();
+      const hash = last === 0 ? undefined : await input.hashAt({ generation, seq: last });
+      const incarnation = Math.max(state.incarnation, lost.incarnation) + 1;
+      const first = await input.startGeneration(
+        generation,
+        encodeInputEntry({
+          kind: 'incarnation',
+          incarnation,
+          position: state.position,
+          digest: state.digest,
+          checkpoint: null,
+          lastGood: { generation, seq: last, hash: hash === undefined ? '' : toHex(hash) },
+        }),
+      );
+      driver.nudge();
+      await driver.until(() => isApplied(applied.applied(), first));
+      onEvent({ type: 'rewound', incarnation, n: state.n, shown: lost, by });
+      onRewound();
+    });
+
+  return {
+    rewind,
+    check: async (text, caller) => {
+      if (text === null || text === undefined) return 'unknown';
+      const decoded = decodeCursor(text, mac);
+      // What a user's replica holds may have come from a copy of its folder, under another replica id.
+      if (isLeft(decoded) || decoded.right.user !== caller.user) return 'unknown';
+      const cursor = decoded.right;
+      if (isPlainlyOn(applied, cursor)) return 'on';
+      const first = await place(cursor);
+      if (first !== 'beyond') return first;
+      // Perhaps the input has it, and this server has not folded it yet.
+      const { generation, last } = await input.extent();
+      driver.nudge();
+      const isThere = (): boolean => isApplied(applied.applied(), { generation, seq: last });
+      if (!(await driver.within(waitMs, isThere)))
+        throw new TidemarkError('behind', 'the server is older than what the replica has seen', {
+          incarnation: applied.applied().incarnation,
+          n: applied.applied().n,
+        });
+      await rewind(async () => {
+        if ((await place(cursor)) !== 'beyond') return undefined;
+        const n = cursor.seen?.n ?? cursor.to;
+        return { incarnation: cursor.incarnation, n };
+      }, 'cursor');
+      return place(cursor);
+    },
+  };
+};
+
+/** Doubts about the image that was read under a cursor; undefined when there are none or it proves nothing. */
+export const doubtsAbout = async (
+  applied: AppliedStore,
+  mac: Mac,
+  caller: Caller,
+  image: string | null | undefined,
+): Promise<CursorState['doubt']> => {
+  if (image === null || image === undefined) return undefined;
+  const decoded = decodeCursor(image, mac);
+  if (isLeft(decoded) || decoded.right.user !== caller.user) return undefined;
+  return applied.alone(() => doubtOf(applied.store, applied.applied(), decoded.right));
+};

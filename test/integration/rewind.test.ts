@@ -1,0 +1,230 @@
+import { openInputLog, openServerStore } from '@tidemark/store-level';
+import type { InputLog, ServerStore } from '@tidemark/ports';
+import type { ServerEvent } from '@tidemark/merger';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Disk, nodeCrypto, schema, World, type DeviceHandle } from './world.js';
+
+interface Folder {
+  readonly store: Disk;
+  readonly input: Disk;
+}
+
+let world: World;
+const events: ServerEvent[] = [];
+beforeEach(async () => {
+  events.length = 0;
+  world = await World.open({ onEvent: (event) => events.push(event) });
+});
+afterEach(() => world.close());
+
+const newFolder = (): Folder => ({ store: new Disk(), input: new Disk() });
+
+const copyOf = async ({ store, input }: Folder): Promise<Folder> => ({
+  store: await store.copy(),
+  input: await input.copy(),
+});
+
+const openFolder = async ({ store, input }: Folder): Promise<readonly [InputLog, ServerStore]> => [
+  await openInputLog({
+    database: input.open(),
+    marker: input.markerPort,
+    hash: nodeCrypto.sha256,
+    clock: world.clock,
+  }),
+  await openServerStore({
+    database: store.open(),
+    marker: store.markerPort,
+    hash: nodeCrypto.sha256,
+  }),
+];
+
+/** Starts the server on a folder, in place of the one that runs. */
+const serve = async (folder: Folder, publish = false): Promise<void> => {
+  await world.stopServer();
+  await world.startServer(...(await openFolder(folder)));
+  if (publish) await world.merger.publish(schema.customization, 'admin');
+};
+
+const syncAll = async (...devices: readonly DeviceHandle[]): Promise<void> => {
+  for (const { replica } of devices) {
+    const log = await replica.sync();
+    expect(log, JSON.stringify(replica.status.error)).toMatchObject({ result: 'synced' });
+  }
+};
+
+const expectEqual = async (...devices: readonly DeviceHandle[]): Promise<void> => {
+  const prints = await world.fingerprints(...devices);
+  expect(new Set(prints).size, prints.join('\n')).toBe(1);
+};
+
+const fill = async (count: number): Promise<void> => {
+  for (let i = 0; i < count; i += 500)
+    await world.write(
+      ...Array.from({ length: Math.min(500, count - i) }, (_, k) => ({
+        kind: 'upsert' as const,
+        table: 1,
+        id: `v${String(i + k).padStart(6, '0')}`,
+        fields: { 1: `visit ${i + k}`, 2: 'planned', 3: 0 },
+      })),
+    );
+};
+
+const rewinds = (): readonly ServerEvent[] => events.filter(({ type }) => type === 'rewound');
+
+const movedIn = (log: { readonly tables: readonly { readonly upserts: number }[] }): number =>
+  log.tables.reduce((sum, { upserts }) => sum + upserts, 0);
+
+describe('a server whose whole folder was put back', () => {
+  test('[SRV-70] is detected by the first cursor of what it lacks; nothing is lost or doubled', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    await fill(3_000);
+    const a = await world.device({ user: 'ana' });
+    const id = await a.replica.create('visits', { subject: 'kept', count: 1 });
+    await syncAll(a);
+    const backup = await copyOf(folder);
+    await a.replica.increment('visits', id, 'count', 10);
+    await syncAll(a);
+    await serve(backup);
+    await a.replica.increment('visits', id, 'count', 100);
+    const log = await a.replica.sync();
+    expect(log, JSON.stringify(a.replica.status.error)).toMatchObject({ result: 'synced' });
+    expect(rewinds()).toHaveLength(1);
+    expect(rewinds()[0]).toMatchObject({ incarnation: 2, by: 'cursor', shown: { incarnation: 1 } });
+    await syncAll(a);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(111);
+    expect(movedIn(log)).toBeLessThan(2_200);
+    await expectEqual(a);
+  });
+
+  test('[SRV-71] is detected after other devices passed the lost versions, by a device with equal numbers', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    await fill(3_000);
+    const a = await world.device({ user: 'ana' });
+    const b = await world.device({ user: 'ben' });
+    const id = await a.replica.create('visits', { subject: 'kept', count: 1 });
+    await syncAll(a, b);
+    const backup = await copyOf(folder);
+    // A restart in between: what is lost is of a life that the copy has never heard of.
+    await serve(folder);
+    await b.replica.close();
+    const n = world.merger.state().n;
+    for (let i = 0; i < 5; i += 1) {
+      await a.replica.update('visits', `v00000${i}`, { subject: `ana ${i}` });
+      await a.replica.increment('visits', id, 'count', 10);
+    }
+    await world.write({ kind: 'upsert', table: 1, id: 'gone', fields: { 1: 'a lost write' } });
+    await syncAll(a);
+    const seen = world.merger.state().n;
+    expect(seen).toBeGreaterThan(n + 5);
+
+    await serve(backup);
+    await world.reopen(b, { user: 'ben' });
+    // The same numbers now mean other content, of the same records too.
+    for (let i = 0; i < 10; i += 1) {
+      await b.replica.update('visits', `v00000${9 - i}`, { subject: `ben ${i}` });
+      await b.replica.increment('visits', id, 'count', 100);
+      await syncAll(b);
+    }
+    expect(world.merger.state().n).toBeGreaterThan(seen);
+    expect(rewinds()).toEqual([]);
+
+    await a.replica.increment('visits', id, 'count', 1_000);
+    const log = await a.replica.sync();
+    expect(log, JSON.stringify(a.replica.status.error)).toMatchObject({ result: 'synced' });
+    expect(rewinds()).toHaveLength(1);
+    expect(world.merger.state().incarnation).toBe(2);
+    // No full download: the ranges that hold what changed since, of three.
+    expect(movedIn(log)).toBeLessThan(2_200);
+    await syncAll(b, a, b, a);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(2_051);
+    expect((await world.rows(1)).has('gone')).toBe(false);
+    expect(await a.replica.get('visits', 'gone')).toBeUndefined();
+    await expectEqual(a, b);
+    const subjects = [...(await world.rows(1))].map(([, { fields }]) => String(fields[1]));
+    expect(subjects.filter((one) => one.startsWith('ben'))).toHaveLength(10);
+    expect(a.events).toContainEqual({ type: 'incarnation', previous: 1, incarnation: 2 });
+    // Detected once: cursors of before do not begin incarnations again.
+    await serve(backup);
+    await syncAll(a, b);
+    expect(rewinds()).toHaveLength(1);
+  });
+
+  test('[SRV-72] a server that has not folded its input yet is behind, not rewound', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device();
+    await a.replica.create('visits', { subject: 'one' });
+    await syncAll(a);
+    await a.replica.create('visits', { subject: 'two' });
+    await syncAll(a, a);
+    await world.stopServer();
+    const gate: { held: Promise<void>; release: () => void } = {
+      held: Promise.resolve(),
+      release: () => undefined,
+    };
+    gate.held = new Promise((resolve) => {
+      gate.release = resolve;
+    });
+    const [input] = await openFolder(folder);
+    // The store is lost: everything is folded again, slowly.
+    const slow = await World.open({
+      validate: async () => {
+        await gate.held;
+        return undefined;
+      },
+      onEvent: (event) => events.push(event),
+    });
+    await slow.stopServer();
+    await slow.startServer(input, await slow.newStore());
+    await a.replica.close();
+    await world.reopen(a, { transport: slow.transport });
+    expect(await a.replica.sync({ mode: 'background' })).toMatchObject({ error: 'behind' });
+    gate.release();
+    await syncAll(a);
+    expect(rewinds()).toEqual([]);
+    expect(slow.merger.state().incarnation).toBe(1);
+    await slow.close();
+  });
+
+  test('[SRV-73] a checkpoint of what is missing shows it at the opening', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device();
+    const id = await a.replica.create('visits', { subject: 'one', count: 1 });
+    await syncAll(a);
+    const backup = await copyOf(folder);
+    await a.replica.increment('visits', id, 'count', 10);
+    await syncAll(a);
+    await world.merger.checkpoint();
+    await serve(backup);
+    expect(rewinds()).toMatchObject([{ incarnation: 2, by: 'checkpoint' }]);
+    await syncAll(a, a);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(11);
+    await expectEqual(a);
+    await serve(backup);
+    expect(rewinds()).toHaveLength(1);
+  });
+
+  test('[SRV-74] an incarnation that was given before is never given again', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device();
+    const id = await a.replica.create('visits', { subject: 'one', count: 1 });
+    await syncAll(a);
+    const backup = await copyOf(folder);
+    await a.replica.increment('visits', id, 'count', 10);
+    await syncAll(a);
+    for (const by of [100, 1_000]) {
+      // The same copy again and again: what happened since is lost each time.
+      await serve(await copyOf(backup));
+      await a.replica.increment('visits', id, 'count', by);
+      await syncAll(a, a);
+      await expectEqual(a);
+    }
+    expect(world.merger.state().incarnation).toBe(3);
+    expect(rewinds()).toHaveLength(2);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(1_111);
+  });
+});
