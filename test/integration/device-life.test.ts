@@ -7,7 +7,7 @@ let a: DeviceHandle;
 
 beforeEach(async () => {
   world = await World.open();
-  a = await world.device({ user: 'ana' });
+  a = await world.device({ user: 'user-1' });
 });
 afterEach(() => world.close());
 
@@ -21,7 +21,7 @@ const until = async (holds: () => boolean | Promise<boolean>): Promise<void> => 
 
 describe('a live replica', () => {
   test('[SYN-40] syncs at once, after edits and when the server moves, until it is disconnected', async () => {
-    const b = await world.device({ user: 'ben' });
+    const b = await world.device({ user: 'user-2' });
     a.replica.connect();
     b.replica.connect();
     await until(() => a.replica.status.synced && b.replica.status.synced);
@@ -80,7 +80,7 @@ describe('the status', () => {
     const broken = faultyTransport(world.transport, (endpoint) =>
       endpoint === 'pull' ? new TidemarkError('denied', 'cut by the test') : undefined,
     );
-    const b = await world.device({ user: 'ben', transport: broken });
+    const b = await world.device({ user: 'user-2', transport: broken });
     await b.replica.create('visits', { subject: 's' });
     await b.replica.sync();
     expect(b.replica.status).toMatchObject({ pending: { operations: 0 }, synced: false });
@@ -212,7 +212,7 @@ describe('scope, clearing, logs', () => {
     await a.replica.create('visits', { subject: 's' });
     const log = await a.replica.sync();
     expect(log).toMatchObject({
-      user: 'ana',
+      user: 'user-1',
       mode: 'foreground',
       uploadedOperations: 1,
       pendingOperations: 0,

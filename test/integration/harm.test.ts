@@ -283,6 +283,47 @@ describe('interruptions', () => {
     expect(two).toBe(one);
     expect(await a.replica.logs()).toHaveLength(1);
   });
+
+  test('[SYN-24] a run that began too early is not joined: what was edited since is synced too', async () => {
+    const a = await world.device();
+    await a.replica.create('visits', { subject: 'first' });
+    const early = a.replica.sync({ mode: 'background' });
+    const id = await a.replica.create('visits', { subject: 'second' });
+    const late = await a.replica.sync();
+    expect(late).toMatchObject({ result: 'synced', mode: 'foreground', pendingOperations: 0 });
+    expect((await early).run).not.toBe(late.run);
+    expect((await world.rows(1)).has(id)).toBe(true);
+  });
+
+  test('[SYN-25] who joins a run cannot cancel it for the others', async () => {
+    await fill(6_000);
+    const a = await world.device();
+    const stop = new AbortController();
+    let joined: Promise<unknown> | undefined;
+    const run = a.replica.sync({
+      onProgress: ({ pages }) => {
+        if (pages !== 1 || joined !== undefined) return;
+        joined = a.replica.sync({ signal: stop.signal });
+        queueMicrotask(() => queueMicrotask(() => stop.abort()));
+      },
+    });
+    expect(await run).toMatchObject({ result: 'synced', error: null });
+    expect(await joined).toMatchObject({ result: 'cancelled', error: 'aborted' });
+    expect(await a.replica.logs()).toHaveLength(1);
+    // The one that began it leaves, and the other goes on alone; when both leave it ends.
+    const first = new AbortController();
+    const second = new AbortController();
+    await fill(6_500);
+    const [one, two] = [
+      a.replica.sync({ signal: first.signal }),
+      a.replica.sync({ signal: second.signal }),
+    ];
+    first.abort();
+    expect(await one).toMatchObject({ result: 'cancelled' });
+    second.abort();
+    expect(await two).toMatchObject({ result: 'cancelled' });
+    expect(await a.replica.logs()).toHaveLength(2);
+  });
 });
 
 describe('a server that was put back', () => {
@@ -298,8 +339,8 @@ describe('a server that was put back', () => {
 
   test('[SYN-30] devices offer again what was lost and repair by difference', async () => {
     await fill(3_000);
-    const a = await world.device({ user: 'ana' });
-    const b = await world.device({ user: 'ben' });
+    const a = await world.device({ user: 'user-1' });
+    const b = await world.device({ user: 'user-2' });
     const id = await a.replica.create('visits', { subject: 'kept', count: 1 });
     await syncAll(a, b);
     await world.merger.checkpoint();

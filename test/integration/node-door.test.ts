@@ -28,7 +28,7 @@ const open = async (
   const replica = await openReplica({
     folder: join(base, name),
     tenant: options.tenant ?? 'acme',
-    user: options.user ?? 'ana',
+    user: options.user ?? 'user-1',
     schema,
     transport: world.transport,
   });
@@ -64,7 +64,7 @@ describe('the door in Node', () => {
     await first.create('visits', { subject: 's' });
     await expect(open('a')).rejects.toMatchObject({ code: 'folder-in-use' });
     await first.close();
-    await expect(open('a', { user: 'ben' })).rejects.toMatchObject({ code: 'folder-in-use' });
+    await expect(open('a', { user: 'user-2' })).rejects.toMatchObject({ code: 'folder-in-use' });
     await expect(open('a', { tenant: 'other' })).rejects.toMatchObject({ code: 'folder-in-use' });
     const again = await open('a');
     expect(await again.count('visits')).toBe(1);
@@ -106,7 +106,7 @@ describe('the door in Node', () => {
     const replica = await openReplica({
       folder: join(base, 'a'),
       tenant: 'acme',
-      user: 'ana',
+      user: 'user-1',
       schema,
       transport: world.transport,
       onEvent: ({ type }) => events.push(type),

@@ -115,7 +115,7 @@ describe('log agreement', () => {
   test('[SRV-52] another user, tenant or replica is refused with a code; a newer view waits, then is behind', async () => {
     const { f, link, log } = await open();
     await grant(link, 0, 'aa');
-    const stranger = await f.link('dev1', 'eve');
+    const stranger = await f.link('dev1', 'user-3');
     await expect(resume(stranger, log)).rejects.toMatchObject({ code: 'denied' });
     const foreign = await f.server.transport.open({
       tenant: 'other',
@@ -163,7 +163,7 @@ describe('writes, explanations, changes', () => {
   test('[SRV-54] changes come in order, at least once, and go on after a cursor', async () => {
     const { f } = await open();
     await f.server.write([place(1)], user);
-    await f.server.write([place(1, { size: 9 }), place(2)], { user: 'bob' });
+    await f.server.write([place(1, { size: 9 }), place(2)], { user: 'user-2' });
     await f.server.write([{ kind: 'delete', table: 'places', id: 'p00001' }], user);
     await f.server.write([place(1, { size: 3 })], user);
     const seen: string[] = [];
@@ -177,8 +177,8 @@ describe('writes, explanations, changes', () => {
     }
     expect(seen).toEqual([
       'create p00001 undefined>1 root',
-      'update p00001 1>9 bob',
-      'create p00002 undefined>2 bob',
+      'update p00001 1>9 user-2',
+      'create p00002 undefined>2 user-2',
       'delete p00001 9>undefined null',
       'create p00001 undefined>3 root',
     ]);

@@ -136,7 +136,7 @@ describe('download', () => {
     const stranger = new PullingDevice(await f.link('r2'), all);
     stranger.cursor = device.cursor;
     await expect(stranger.page()).rejects.toMatchObject({ code: 'invalid-cursor' });
-    const otherUser = new PullingDevice(await f.link('r1', 'eve'), all);
+    const otherUser = new PullingDevice(await f.link('r1', 'user-3'), all);
     otherUser.cursor = device.cursor;
     await expect(otherUser.page()).rejects.toMatchObject({ code: 'invalid-cursor' });
     device.cursor = `${device.cursor ?? ''}A`;

@@ -7,8 +7,8 @@ let b: DeviceHandle;
 
 beforeEach(async () => {
   world = await World.open();
-  a = await world.device({ user: 'ana' });
-  b = await world.device({ user: 'ben' });
+  a = await world.device({ user: 'user-1' });
+  b = await world.device({ user: 'user-2' });
 });
 afterEach(() => world.close());
 
@@ -83,12 +83,12 @@ describe('two devices and a server', () => {
   test('[SYN-4] both texts survive edits without a document in common', async () => {
     const id = await a.replica.create('visits', { subject: 'note' });
     await settle();
-    await a.replica.editText('visits', id, 'note', 'from ana. ');
-    await b.replica.editText('visits', id, 'note', 'from ben. ');
+    await a.replica.editText('visits', id, 'note', 'from user-1. ');
+    await b.replica.editText('visits', id, 'note', 'from user-2. ');
     await settle();
     const { note } = (await a.replica.get('visits', id)) as { note: string };
-    expect(note).toContain('from ana. ');
-    expect(note).toContain('from ben. ');
+    expect(note).toContain('from user-1. ');
+    expect(note).toContain('from user-2. ');
     await expectEqual();
   });
 

@@ -290,7 +290,7 @@ export class World {
     });
     const local = await openLocalReplica({
       tenant: 'acme',
-      user: options.user ?? 'ana',
+      user: options.user ?? 'user-1',
       customization: schema.customization,
       store,
       marker,

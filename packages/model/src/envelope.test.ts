@@ -7,7 +7,7 @@ import { transactionBytesMax } from './operation.js';
 
 const head = new Uint8Array(32).fill(255);
 const one: Envelope = {
-  ...{ replica: 'r1', epoch: 1, user: 'ana', from: 1, to: 2, offsetMs: -5 },
+  ...{ replica: 'r1', epoch: 1, user: 'user-1', from: 1, to: 2, offsetMs: -5 },
   ...{ headBefore: head, headAfter: head, signature: '' },
   transactions: [Uint8Array.of(1), Uint8Array.of(2, 3)],
 };
@@ -20,7 +20,7 @@ const withHeader = (header: unknown): Uint8Array => {
   return concatBytes([prefix, text, Uint8Array.of(0, 0, 0, 1, 9)]);
 };
 const hex = '0'.repeat(64);
-const header = ['r1', 1, 'ana', 1, 2, 0, hex, hex, ''];
+const header = ['r1', 1, 'user-1', 1, 2, 0, hex, hex, ''];
 const malformed = { _tag: 'Left', left: 'malformed' };
 
 test('[MOD-40] an envelope is format, header length, header, transactions with their lengths', () => {
@@ -28,7 +28,7 @@ test('[MOD-40] an envelope is format, header length, header, transactions with t
   const headerLength = new DataView(bytes.buffer).getUint32(1);
   expect(bytes[0]).toBe(1);
   expect(JSON.parse(Buffer.from(bytes.subarray(5, 5 + headerLength)).toString())).toEqual([
-    ...['r1', 1, 'ana', 1, 2, -5],
+    ...['r1', 1, 'user-1', 1, 2, -5],
     ...['ff'.repeat(32), 'ff'.repeat(32), ''],
   ]);
   expect([...bytes.subarray(5 + headerLength)]).toEqual([0, 0, 0, 1, 1, 0, 0, 0, 2, 2, 3]);

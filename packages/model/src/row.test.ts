@@ -6,7 +6,7 @@ import { baseOfRow, decodeRow, encodeRow, projectRow, type Row } from './row.js'
 
 const example: Row = {
   version: { incarnation: 1, n: 9 },
-  ...{ born: 'r1/1/3', modifiedOn: 2_000, modifiedBy: 'ana', createdOn: 1_000, owner: 'bo' },
+  ...{ born: 'r1/1/3', modifiedOn: 2_000, modifiedBy: 'user-1', createdOn: 1_000, owner: 'user-2' },
   fields: { 10: 'x', 2: true },
   docs: { 2: 'AQ==' },
   editedAt: { 10: 1_500 },
@@ -15,10 +15,10 @@ const example: Row = {
 test('[MOD-50] a row is positional JSON with fields in ascending order of ids, without nulls', () => {
   const { docs: _docs, editedAt: _editedAt, ...rest } = example;
   expect(utf8Decode(encodeRow(example))).toBe(
-    '[1,9,"r1/1/3",2000,"ana",1000,"bo",{"2":true,"10":"x"},{"2":"AQ=="},{"10":1500}]',
+    '[1,9,"r1/1/3",2000,"user-1",1000,"user-2",{"2":true,"10":"x"},{"2":"AQ=="},{"10":1500}]',
   );
   expect(utf8Decode(encodeRow({ ...rest, fields: { 1: null }, docs: {}, editedAt: {} }))).toBe(
-    '[1,9,"r1/1/3",2000,"ana",1000,"bo",{},0,0]',
+    '[1,9,"r1/1/3",2000,"user-1",1000,"user-2",{},0,0]',
   );
 });
 

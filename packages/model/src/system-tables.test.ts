@@ -14,7 +14,7 @@ import {
 } from './system-tables.js';
 
 const parked: SyncErrorRow = {
-  ...{ root: 'r1/1/5', replica: 'r1', user: 'ana', kind: 'conflict', state: 'open' },
+  ...{ root: 'r1/1/5', replica: 'r1', user: 'user-1', kind: 'conflict', state: 'open' },
   ...{ message: 'visits.state: manual', table: 2, record: '__proto__', parkedOn: 1_000 },
   conflicts: [
     { op: 5, table: 2, record: '__proto__', field: 7, base: null, ours: 'open', rule: 'manual' },
@@ -45,7 +45,7 @@ test('[MOD-55] a sync error is read back from its fields', () => {
   expect(syncErrorFromFields('r1/1/5', syncErrorFields(parked))).toEqual(parked);
   const resolved: SyncErrorRow = {
     ...parked,
-    ...{ state: 'resolved', disposition: 'split', resolvedBy: 'bo' },
+    ...{ state: 'resolved', disposition: 'split', resolvedBy: 'user-2' },
     lastResolution: { id: 'x', verdict: 'done' },
   };
   expect(syncErrorFromFields('r1/1/5', syncErrorFields(resolved))).toEqual(resolved);

@@ -218,7 +218,7 @@ describe('edits', () => {
   test('[REP-11] another user or tenant cannot open the store; a closed replica refuses', async () => {
     await opened.close();
     expect(await codeOf(replica.create('tasks', { title: 'x' }))).toBe('replica-closed');
-    expect(await codeOf(openOn(disk, { user: 'eve' }))).toBe('folder-in-use');
+    expect(await codeOf(openOn(disk, { user: 'user-3' }))).toBe('folder-in-use');
     expect(await codeOf(openOn(disk, { tenant: 'other' }))).toBe('folder-in-use');
     opened = await openOn(disk);
   });

@@ -145,7 +145,7 @@ class World {
       const fields = syncErrorFields({
         root,
         replica: 'device',
-        user: 'ada',
+        user: 'user-1',
         kind: 'conflict',
         state,
         message: '',

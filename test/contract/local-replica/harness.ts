@@ -78,7 +78,7 @@ export const openOn = async (
   try {
     const replica = await openLocalReplica({
       tenant: 'acme',
-      user: 'ada',
+      user: 'user-1',
       replica: 'device',
       customization: tasks.customization,
       store,
@@ -121,9 +121,9 @@ export const rowOf = (n: number, fields: RowFields, more: Partial<Row> = {}): Ro
   version: { incarnation: 1, n },
   born: 'other/1/1',
   modifiedOn: 1_000 + n,
-  modifiedBy: 'bob',
+  modifiedBy: 'user-2',
   createdOn: 1_000,
-  owner: 'bob',
+  owner: 'user-2',
   fields,
   docs: {},
   editedAt: {},

@@ -54,7 +54,7 @@ describe('envelopes', () => {
   it('[SRV-4] quarantines what is not what it claims and moves no position', async () => {
     const world = await FoldWorld.open();
     const a = await world.enrol('a', 'ann');
-    const b = await world.enrol('b', 'bob');
+    const b = await world.enrol('b', 'user-2');
     const good = create(a);
     const forged = good.envelope.slice();
     forged[forged.length - 1] = (forged[forged.length - 1] ?? 0) ^ 1;
@@ -145,7 +145,7 @@ describe('grants', () => {
     const world = await FoldWorld.open();
     const a = await world.enrol('a', 'ann');
     await world.give(create(a));
-    const b = await world.enrol('b', 'bob');
+    const b = await world.enrol('b', 'user-2');
     b.log = a.log.copy({ replica: 'c', user: 'ann', epoch: 1 });
     const origin = { replica: 'a', epoch: 1 };
     const wrong = { index: 1, head: '1'.repeat(64) };

@@ -107,7 +107,7 @@ describe('resolutions', () => {
   it('[ERR-4] lets a device resolve its own sync errors only, in order with its other operations', async () => {
     const parked = await parkConflict();
     const { world, a, root } = parked;
-    const b = await world.enrol('b', 'bob');
+    const b = await world.enrol('b', 'user-2');
     const resolution = { root, action: 'take-server', shown: [], choices: [] } as const;
     const row = (record: string) =>
       ({
