@@ -145,7 +145,9 @@ export interface Replica<S extends AnySchema = AnySchema> {
 
   /**
    * Runs once: uploads, downloads, and resolves with the log of the run, also when it failed. Only one run
-   * is active at a time: a second call joins it, whatever its mode, and its signal cancels it too.
+   * is active at a time: a second call joins it if the run covers what the call asks for, else it waits and
+   * runs after it. A signal cancels the run only if no other call waits for it; the caller is told
+   * `cancelled` in any case.
    */
   readonly sync: (options?: SyncOptions) => Promise<SyncLog>;
   /** Keeps the replica live until `disconnect`: at once, after edits, on the server's ticks, periodically. */

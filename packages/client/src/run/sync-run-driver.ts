@@ -30,6 +30,8 @@ export interface ActiveRun {
   readonly id: string;
   readonly state: () => SyncRunState;
   readonly context: RunContext;
+  /** Log for a caller that left the run to others. */
+  readonly cancelledLog: () => SyncLog;
 }
 
 /** What a run left behind. */
@@ -80,7 +82,12 @@ class SyncRunDriver {
   }
 
   active(): ActiveRun {
-    return { id: this.#id, state: () => this.#state, context: this.#context };
+    return {
+      id: this.#id,
+      state: () => this.#state,
+      context: this.#context,
+      cancelledLog: () => ({ ...this.#buildLog(), result: 'cancelled', error: 'aborted' }),
+    };
   }
 
   async run(): Promise<FinishedRun> {

@@ -8,6 +8,8 @@ import { driveRun, type ActiveRun, type FinishedRun } from './sync-run-driver.js
 
 /** Quiet time after a local edit before a live replica syncs, ms: edits close together share a run. */
 export const editDebounceMs = 200;
+/** Runs under way that one call waits for before it joins what there is. */
+const waitsMax = 4;
 /** Longest time between two runs of a live replica, ms. */
 export const livePeriodMs = 60_000;
 
@@ -27,7 +29,11 @@ export interface ConnectOptions {
 
 /** Runs of a replica: at most one at a time. */
 export interface SyncRunner {
-  /** Starts a run, or joins the one under way. Resolves with its log, also when it failed. */
+  /**
+   * Starts a run, or joins the one under way if that uploads everything that is in the log now and does
+   * all that the mode asks for; else it waits for its turn. Resolves with the log, also when it failed. A
+   * signal cancels the caller's part: the run itself only when nobody else waits for it.
+   */
   readonly sync: (options?: SyncOptions) => Promise<SyncLog>;
   /** Keeps the replica live: runs now, after edits, when the server moves, and periodically. */
   readonly connect: (options?: ConnectOptions) => void;
@@ -61,6 +67,8 @@ class Runner {
   #active: ActiveRun | null = null;
   #running: Promise<SyncLog> | null = null;
   #cancel: AbortSource | null = null;
+  /** Callers that wait for the run under way. */
+  readonly #parties = new Set<object>();
   #progress: ((progress: SyncProgress) => void)[] = [];
   #last: FinishedRun | null = null;
   #live: AbortSource | null = null;
@@ -116,21 +124,55 @@ class Runner {
     const { mode = 'foreground', signal, onProgress } = options;
     if (mode !== 'foreground' && mode !== 'background')
       throw new TidemarkError('invalid-option', 'mode is "foreground" or "background"', {});
+    for (let waits = 0; waits < waitsMax && !this.#covers(mode); waits += 1)
+      await this.#running?.catch(() => undefined);
     if (onProgress !== undefined) this.#progress.push(onProgress);
     const running = this.#running ?? this.#begin(mode);
-    const cancel = (): void => this.#cancel?.abort();
-    if (signal?.aborted === true) cancel();
-    else signal?.addEventListener('abort', cancel);
+    const party = {};
+    this.#parties.add(party);
+    const left = abortSource();
+    const leave = (): void => {
+      this.#parties.delete(party);
+      // The run belongs to everybody who waits for it: the last one to leave cancels it.
+      if (this.#parties.size === 0) this.#cancel?.abort();
+      else left.abort();
+    };
+    if (signal?.aborted === true) leave();
+    else signal?.addEventListener('abort', leave);
     try {
-      return await running;
+      return await this.#logOrLeft(running, left.signal);
     } finally {
-      signal?.removeEventListener('abort', cancel);
+      this.#parties.delete(party);
+      signal?.removeEventListener('abort', leave);
       this.#progress = this.#progress.filter((one) => one !== onProgress);
     }
   }
 
+  /** Whether a call may join what runs, or begin: the run uploads all that the call can mean. */
+  #covers(mode: SyncMode): boolean {
+    const run = this.#active;
+    if (this.#running === null || run === null) return true;
+    const { context } = run;
+    const isEnough = context.mode === 'foreground' || mode === 'background';
+    return isEnough && context.target >= this.#ports.local.logEnd().lastIndex;
+  }
+
+  /** Log of the run, or of what the caller saw of it when it left others to it. */
+  #logOrLeft(running: Promise<SyncLog>, left: AbortSignalLike): Promise<SyncLog> {
+    return new Promise((resolve, reject) => {
+      running.then(resolve, reject);
+      const leave = (): void => {
+        const run = this.#active;
+        if (run !== null) resolve(run.cancelledLog());
+      };
+      if (left.aborted) leave();
+      else left.addEventListener('abort', leave);
+    });
+  }
+
   #begin(mode: SyncMode): Promise<SyncLog> {
     this.#cancel = abortSource();
+    this.#parties.clear();
     const running = this.#run(mode, this.#cancel.signal);
     this.#running = running;
     return running;
