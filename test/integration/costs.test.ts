@@ -41,7 +41,7 @@ const openCounted = async (folder: string, server: Awaited<ReturnType<typeof ope
   });
   const local = await openLocalReplica({
     tenant,
-    user: 'ana',
+    user: 'user-1',
     customization: placesSchema.customization,
     store,
     marker,

@@ -79,7 +79,7 @@ describe('a server whose whole folder was put back', () => {
     const folder = newFolder();
     await serve(folder, true);
     await fill(3_000);
-    const a = await world.device({ user: 'ana' });
+    const a = await world.device({ user: 'user-1' });
     const id = await a.replica.create('visits', { subject: 'kept', count: 1 });
     await syncAll(a);
     const backup = await copyOf(folder);
@@ -101,8 +101,8 @@ describe('a server whose whole folder was put back', () => {
     const folder = newFolder();
     await serve(folder, true);
     await fill(3_000);
-    const a = await world.device({ user: 'ana' });
-    const b = await world.device({ user: 'ben' });
+    const a = await world.device({ user: 'user-1' });
+    const b = await world.device({ user: 'user-2' });
     const id = await a.replica.create('visits', { subject: 'kept', count: 1 });
     await syncAll(a, b);
     const backup = await copyOf(folder);
@@ -111,7 +111,7 @@ describe('a server whose whole folder was put back', () => {
     await b.replica.close();
     const n = world.merger.state().n;
     for (let i = 0; i < 5; i += 1) {
-      await a.replica.update('visits', `v00000${i}`, { subject: `ana ${i}` });
+      await a.replica.update('visits', `v00000${i}`, { subject: `user-1 ${i}` });
       await a.replica.increment('visits', id, 'count', 10);
     }
     await world.write({ kind: 'upsert', table: 1, id: 'gone', fields: { 1: 'a lost write' } });
@@ -120,10 +120,10 @@ describe('a server whose whole folder was put back', () => {
     expect(seen).toBeGreaterThan(n + 5);
 
     await serve(backup);
-    await world.reopen(b, { user: 'ben' });
+    await world.reopen(b, { user: 'user-2' });
     // The same numbers now mean other content, of the same records too.
     for (let i = 0; i < 10; i += 1) {
-      await b.replica.update('visits', `v00000${9 - i}`, { subject: `ben ${i}` });
+      await b.replica.update('visits', `v00000${9 - i}`, { subject: `user-2 ${i}` });
       await b.replica.increment('visits', id, 'count', 100);
       await syncAll(b);
     }
@@ -143,7 +143,7 @@ describe('a server whose whole folder was put back', () => {
     expect(await a.replica.get('visits', 'gone')).toBeUndefined();
     await expectEqual(a, b);
     const subjects = [...(await world.rows(1))].map(([, { fields }]) => String(fields[1]));
-    expect(subjects.filter((one) => one.startsWith('ben'))).toHaveLength(10);
+    expect(subjects.filter((one) => one.startsWith('user-2'))).toHaveLength(10);
     expect(a.events).toContainEqual({ type: 'incarnation', previous: 1, incarnation: 2 });
     // Detected once: cursors of before do not begin incarnations again.
     await serve(backup);
@@ -226,5 +226,80 @@ describe('a server whose whole folder was put back', () => {
     expect(world.merger.state().incarnation).toBe(3);
     expect(rewinds()).toHaveLength(2);
     expect((await world.rows(1)).get(id)?.fields[3]).toBe(1_111);
+  });
+
+  test('[SYN-32] a log that was trimmed beyond what an old copy knows goes on above the gap', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device();
+    const id = await a.replica.create('visits', { subject: 'one', count: 1 });
+    await syncAll(a);
+    const backup = await copyOf(folder);
+    for (let i = 0; i < 20; i += 1) await a.replica.increment('visits', id, 'count', 1);
+    await syncAll(a);
+    await world.merger.checkpoint();
+    await syncAll(a);
+    expect(a.replica.status.archived).toEqual({ to: 21, complete: true });
+    await a.replica.increment('visits', id, 'count', 100);
+    await serve(backup);
+    await syncAll(a);
+    const lost = a.events.filter(({ type }) => type === 'lost');
+    expect(lost).toEqual([{ type: 'lost', from: 2, to: 21, operations: 20 }]);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(101);
+    const other = await a.replica.create('visits', { subject: 'after' });
+    await syncAll(a, a);
+    expect((await world.rows(1)).has(other)).toBe(true);
+    expect(a.events.filter(({ type }) => type === 'lost')).toHaveLength(1);
+    await expectEqual(a);
+    await a.replica.close();
+    await world.reopen(a);
+    await a.replica.increment('visits', id, 'count', 1_000);
+    await syncAll(a);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(1_101);
+  });
+
+  test('[SYN-32] so does a log of a replica that the old copy has never seen', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    const backup = await copyOf(folder);
+    const a = await world.device();
+    await a.replica.create('visits', { subject: 'one' });
+    await syncAll(a);
+    await world.merger.checkpoint();
+    await syncAll(a, a);
+    await serve(backup);
+    const kept = await a.replica.create('visits', { subject: 'two' });
+    await syncAll(a, a);
+    expect(a.events).toContainEqual({ type: 'lost', from: 1, to: 1, operations: 1 });
+    expect([...(await world.rows(1)).keys()]).toEqual([kept]);
+    await expectEqual(a);
+  });
+
+  test('[SYN-33] a clone that an old copy does not know offers its own part only', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device();
+    const id = await a.replica.create('visits', { subject: 'shared', count: 1 });
+    await a.replica.increment('visits', id, 'count', 10);
+    await syncAll(a);
+    await a.replica.close();
+    const backup = await copyOf(folder);
+    const b = await world.device({ disk: await a.disk.copy() });
+    await world.reopen(a);
+    await a.replica.increment('visits', id, 'count', 100);
+    await syncAll(a);
+    await b.replica.increment('visits', id, 'count', 1_000);
+    await syncAll(b);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(1_111);
+    await serve(backup);
+    await syncAll(b, a, b, a);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(1_111);
+    await expectEqual(a, b);
+    // Not even the origin is known: both offer their own part, whoever comes first.
+    const empty = newFolder();
+    await serve(empty, true);
+    await syncAll(b, a, b, a);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(1_111);
+    await expectEqual(a, b);
   });
 });
