@@ -1,5 +1,4 @@
 import {
-  equalValues,
   fromBase64,
   TidemarkError,
   toBase64,
@@ -12,7 +11,7 @@ import {
 import type { MergeCrdt } from './decision.js';
 
 /** What merge needs of a CRDT to show a pending edit; FieldCrdt of the ports fits. */
-export type LocalCrdt = Pick<MergeCrdt, 'apply' | 'textDifference' | 'reexpress'>;
+export type LocalCrdt = Pick<MergeCrdt, 'genesis' | 'apply' | 'textDifference' | 'reexpress'>;
 
 /** Record as its device sees it: the server's image with some pending operations on top. */
 export interface LocalRow {
@@ -20,84 +19,115 @@ export interface LocalRow {
   /** Documents in base64 that the author may edit on. */
   readonly docs: Readonly<Record<FieldId, string>>;
   readonly deleted: boolean;
-  /**
-   * Author's own documents of text fields that the image holds in another history, in base64: `fields`
-   * then shows both sides' text, and a further edit has to be a plain write of the field.
-   */
-  readonly sides: Readonly<Record<FieldId, string>>;
+  /** Text fields that show both sides of two histories: a further edit has to be a plain write. */
+  readonly plain: readonly FieldId[];
 }
 
-const nothing: Readonly<Record<FieldId, never>> = {};
+/** Text that the author of an edit made, so that it need not be computed again. */
+export type KnownTexts = ReadonlyMap<
+  FieldId,
+  { readonly document: Uint8Array; readonly value: string }
+>;
+
+/** What applying operations on one record needs. */
+export interface LocalContext {
+  readonly tenant: string;
+  readonly table: SchemaTable;
+  /** Null while no operation carries text. */
+  readonly crdt: LocalCrdt | null;
+  /**
+   * Author's own documents of text fields that the image holds in another history. Kept from one operation
+   * of a record to the next: it is changed.
+   */
+  readonly sides: Map<FieldId, Uint8Array>;
+}
+
+interface Draft {
+  readonly fields: Record<FieldId, Value>;
+  docs: Record<FieldId, string>;
+  plain: Set<FieldId>;
+}
+
 // Edits made for the view never leave the device, so their actor need not be told from others.
 const viewActor = new Uint8Array(16);
 
-interface LocalEdit {
-  readonly fields: Record<FieldId, Value>;
-  readonly docs: Record<FieldId, string>;
-  readonly sides: Record<FieldId, string>;
-}
+/** Tells whether applying the operation needs the CRDT. */
+export const needsCrdt = (table: SchemaTable, op: Operation): boolean =>
+  op.crdt.length > 0 ||
+  (op.kind === 'update' &&
+    op.set.some(({ field }) => table.fieldsById.get(field)?.type === 'text'));
 
-const put = (edit: LocalEdit, field: FieldId, value: Value): void => {
-  if (value === null) delete edit.fields[field];
-  else edit.fields[field] = value;
+const put = (fields: Record<FieldId, Value>, field: FieldId, value: Value): void => {
+  if (value === null) delete fields[field];
+  else fields[field] = value;
 };
 
 const textOf = (value: Value | undefined): string => (typeof value === 'string' ? value : '');
 
-const bytesOf = (text: string | undefined): Uint8Array | undefined =>
-  text === undefined ? undefined : fromBase64(text);
+const documentOf = (draft: Draft, field: FieldId): Uint8Array | undefined => {
+  const text = draft.docs[field];
+  return text === undefined ? undefined : fromBase64(text);
+};
 
-/** Shows an edit whose author works on another document than the image has. */
-const showBeside = (
-  edit: LocalEdit,
+const setPlainText = (draft: Draft, field: FieldId, value: Value): void => {
+  put(draft.fields, field, value);
+  delete draft.docs[field];
+  draft.plain.add(field);
+};
+
+/** Puts the author's difference on a text that has another history; the result is for display only. */
+const putDifference = (
+  draft: Draft,
+  field: FieldId,
+  before: string,
+  after: string,
+  context: LocalContext,
+  record: string,
+): void => {
+  const { crdt } = context;
+  const current = textOf(draft.fields[field]);
+  if (current === before || crdt === null) {
+    setPlainText(draft, field, after);
+    return;
+  }
+  const key = { tenant: context.tenant, table: context.table.id, record, field };
+  const document = documentOf(draft, field) ?? crdt.genesis(key, current);
+  setPlainText(draft, field, crdt.reexpress(document, before, after, viewActor, 0).value);
+};
+
+/** Shows changes on the document where the histories agree, else as the difference that the author made. */
+const applyChanges = (
+  draft: Draft,
   field: FieldId,
   changes: Uint8Array,
-  crdt: LocalCrdt,
+  context: LocalContext,
+  record: string,
 ): void => {
-  const side = bytesOf(edit.sides[field]) ?? null;
-  const found = crdt.textDifference(side, [changes]);
-  if (found.tag !== 'difference') return;
-  const document = bytesOf(edit.docs[field]);
-  const shown = textOf(edit.fields[field]);
-  if (document === undefined && side === null && found.before === shown) {
-    edit.docs[field] = toBase64(found.side);
-    put(edit, field, found.after);
+  const { crdt, sides } = context;
+  if (crdt === null) return;
+  const document = documentOf(draft, field);
+  const side = sides.get(field) ?? null;
+  const onPlain = draft.plain.has(field);
+  if (!onPlain && document !== undefined) {
+    const applied = crdt.apply(document, [changes]);
+    if (applied.tag === 'applied') {
+      draft.docs[field] = toBase64(applied.document);
+      put(draft.fields, field, applied.value);
+      return;
+    }
+  }
+  let difference = crdt.textDifference(side, [changes]);
+  // The changes begin a document of their own, whatever the author had before.
+  if (difference.tag !== 'difference' && side !== null)
+    difference = crdt.textDifference(null, [changes]);
+  if (difference.tag !== 'difference') return;
+  sides.set(field, difference.side);
+  if (!onPlain && document === undefined && difference.before === textOf(draft.fields[field])) {
+    draft.docs[field] = toBase64(difference.side);
+    put(draft.fields, field, difference.after);
     return;
   }
-  edit.sides[field] = toBase64(found.side);
-  // On the author's document the image's text is the other side; the result is only shown.
-  const merged = crdt.reexpress(found.side, found.before, shown, viewActor, 0);
-  put(edit, field, merged.value);
-};
-
-const applyEdit = (edit: LocalEdit, field: FieldId, changes: Uint8Array, crdt: LocalCrdt): void => {
-  const document = bytesOf(edit.docs[field]);
-  if (document === undefined || edit.sides[field] !== undefined) {
-    showBeside(edit, field, changes, crdt);
-    return;
-  }
-  const applied = crdt.apply(document, [changes]);
-  if (applied.tag !== 'applied') {
-    showBeside(edit, field, changes, crdt);
-    return;
-  }
-  edit.docs[field] = toBase64(applied.document);
-  put(edit, field, applied.value);
-};
-
-/** Shows a plain write to a text: the difference, where the image holds another text by now. */
-const applyTextSet = (
-  edit: LocalEdit,
-  field: FieldId,
-  before: Value,
-  after: Value,
-  crdt: LocalCrdt,
-): void => {
-  const document = bytesOf(edit.docs[field]);
-  const same = equalValues(edit.fields[field] ?? null, before);
-  if (same || document === undefined) put(edit, field, after);
-  else
-    put(edit, field, crdt.reexpress(document, textOf(before), textOf(after), viewActor, 0).value);
+  putDifference(draft, field, difference.before, difference.after, context, record);
 };
 
 /** Runs one edit and leaves it out when the CRDT refuses it: its text or history has grown too large. */
@@ -109,52 +139,84 @@ const unlessRefused = (run: () => void): void => {
   }
 };
 
+const isText = (table: SchemaTable, field: FieldId): boolean =>
+  table.fieldsById.get(field)?.type === 'text';
+
 const applyParts = (
-  table: SchemaTable,
   row: LocalRow,
   op: Operation,
-  crdt: LocalCrdt | null,
+  context: LocalContext,
+  known: KnownTexts | undefined,
 ): LocalRow => {
-  const edit = { fields: { ...row.fields }, docs: row.docs, sides: row.sides } as LocalEdit;
-  const texts = crdt !== null && (op.crdt.length > 0 || Object.keys(row.docs).length > 0);
-  const own = texts ? { ...edit, docs: { ...row.docs }, sides: { ...row.sides } } : edit;
+  const { table } = context;
+  // Rows without text keep their parts: most edits touch plain fields only.
+  const texts = op.crdt.length > 0 || row.plain.length > 0 || Object.keys(row.docs).length > 0;
+  const touches = texts || needsCrdt(table, op);
+  const draft: Draft = touches
+    ? { fields: { ...row.fields }, docs: { ...row.docs }, plain: new Set(row.plain) }
+    : { fields: { ...row.fields }, docs: row.docs, plain: new Set() };
   for (const { field, before, after } of op.set) {
-    if (texts && table.fieldsById.get(field)?.type === 'text')
-      unlessRefused(() => applyTextSet(own, field, before, after, crdt));
-    else put(own, field, after);
+    if (touches && op.kind === 'update' && isText(table, field))
+      unlessRefused(() =>
+        putDifference(draft, field, textOf(before), textOf(after), context, op.record),
+      );
+    else put(draft.fields, field, after);
   }
   for (const { field, by } of op.inc) {
-    const sum = Number(own.fields[field] ?? 0) + by;
-    if (Number.isFinite(sum)) put(own, field, sum);
+    const current = draft.fields[field];
+    const sum = (typeof current === 'number' ? current : 0) + by;
+    if (Number.isFinite(sum)) put(draft.fields, field, sum);
   }
-  if (texts)
-    for (const { field, changes } of op.crdt)
-      unlessRefused(() => applyEdit(own, field, changes, crdt));
-  return { ...own, deleted: false };
+  for (const { field, changes } of op.crdt) {
+    const text = known?.get(field);
+    if (text === undefined)
+      unlessRefused(() => applyChanges(draft, field, changes, context, op.record));
+    else {
+      draft.docs[field] = toBase64(text.document);
+      put(draft.fields, field, text.value);
+    }
+  }
+  const plain = touches ? [...draft.plain] : row.plain;
+  return { fields: draft.fields, docs: draft.docs, deleted: false, plain };
+};
+
+const nothing: Readonly<Record<FieldId, never>> = {};
+
+/** A create over a live record of somebody else's: its texts have another history. */
+const beneathCreate = (row: LocalRow, op: Operation): LocalRow => {
+  const others = op.set.filter(({ field }) => row.docs[field] !== undefined);
+  if (others.length === 0) return row;
+  const docs = { ...row.docs };
+  for (const { field } of others) delete docs[field];
+  const plain = new Set([...row.plain, ...others.map(({ field }) => field)]);
+  return { ...row, docs, plain: [...plain] };
 };
 
 /**
- * Shows a pending operation on what its author's device holds. Pure and total: what cannot apply is left
- * out. `undefined` stands for no record. `crdt` may be null while no operation carries CRDT edits.
+ * Shows a pending operation on what its author's device holds. Total: what cannot apply is left out.
+ * `undefined` stands for no record.
  *
  * An update of a deleted row brings it back in the view, unless the table says delete-wins.
  */
 export const applyLocally = (
-  table: SchemaTable,
   row: LocalRow | undefined,
   op: Operation,
-  crdt: LocalCrdt | null,
+  context: LocalContext,
+  known?: KnownTexts,
 ): LocalRow | undefined => {
   switch (op.kind) {
     case 'create': {
-      const alive = row !== undefined && !row.deleted;
-      const start = alive ? row : { fields: {}, docs: nothing, sides: nothing, deleted: false };
-      return applyParts(table, start, op, crdt);
+      const start =
+        row === undefined || row.deleted
+          ? { fields: {}, docs: nothing, deleted: false, plain: [] }
+          : beneathCreate(row, op);
+      return applyParts(start, op, context, known);
     }
     case 'delete':
       return row === undefined ? undefined : { ...row, deleted: true };
     case 'update':
-      if (row === undefined || (row.deleted && table.onDelete === 'delete-wins')) return row;
-      return applyParts(table, row, op, crdt);
+      if (row === undefined || (row.deleted && context.table.onDelete === 'delete-wins'))
+        return row;
+      return applyParts(row, op, context, known);
   }
 };

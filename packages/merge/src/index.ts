@@ -1,5 +1,12 @@
 export { decide } from './decide.js';
-export { applyLocally, type LocalCrdt, type LocalRow } from './apply-locally.js';
+export {
+  applyLocally,
+  needsCrdt,
+  type KnownTexts,
+  type LocalContext,
+  type LocalCrdt,
+  type LocalRow,
+} from './apply-locally.js';
 export { foreignTransaction, type ForeignRow } from './foreign.js';
 export { serverTransaction, type ServerTransaction, type ServerWrite } from './server-write.js';
 export {

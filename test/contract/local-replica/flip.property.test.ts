@@ -19,19 +19,25 @@ type Image = Map<string, Fields>;
 
 const ids = ['a', 'b', 'c', 'd'];
 
-const applyNaively = (
-  records: Map<string, Fields | 'gone'>,
-  op: Operation,
-): Map<string, Fields | 'gone'> => {
+/** A record that is gone keeps what it held: an update of its author brings it back to the author. */
+interface Seen {
+  readonly gone: boolean;
+  readonly fields: Fields;
+}
+
+const applyNaively = (records: Map<string, Seen>, op: Operation): Map<string, Seen> => {
   const current = records.get(op.record);
-  if (op.kind === 'delete') return records.set(op.record, 'gone');
-  const live = current !== undefined && current !== 'gone';
-  if (op.kind === 'update' && !live) return records.set(op.record, 'gone');
-  const fields: Fields = live ? { ...current } : {};
+  if (op.kind === 'delete') return records.set(op.record, { fields: {}, ...current, gone: true });
+  if (current === undefined && op.kind === 'update') return records;
+  const live = current !== undefined && (!current.gone || op.kind === 'update');
+  const fields: Fields = live ? { ...current.fields } : {};
   for (const { field, after } of op.set) fields[field] = after;
   for (const { field, by } of op.inc) fields[field] = Number(fields[field] ?? 0) + by;
-  return records.set(op.record, fields);
+  return records.set(op.record, { gone: false, fields });
 };
+
+const seenOf = (image: Image): Map<string, Seen> =>
+  new Map([...image].map(([key, fields]) => [key, { gone: false, fields }]));
 
 /** A server that decides operations one by one, parks some, and remembers its past for rewinds. */
 class NaiveServer {
@@ -59,9 +65,9 @@ class NaiveServer {
   }
 
   apply(op: Operation): void {
-    const records = applyNaively(new Map(this.image), op);
-    const result = records.get(op.record);
-    this.write(op.record, result === undefined || result === 'gone' ? null : result);
+    const before = seenOf(this.image);
+    const result = applyNaively(before, op).get(op.record);
+    this.write(op.record, result === undefined || result.gone ? null : result.fields);
   }
 
   rewind(): boolean {
@@ -84,6 +90,8 @@ class World {
   close!: () => Promise<void>;
   /** The image and the facts of the last flip. */
   image: Image = new Map();
+  /** Records that the image lost while own operations were on them: what was seen, up to which operation. */
+  lost = new Map<string, { readonly seen: Seen; readonly upTo: number }>();
   viewFrom = 0;
   open = new Set<number>();
   pulled = 0;
@@ -110,14 +118,25 @@ class World {
     return out;
   }
 
+  /** Operations on top of the image, in order. */
+  async remaining(): Promise<{ readonly index: number; readonly op: Operation }[]> {
+    return (await this.ops()).filter(({ index }) => index > this.viewFrom || this.open.has(index));
+  }
+
+  async records(): Promise<Map<string, Seen>> {
+    const records = seenOf(this.image);
+    for (const [key, { seen }] of this.lost) records.set(key, seen);
+    for (const { index, op } of await this.remaining())
+      if (index > (this.lost.get(op.record)?.upTo ?? 0)) applyNaively(records, op);
+    return records;
+  }
+
   async expected(): Promise<Record<string, Fields>> {
-    const records = new Map<string, Fields | 'gone'>(this.image);
-    for (const { index, op } of await this.ops())
-      if (index > this.viewFrom || this.open.has(index)) applyNaively(records, op);
+    const records = await this.records();
     const out: Record<string, Fields> = {};
     for (const id of ids) {
-      const fields = records.get(id);
-      if (fields !== undefined && fields !== 'gone') out[id] = tidy(fields);
+      const found = records.get(id);
+      if (found !== undefined && !found.gone) out[id] = tidy(found.fields);
     }
     return out;
   }
@@ -167,8 +186,10 @@ class World {
     );
   }
 
-  flipped(): void {
+  async flipped(): Promise<void> {
     const { server } = this;
+    const before = await this.records();
+    const upTo = this.replica.logEnd().lastIndex;
     this.image = new Map(server.image);
     this.viewFrom = server.mergedTo;
     this.open = new Set(
@@ -177,6 +198,12 @@ class World {
     this.pulled = server.n;
     this.pulledIncarnation = server.incarnation;
     this.sent = new Map(server.errors);
+    this.lost = new Map();
+    for (const { op } of await this.remaining()) {
+      const seen = before.get(op.record);
+      if (seen !== undefined && !this.image.has(op.record))
+        this.lost.set(op.record, { seen, upTo });
+    }
   }
 }
 
@@ -336,7 +363,7 @@ const pull = async (
   if (during.length + afterwards.length === 0 && !first) {
     const old = { image: world.image, viewFrom: world.viewFrom, open: world.open };
     expect(JSON.stringify(await world.expected())).toBe(before);
-    world.flipped();
+    await world.flipped();
     const after = JSON.stringify(await world.expected());
     expect(old.viewFrom).toBeGreaterThanOrEqual(0);
     const end = watchReads(world, [before, after]);
@@ -357,7 +384,7 @@ const pull = async (
     }),
   );
   await flip;
-  world.flipped();
+  await world.flipped();
 };
 
 const act = async (world: World, one: Action): Promise<void> => {

@@ -9,11 +9,13 @@ import {
 } from '@tidemark/model';
 import {
   applyLocally,
+  type LocalContext,
   clockLeadMsMax,
   composeTransactions,
   foreignTransaction,
   serverTransaction,
 } from '@tidemark/merge';
+import type { SchemaTable } from '@tidemark/model';
 import type { FieldCrdt } from '@tidemark/ports';
 import { MergeWorld, openCrdt, operation, outcomesOf, schemaOf } from './merge-world.js';
 
@@ -415,29 +417,36 @@ describe('the local view', () => {
   const view = (table: TableDefinition) =>
     indexSchema({ format: 1, version: 1, tables: [table] }, systemTables).tablesById.get(table.id);
 
+  const on = (table: SchemaTable): LocalContext => ({
+    tenant: 'acme',
+    table,
+    crdt,
+    sides: new Map(),
+  });
+
   test('[MRG-32] pending operations show on the image, whatever it became', () => {
     const table = view(tableOf(1));
     if (table === undefined) throw new Error('the schema has its table');
-    const image = { fields: { 1: 'A', 4: 1 }, docs: {}, sides: {}, deleted: false };
+    const image = { fields: { 1: 'A', 4: 1 }, docs: {}, plain: [], deleted: false };
     const edit = operation('update', {
       table: 1,
       record,
       set: set(1, 'A', 'B'),
       inc: [{ field: 4, by: 2 }],
     });
-    expect(applyLocally(table, image, edit, null)).toEqual({ ...image, fields: { 1: 'B', 4: 3 } });
-    expect(applyLocally(table, { ...image, deleted: true }, edit, null)?.deleted).toBe(false);
-    expect(applyLocally(table, undefined, edit, null)).toBeUndefined();
+    expect(applyLocally(image, edit, on(table))).toEqual({ ...image, fields: { 1: 'B', 4: 3 } });
+    expect(applyLocally({ ...image, deleted: true }, edit, on(table))?.deleted).toBe(false);
+    expect(applyLocally(undefined, edit, on(table))).toBeUndefined();
     const create = operation('create', { table: 1, record, set: set(1, null, 'N') });
-    expect(applyLocally(table, { ...image, deleted: true }, create, null)?.fields).toEqual({
+    expect(applyLocally({ ...image, deleted: true }, create, on(table))?.fields).toEqual({
       1: 'N',
     });
     expect(
-      applyLocally(table, image, operation('delete', { table: 1, record }), null)?.deleted,
+      applyLocally(image, operation('delete', { table: 1, record }), on(table))?.deleted,
     ).toBe(true);
     const kept = view(tableOf(1, { onDelete: 'delete-wins' }));
     if (kept === undefined) throw new Error('the schema has its table');
-    expect(applyLocally(kept, { ...image, deleted: true }, edit, null)?.deleted).toBe(true);
+    expect(applyLocally({ ...image, deleted: true }, edit, on(kept))?.deleted).toBe(true);
   });
 
   test('[MRG-32] typing shows on a plain image, on its own document and beside another one', () => {
@@ -448,8 +457,8 @@ describe('the local view', () => {
       record,
       crdt: typing(1, 'hello', 'author hello', 2),
     });
-    const plain = { fields: { 3: 'hello' }, docs: {}, sides: {}, deleted: false };
-    expect(applyLocally(table, plain, edit, crdt)?.fields).toEqual({ 3: 'author hello' });
+    const plain = { fields: { 3: 'hello' }, docs: {}, plain: [], deleted: false };
+    expect(applyLocally(plain, edit, on(table))?.fields).toEqual({ 3: 'author hello' });
     const key = { tenant: 'acme', table: 1, record, field: 3 };
     const documentOf = (from: string, to: string) =>
       toBase64(crdt.editText(crdt.genesis(key, from), to, new Uint8Array(16).fill(9), 0).document);
@@ -458,16 +467,16 @@ describe('the local view', () => {
       fields: { 3: 'hello other' },
       docs: { 3: documentOf('hello', 'hello other') },
     };
-    expect(applyLocally(table, shared, edit, crdt)?.fields).toEqual({ 3: 'author hello other' });
+    expect(applyLocally(shared, edit, on(table))?.fields).toEqual({ 3: 'author hello other' });
     const other = {
       ...plain,
       fields: { 3: 'hallo other' },
       docs: { 3: documentOf('hallo', 'hallo other') },
     };
-    const shown = applyLocally(table, other, edit, crdt);
+    const shown = applyLocally(other, edit, on(table));
     expect(shown?.fields[3]).toMatch(/^author h.*llo other$/);
-    expect(Object.keys(shown?.sides ?? {})).toEqual(['3']);
+    expect(shown?.plain).toEqual([3]);
     const noise = { ...edit, crdt: [{ field: 3, changes: new Uint8Array(3) }] };
-    expect(applyLocally(table, shared, noise, crdt)?.fields).toEqual({ 3: 'hello other' });
+    expect(applyLocally(shared, noise, on(table))?.fields).toEqual({ 3: 'hello other' });
   });
 });

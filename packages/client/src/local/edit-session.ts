@@ -16,8 +16,8 @@ import {
   type TableId,
 } from '@tidemark/model';
 import { compareTexts } from '@tidemark/filter';
+import { needsCrdt, type KnownTexts } from '@tidemark/merge';
 import type { Durability, LayerPut, LogEntry } from '@tidemark/ports';
-import { applyPending, needsCrdt, type ApplyContext, type KnownTexts } from './apply-pending.js';
 import { pushIndexPuts } from './index-entries.js';
 import { lastOfRuns, noRuns } from './op-runs.js';
 import {
@@ -25,7 +25,9 @@ import {
   decodeView,
   encodeView,
   viewOfImage,
+  viewWith,
   type PendingView,
+  type ViewContext,
 } from './pending-view.js';
 import type { ReplicaCore } from './replica-core.js';
 
@@ -130,17 +132,13 @@ export class EditSession {
       crdt: parts.crdt,
       row: null,
     };
-    const wantsCrdt = needsCrdt(record.table, op);
-    const context = (): ApplyContext => ({
-      tenant: core.meta.tenant,
-      user: core.meta.user,
-      table: record.table,
-      crdt: loaded,
-      actor: core.actor,
-      sides: new Map(),
-    });
-    const loaded = wantsCrdt ? await core.crdt() : null;
-    const view = applyPending(record.view, op, index, this.#wallMs, context(), known);
+    const crdt = needsCrdt(record.table, op) ? await core.crdt() : null;
+    const { tenant, user } = core.meta;
+    const context = (): ViewContext => {
+      const { table } = record;
+      return { tenant, user, table, crdt, sides: new Map() };
+    };
+    const view = viewWith(record.view, op, index, this.#wallMs, context(), known);
     this.#ops.push(
       record.table.rule === 'device-wins-full' && op.kind === 'update'
         ? { ...op, row: wholeRow(record.table, view.row.fields) }
@@ -148,7 +146,7 @@ export class EditSession {
     );
     record.view = view;
     if (record.staged !== null)
-      record.staged.view = applyPending(record.staged.view, op, index, this.#wallMs, context());
+      record.staged.view = viewWith(record.staged.view, op, index, this.#wallMs, context());
     record.changed = true;
   }
 

@@ -1,6 +1,9 @@
 import {
   decodeRow,
   equalVersion,
+  fromBase64,
+  toBase64,
+  type FieldId,
   type RecordId,
   type RowFields,
   type SchemaTable,
@@ -10,7 +13,7 @@ import type { LayerPut } from '@tidemark/ports';
 import { visibleFields } from './edit-session.js';
 import { pushIndexPuts } from './index-entries.js';
 import { transactionOf } from './log-operations.js';
-import { indexesOf } from './op-runs.js';
+import { indexesOf, runsOf } from './op-runs.js';
 import type { OpenRanges } from './open-ranges.js';
 import { decodeView, encodeView, viewOfImage, type PendingView } from './pending-view.js';
 import type { ReplicaCore } from './replica-core.js';
@@ -177,7 +180,10 @@ export class Rebase {
   ): Promise<void> {
     const { layer } = this.#target;
     const image = row.image === undefined ? null : viewOfImage(decodeRow(row.image));
-    const next = await this.#builder.build(table, image, ops);
+    const next =
+      image === null && ops.length > 0
+        ? await this.#withoutImage(table, id, row, ops)
+        : await this.#onImage(table, id, row, image, ops);
     const value = next === null ? null : encodeView(next);
     puts.push({ space: 'view', layer, table: table.id, id, value });
     const after: RowFields | null = visibleFields(next ?? image);
@@ -191,7 +197,74 @@ export class Rebase {
       false,
     );
   }
+
+  /** Row of the image that is being replaced. */
+  async #replaced(table: SchemaTable, id: RecordId): Promise<PendingView | null> {
+    const { store, meta } = this.#core;
+    const [bytes] = await store.getRows('image', table.id, [id], meta.layers);
+    return bytes === undefined ? null : viewOfImage(decodeRow(bytes));
+  }
+
+  /**
+   * View of a record that the new image lacks: it was deleted or left the scope. Until the server has
+   * decided the operations, their author keeps seeing what was seen before.
+   */
+  async #withoutImage(
+    table: SchemaTable,
+    id: RecordId,
+    row: ReadRow,
+    ops: readonly number[],
+  ): Promise<PendingView | null> {
+    const seen = row.current ?? (await this.#replaced(table, id));
+    if (seen === null) return this.#builder.build(table, null, ops);
+    return { ...seen, onImage: false, ops: runsOf(ops) };
+  }
+
+  async #onImage(
+    table: SchemaTable,
+    id: RecordId,
+    row: ReadRow,
+    image: PendingView | null,
+    ops: readonly number[],
+  ): Promise<PendingView | null> {
+    const sides = ops.length === 0 ? new Map() : await this.#ownTexts(table, id, row.current);
+    const start = new Map(sides);
+    const next = await this.#builder.build(table, image, ops, sides);
+    if (next === null || start.size === 0) return next;
+    // Only what shows another history than the server's needs its own document again at the next flip.
+    const kept: Record<FieldId, string> = {};
+    for (const [field, document] of start)
+      if (next.plain.includes(field)) kept[field] = toBase64(document);
+    return { ...next, start: kept };
+  }
+
+  /**
+   * The author's documents as they were before the first operation that stays: operations that leave the
+   * view may have been put on another history, on which later changes cannot stand.
+   */
+  async #ownTexts(
+    table: SchemaTable,
+    id: RecordId,
+    current: PendingView | null,
+  ): Promise<Map<FieldId, Uint8Array>> {
+    const sides = new Map<FieldId, Uint8Array>();
+    if (current === null) return sides;
+    if (current.plain.length === 0 && Object.keys(current.row.docs).length === 0) return sides;
+    for (const [field, text] of Object.entries(current.start)) set(sides, Number(field), text);
+    const leaving = [...indexesOf(current.ops)].filter((index) => !this.#stays(index));
+    if (leaving.length === 0) return sides;
+    const image = await this.#replaced(table, id);
+    const before = await this.#builder.build(table, image, leaving, sides);
+    for (const [field, text] of Object.entries(before?.row.docs ?? {}))
+      if (!sides.has(Number(field))) set(sides, Number(field), text);
+    return sides;
+  }
 }
+
+const set = (sides: Map<FieldId, Uint8Array>, field: FieldId, text: string): void => {
+  const document = fromBase64(text);
+  if (document !== undefined) sides.set(field, document);
+};
 
 interface ReadRow {
   readonly current: PendingView | null;

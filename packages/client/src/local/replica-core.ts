@@ -66,8 +66,6 @@ export class ReplicaCore {
   readonly store: ReplicaStore;
   readonly turn = new WriteTurn();
   readonly stamps = new Stamps();
-  /** Names this session where a text is put together for display only. */
-  readonly actor: Uint8Array;
   /** Name the writers of CRDT changes. */
   readonly textActors: TextActors;
   readonly #random: RandomPool;
@@ -86,7 +84,6 @@ export class ReplicaCore {
   ) {
     this.options = options;
     this.store = options.store;
-    this.actor = options.entropy.bytes(16);
     this.#random = new RandomPool(options.entropy);
     this.textActors = new TextActors(options.crypto, options.entropy);
     this.#meta = state.meta;

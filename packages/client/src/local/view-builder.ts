@@ -1,8 +1,8 @@
+import { needsCrdt } from '@tidemark/merge';
 import type { FieldId, SchemaTable } from '@tidemark/model';
-import { applyPending, needsCrdt } from './apply-pending.js';
 import { LogOperations } from './log-operations.js';
 import { indexesOf, runsOf } from './op-runs.js';
-import type { PendingView } from './pending-view.js';
+import { viewWith, type PendingView } from './pending-view.js';
 import type { ReplicaCore } from './replica-core.js';
 
 /** Builds views from operations of the log. Made for one piece of work. */
@@ -33,8 +33,8 @@ export class ViewBuilder {
       const found = await this.#log.at(index);
       if (found === undefined) continue;
       const crdt = needsCrdt(table, found.op) ? await core.crdt() : null;
-      const context = { tenant, user, table, crdt, actor: core.actor, sides };
-      view = applyPending(view, found.op, index, found.transaction.hlc.wallMs, context);
+      const context = { tenant, user, table, crdt, sides };
+      view = viewWith(view, found.op, index, found.transaction.hlc.wallMs, context);
       applied = true;
     }
     return applied ? view : null;
