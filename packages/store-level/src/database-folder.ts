@@ -4,6 +4,7 @@ import { TidemarkError } from '@tidemark/model';
 import { ClassicLevel } from 'classic-level';
 import type { Database } from './database.js';
 import { openDatabase, type OpenedDatabase, type StoreKind } from './open-database.js';
+import { holdFolder } from './held-folders.js';
 import { isCorruption, storageError } from './storage-error.js';
 
 /** Maximum number of copies of damaged databases beside one database: the next repair is refused. */
@@ -159,6 +160,20 @@ const repairAndOpen = async (
  * CURRENT, or beyond repair), `folder-in-use`, `newer-format`, `storage-unavailable`; files are untouched.
  */
 export const openDatabaseFolder = async (options: DatabaseFolderOptions): Promise<OpenedFolder> => {
+  const hold = await holdFolder(options.location);
+  try {
+    const opened = await openHeldFolder(options);
+    // A store closes its database for good, or opens it again after a failed write.
+    opened.database.on('closed', hold.release);
+    opened.database.on('open', hold.take);
+    return opened;
+  } catch (error) {
+    hold.release();
+    throw error;
+  }
+};
+
+const openHeldFolder = async (options: DatabaseFolderOptions): Promise<OpenedFolder> => {
   const { location, expectedId } = options;
   try {
     const { tables, logs, manifests, current } = await countFiles(location);
