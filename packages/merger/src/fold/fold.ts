@@ -19,6 +19,7 @@ import type {
   InputMessage,
   ServerStore,
 } from '@tidemark/ports';
+import { isAnnounced } from './announced-incarnation.js';
 import { customizationId } from './decide-entry.js';
 import { decodeFoldState, emptyFoldState, encodeFoldState, type FoldState } from './fold-state.js';
 import {
@@ -264,6 +265,7 @@ const checkInput = async (
   };
   if (generation > extent.generation) fail('rewound');
   if (generation === extent.generation && seq > extent.last) fail('rewound');
+  if (generation < extent.generation && (await isAnnounced(input, state))) return;
   const hash = seq === 0 ? undefined : await input.hashAt(state.position);
   if (hash !== undefined && toHex(hash) !== state.lastHash) fail('different');
   if (hash !== undefined || seq === 0) return;

@@ -1,5 +1,6 @@
 import { TidemarkError, toHex, type Hash } from '@tidemark/model';
 import type { CheckpointFolder, InputExtent, InputLog, StoreDamage } from '@tidemark/ports';
+import { isAnnounced } from '../fold/announced-incarnation.js';
 import type { FoldState } from '../fold/fold-state.js';
 import { encodeInputEntry } from '../fold/input-entry.js';
 import type { AppliedStore } from './applied-store.js';
@@ -76,9 +77,11 @@ const findInput = async (
   state: FoldState,
   input: InputLog,
   extent: InputExtent,
-): Promise<'continues' | 'missing' | 'begins-later'> => {
+): Promise<'continues' | 'announced' | 'missing' | 'begins-later'> => {
   const { generation, seq } = state.position;
   if (generation > extent.generation) return 'missing';
+  // An opening that ended before it folded the message that it had stored.
+  if (generation < extent.generation && (await isAnnounced(input, state))) return 'announced';
   if (seq === 0) {
     const begins = generation === extent.generation ? extent.first <= 1 : true;
     return begins || state.n > 0 ? 'continues' : 'begins-later';
@@ -108,7 +111,10 @@ const startIncarnation = async (
     checkpoint,
     lastGood: { ...last, hash: hash === undefined ? '' : toHex(hash) },
   });
-  await input.startGeneration(extent.generation, message);
+  // A position names one message only: generations that the state has passed are left behind.
+  for (let current = extent.generation; current < state.position.generation; current += 1)
+    await input.startGeneration(current, message);
+  await input.startGeneration(Math.max(extent.generation, state.position.generation), message);
   const missing =
     state.position.generation === extent.generation
       ? Math.max(0, state.position.seq - extent.last)
@@ -145,7 +151,9 @@ export const openLine = async (options: OpenLineOptions): Promise<OpenedLine> =>
   const isDamaged = damage.length > 0 && !isEmpty;
   const mustLoad =
     isDamaged ||
-    (newest !== undefined && isOlder(state, newest.manifest) && (isEmpty || found !== 'continues'));
+    (newest !== undefined &&
+      isOlder(state, newest.manifest) &&
+      (isEmpty || (found !== 'continues' && found !== 'announced')));
   if (mustLoad) {
     if (newest === undefined || checkpoints === undefined)
       throw new TidemarkError(
@@ -179,7 +187,7 @@ export const openLine = async (options: OpenLineOptions): Promise<OpenedLine> =>
     await startIncarnation(options, state, extent, mustLoad ? (newest?.name ?? null) : null);
   return {
     checkpoint: newest,
-    isNewIncarnation: found === 'missing',
+    isNewIncarnation: found === 'missing' || found === 'announced',
     isRewound:
       found === 'continues' &&
       newest !== undefined &&
