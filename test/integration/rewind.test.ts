@@ -1,6 +1,6 @@
 import { openInputLog, openServerStore } from '@tidemark/store-level';
 import type { InputLog, ServerStore } from '@tidemark/ports';
-import type { ServerEvent } from '@tidemark/merger';
+import type { MergerOptions, ServerEvent } from '@tidemark/merger';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Disk, nodeCrypto, schema, World, type DeviceHandle } from './world.js';
 
@@ -276,6 +276,9 @@ describe('a server whose whole folder was put back', () => {
   });
 
   test('[SYN-33] a clone that an old copy does not know offers its own part only', async () => {
+    // Without checkpoints the logs keep everything.
+    await world.close();
+    world = await World.open({ checkpoints: undefined } as unknown as Partial<MergerOptions>);
     const folder = newFolder();
     await serve(folder, true);
     const a = await world.device();
@@ -301,5 +304,40 @@ describe('a server whose whole folder was put back', () => {
     await syncAll(b, a, b, a);
     expect((await world.rows(1)).get(id)?.fields[3]).toBe(1_111);
     await expectEqual(a, b);
+  });
+
+  test('[SRV-75] a checkpoint of a later generation opens on an empty input, also after a cut opening', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device();
+    const id = await a.replica.create('visits', { subject: 'one', count: 1 });
+    await syncAll(a);
+    const backup = await copyOf(folder);
+    await a.replica.increment('visits', id, 'count', 10);
+    await syncAll(a);
+    await serve(backup);
+    await syncAll(a);
+    await world.merger.checkpoint();
+    const { generation } = world.merger.state().position;
+    expect(generation).toBe(2);
+    await world.stopServer();
+    const [input, store] = await openFolder(newFolder());
+    // The opening is cut after it has stored the first message of the new generation.
+    let cut = true;
+    const cutInput: InputLog = {
+      ...input,
+      startGeneration: async (expected, first) => {
+        const position = await input.startGeneration(expected, first);
+        if (expected === generation && cut) throw new Error('cut by the test');
+        return position;
+      },
+    };
+    await expect(world.startServer(cutInput, store)).rejects.toThrow('cut by the test');
+    cut = false;
+    await world.startServer(input, store);
+    expect(world.merger.state()).toMatchObject({ incarnation: 3, position: { generation: 3 } });
+    await syncAll(a, a);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(11);
+    await expectEqual(a);
   });
 });

@@ -59,6 +59,11 @@ export interface GrantRequest {
   readonly continues: { readonly index: number; readonly head: string };
   /** Set by a clone: the replica it was, whose log it shares up to `continues`. */
   readonly origin: { readonly replica: string; readonly epoch: number } | null;
+  /**
+   * True when the log does not reach down to what the server knows: operations below `continues` are gone
+   * from the replica. The server then takes the head on trust.
+   */
+  readonly gap?: boolean;
 }
 
 /** Answer to a grant: `granted` false names the current epoch, granted to somebody else. */
@@ -218,12 +223,15 @@ const codecs = {
     serverTimeMs: count,
     customizationVersion: count,
   }),
-  GrantRequest: t.type({
-    epoch: count,
-    provisional: t.string,
-    continues: t.type({ index: count, head: t.string }),
-    origin: nullable(t.type({ replica: t.string, epoch: count })),
-  }),
+  GrantRequest: t.intersection([
+    t.type({
+      epoch: count,
+      provisional: t.string,
+      continues: t.type({ index: count, head: t.string }),
+      origin: nullable(t.type({ replica: t.string, epoch: count })),
+    }),
+    t.partial({ gap: t.boolean }),
+  ]),
   GrantAnswer: t.type({ granted: t.boolean, epoch: count, receipt }),
   CustomizationRequest: t.type({ have: count }),
   CustomizationAnswer: t.type({ version: count, json: t.unknown }),

@@ -71,6 +71,8 @@ export interface StagingMeta {
 export interface OriginMeta {
   readonly replica: string;
   readonly lastIndex: number;
+  /** Epoch of that replica under which it was shared; absent in states of older versions. */
+  readonly epoch?: number;
 }
 
 /**

@@ -1,5 +1,6 @@
-import { TidemarkError, toHex, type Receipt } from '@tidemark/model';
+import { invariant, TidemarkError, toHex, type Receipt } from '@tidemark/model';
 import type { HeadPoint, ResumeAnswer } from '@tidemark/protocol';
+import type { LocalReplica } from '../local/local-replica.js';
 import { seenVersion } from '../local/replica-meta.js';
 import { ask } from './link-holder.js';
 import { firstPoints, headAt, logBase, pointsBetween } from './log-heads.js';
@@ -81,7 +82,7 @@ const askForGrant = async (
   context: RunContext,
   epoch: number,
   [index, head]: HeadPoint,
-  first: boolean,
+  { first = false, gap = false }: { readonly first?: boolean; readonly gap?: boolean } = {},
 ): Promise<boolean> => {
   const { local, emit } = context.ports;
   const meta = local.meta();
@@ -94,7 +95,8 @@ const askForGrant = async (
       epoch,
       provisional: meta.provisional,
       continues: { index, head },
-      origin: cloned ? { replica: origin.replica, epoch: meta.epoch } : null,
+      origin: cloned ? { replica: origin.replica, epoch: origin.epoch ?? meta.epoch } : null,
+      ...(gap ? { gap } : {}),
     },
     context.signal,
   );
@@ -134,7 +136,7 @@ const becomeNewReplica = async (context: RunContext, common: number): Promise<vo
     granted: false,
     above: common,
     replica,
-    origin: { replica: previous, lastIndex: common },
+    origin: { replica: previous, lastIndex: common, epoch },
   });
   emit({ type: 'clone-detected', previous, replica, common });
   logger?.log('warn', 'another copy of this folder exists; continuing under a new id', {
@@ -167,12 +169,26 @@ const agreeOk = async (context: RunContext, answer: ResumeAnswer): Promise<Step>
     context.receipt = receipt;
     return 'agreed';
   }
-  if (own === undefined && receipt.mergedTo < local.logStart() - 1)
-    throw new TidemarkError('input-mismatch', 'the server lost operations that were archived', {
-      mergedTo: receipt.mergedTo,
-      logStart: local.logStart(),
-    });
   return regrant(context, answer);
+};
+
+/**
+ * Goes on above a gap: the log was trimmed up to `base`, and the server was put back to before that. What
+ * lies between is gone from both, and is told.
+ */
+const grantAboveGap = async (
+  context: RunContext,
+  { epoch, mergedTo }: Receipt,
+  base: HeadPoint,
+  first: boolean,
+): Promise<boolean> => {
+  const { emit, logger } = context.ports;
+  if (!(await askForGrant(context, epoch, base, { first, gap: true }))) return false;
+  if (first || base[0] <= mergedTo) return true;
+  const range = { from: mergedTo + 1, to: base[0], operations: base[0] - mergedTo };
+  emit({ type: 'lost', ...range });
+  logger?.log('error', 'operations are gone from the server and from this log', range);
+  return true;
 };
 
 /** Heals a fork: a new epoch continues the exact common part, everything above is offered again. */
@@ -181,32 +197,39 @@ const regrant = async (context: RunContext, answer: ResumeAnswer): Promise<Step>
   const common = await findCommon(context, answer);
   const lost = local.meta().awaitsGrant;
   await openProvisional(context, common[0]);
-  if (!(await askForGrant(context, answer.receipt.epoch, common, false))) return 'again';
+  if (!(await askForGrant(context, answer.receipt.epoch, common))) {
+    // Where the log begins, the server may have nothing to compare with.
+    const [base] = await logBase(local);
+    if (base === 0 || common[0] !== base) return 'again';
+    await grantAboveGap(context, answer.receipt, common, false);
+    return 'again';
+  }
   if (!lost || answer.receipt.mergedTo > common[0])
     emit({ type: 'fork-healed', common: common[0], epoch: local.meta().epoch });
   return 'again';
 };
 
-const agreeUnknown = async (context: RunContext): Promise<Step> => {
-  const { local } = context.ports;
-  const { epochStarts, origins, awaitsGrant } = local.meta();
-  let from = await logBase(local);
-  const origin = origins[origins.length - 1];
-  const start = epochStarts[epochStarts.length - 1]?.[1];
-  if (
-    awaitsGrant &&
-    origin !== undefined &&
-    (start === undefined || start <= origin.lastIndex + 1)
-  ) {
-    const head = await headAt(local, origin.lastIndex);
-    if (head !== undefined) from = [origin.lastIndex, head];
-  }
-  await openProvisional(context, from[0]);
-  if (!(await askForGrant(context, 0, from, from[0] === origin?.lastIndex)))
-    throw new TidemarkError('input-mismatch', 'the server does not know where this log begins', {
-      continues: from[0],
-    });
-  return 'again';
+/** Where a log that the server does not know begins: what it shares with an origin is the origin's to offer. */
+const unknownFrom = async (
+  local: LocalReplica,
+): Promise<{ readonly point: HeadPoint; readonly shared: boolean }> => {
+  const base = await logBase(local);
+  const origin = local.meta().origins.at(-1);
+  if (origin === undefined || origin.lastIndex < base[0]) return { point: base, shared: false };
+  const head = await headAt(local, origin.lastIndex);
+  invariant(head !== undefined, 'a clone shares whole transactions');
+  return { point: [origin.lastIndex, head], shared: true };
+};
+
+const agreeUnknown = async (context: RunContext, { receipt }: ResumeAnswer): Promise<Step> => {
+  const { point, shared } = await unknownFrom(context.ports.local);
+  await openProvisional(context, point[0]);
+  if (await askForGrant(context, 0, point, { first: shared })) return 'again';
+  // Trimmed further than this server ever saw, or the origin is not known here: both go on.
+  if (point[0] > 0 && (await grantAboveGap(context, receipt, point, shared))) return 'again';
+  throw new TidemarkError('input-mismatch', 'the server does not know where this log begins', {
+    continues: point[0],
+  });
 };
 
 const agreeEnded = async (context: RunContext, answer: ResumeAnswer): Promise<Step> => {
@@ -225,7 +248,7 @@ const agreeOnce = (context: RunContext, answer: ResumeAnswer): Promise<Step> => 
     case 'ok':
       return agreeOk(context, answer);
     case 'unknown':
-      return agreeUnknown(context);
+      return agreeUnknown(context, answer);
     case 'fork':
       return regrant(context, answer);
     case 'ended':

@@ -8,6 +8,8 @@ export type ReplicaEvent =
       readonly found: readonly StoreDamage[];
       readonly newEpoch: boolean;
       readonly lostFrom: number | null;
+      /** Operations lost from the middle of the log that no receipt covers. */
+      readonly lost: readonly { readonly from: number; readonly to: number }[];
     }
   | {
       /** Server and log differed above `common`: what lies above continues in a new epoch. */
@@ -27,6 +29,16 @@ export type ReplicaEvent =
       readonly type: 'rewound';
       readonly knownTo: number;
       readonly mergedTo: number;
+    }
+  | {
+      /**
+       * The server was put back to before operations that the log had given up, since a checkpoint held
+       * them: they are gone from both. The indexes name them.
+       */
+      readonly type: 'lost';
+      readonly from: number;
+      readonly to: number;
+      readonly operations: number;
     }
   | {
       /** The server's history began again from a checkpoint: the image is repaired by difference. */

@@ -142,12 +142,15 @@ const codecs = {
   }),
   grant: t.type({
     caller,
-    request: t.type({
-      epoch: count,
-      provisional: t.string,
-      continues: t.type({ index: count, head: t.string }),
-      origin: nullable(t.type({ replica: t.string, epoch: count })),
-    }),
+    request: t.intersection([
+      t.type({
+        epoch: count,
+        provisional: t.string,
+        continues: t.type({ index: count, head: t.string }),
+        origin: nullable(t.type({ replica: t.string, epoch: count })),
+      }),
+      t.partial({ gap: t.boolean }),
+    ]),
   }),
   customization: t.type({ by: t.string, json: t.unknown }),
   resolution: t.type({
