@@ -399,7 +399,7 @@ describe('folders', () => {
     },
   );
 
-  test('[REP-91] another user, tenant, handle or process finds the folder in use', async () => {
+  test('[REP-66, REP-91] another user, tenant, handle or process finds the folder in use', async () => {
     await replica.create('visits', { subject: 's' }, { id: 'mine' });
     const inUse = { code: 'folder-in-use' };
     await expect(openDevice('a')).rejects.toMatchObject(inUse);

@@ -3,7 +3,7 @@ import { killDevices } from '../processes/device-kills.js';
 
 const seed = Number(process.env['TIDEMARK_SEED'] ?? 1);
 
-test('[STO-70] a device killed at any moment keeps what it promised, once', async () => {
+test('[REP-64] a device killed at any moment keeps what it promised, once', async () => {
   const result = await killDevices({ seed, kills: 50 });
   const { problems, ...counts } = result;
   console.log(`kills of a device, seed ${seed}: ${JSON.stringify(counts)}`);

@@ -1,0 +1,28 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { measureImport } from '../processes/memory-measures.js';
+
+const rowsWanted = 1_000_000;
+const minutes = Number(process.env['TIDEMARK_MINUTES'] ?? 10);
+/** Rows per minute of budget on a slow machine: a short budget imports fewer, and says so. */
+const rowsPerMinute = 200_000;
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'tidemark-memory-'));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+test('[SRV-91] a server imports a million rows under 400 MB', async () => {
+  const rows = Math.min(rowsWanted, Math.max(10_000, Math.floor(minutes * rowsPerMinute)));
+  const { imported, after } = await measureImport(folder, rows);
+  console.log(`DEEP rows-imported ${imported.rows}/${rowsWanted}`);
+  console.log(
+    `${rows} rows in ${(imported.ms / 1000).toFixed(1)} s, peak ${imported.peakMb.toFixed(0)} MB, ` +
+      `after the first half ${after(rows / 2).toFixed(0)} MB`,
+  );
+  expect(imported.last).toBeDefined();
+  expect(imported.peakMb).toBeLessThan(400);
+});
