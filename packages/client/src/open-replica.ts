@@ -146,6 +146,7 @@ export const replicaOn = async <S extends AnySchema>(
       found: damage.found,
       newEpoch: damage.newEpoch,
       lostFrom: damage.lostFrom,
+      lost: damage.lost,
     }));
 
   const refuseClosed = (): void => {

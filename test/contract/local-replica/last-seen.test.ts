@@ -100,3 +100,27 @@ test('[PUL-15] typing on a text whose earlier typing went to another history is 
   expect(await reopened.replica.get('tasks', 'a')).toMatchObject({ note: '!HELLO one two three' });
   await reopened.close();
 });
+
+test('[PUL-21] parked operations stay counted after the image was cleared and the store opened again', async () => {
+  const disk = newDisk();
+  const first = await openOn(disk);
+  await first.replica.rewrap({ epoch: 1, provisional: 'aa', granted: true, above: 0 });
+  await first.replica.create('tasks', { title: 'one' }, { id: 'a' });
+  await first.replica.create('tasks', { title: 'two' }, { id: 'b' });
+  await download(first.replica, [openErrorOn(1)], 3, 2);
+  await first.replica.clear({ log: false });
+  expect(first.replica.pendingCount()).toEqual({ pending: 0, parked: 1 });
+  await first.close();
+  const second = await openOn(disk);
+  expect(second.replica.pendingCount()).toEqual({ pending: 0, parked: 1 });
+  expect(await second.replica.pending()).toMatchObject([{ index: 1, state: 'parked' }]);
+  await second.replica.trimLog(2);
+  expect(second.replica.logStart()).toBe(1);
+  // The next image speaks for itself.
+  await download(second.replica, [], 4, 2);
+  expect(second.replica.pendingCount()).toEqual({ pending: 0, parked: 0 });
+  await second.close();
+  const third = await openOn(disk);
+  expect(third.replica.pendingCount()).toEqual({ pending: 0, parked: 0 });
+  await third.close();
+});

@@ -66,7 +66,7 @@ describe('queries', () => {
             idsOf(scanned).slice(offset, limit === undefined ? undefined : offset + limit),
           );
           const [probe] = records;
-          if (probe?.rank != null) {
+          if (probe !== undefined && probe.rank !== null) {
             for (const operator of ['<', '<=', '>', '>=', '=']) {
               const filter = {
                 kind: 'compare',

@@ -3,7 +3,7 @@ import type { LayerPut } from '@tidemark/ports';
 import { visibleFields } from './edit-session.js';
 import { pushIndexPuts } from './index-entries.js';
 import { writeMark } from './log-upkeep.js';
-import { OpenRanges } from './open-ranges.js';
+import { encodeOpenRanges, OpenRanges, openNote } from './open-ranges.js';
 import { indexesOf } from './op-runs.js';
 import { decodeView, encodeView } from './pending-view.js';
 import type { ReplicaCore } from './replica-core.js';
@@ -84,8 +84,11 @@ export const clearImage = (core: ReplicaCore): Promise<void> =>
         mergedTo: (meta.tables[id] as TableMeta).mergedTo,
         repair: false,
       };
+    // The sync errors leave with the image: what they said of own operations is kept until the next flip.
+    const notes = [{ key: openNote, value: encodeOpenRanges(core.open) }];
     const dropped = meta.staging === null ? meta.layers : [meta.staging.layer, ...meta.layers];
     await core.commit({
+      batch: { notes },
       meta: {
         ...meta,
         tables,

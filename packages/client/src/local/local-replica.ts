@@ -117,6 +117,12 @@ export interface LocalChange {
   readonly tables: ReadonlyMap<TableId, readonly RecordId[] | null>;
 }
 
+/** Operations of the log that the files do not hold any more, both ends inclusive. */
+export interface LostRange {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Damage that was met at open, and what the replica does about it. */
 export interface LocalDamage {
   readonly found: readonly StoreDamage[];
@@ -124,6 +130,11 @@ export interface LocalDamage {
   readonly newEpoch: boolean;
   /** Highest index that the marker says was published, when the log does not hold it. */
   readonly lostFrom: number | null;
+  /**
+   * Operations lost from the middle of the log that no receipt covers. Those never published are lost for
+   * good; of others the server may hold a copy.
+   */
+  readonly lost: readonly LostRange[];
 }
 
 /** Record that the image holds. */

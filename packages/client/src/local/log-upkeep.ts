@@ -58,7 +58,7 @@ export const markPublished = (core: ReplicaCore, to: number): Promise<void> =>
   });
 
 /** State under a new identity of the log's tail. */
-const rewrapped = (meta: ReplicaMeta, change: Rewrap): ReplicaMeta => {
+export const rewrapped = (meta: ReplicaMeta, change: Rewrap): ReplicaMeta => {
   const { above, granted } = change;
   const starts = meta.epochStarts.filter(([, from]) => from <= above);
   const epochStarts = [...starts, [granted ? change.epoch : 0, above + 1] as const];

@@ -8,10 +8,11 @@ import {
   type Customization,
 } from '@tidemark/model';
 import { Folding } from './folding.js';
-import type { LocalDamage, LocalReplica, LocalReplicaOptions } from './local-replica.js';
+import type { LocalDamage, LocalReplica, LocalReplicaOptions, LostRange } from './local-replica.js';
+import { findLost, mendLog } from './log-mending.js';
 import { decodeMark, headAt, writeMark, type PublishedMark } from './log-upkeep.js';
 import { OpenedLocalReplica } from './opened-local-replica.js';
-import { readOpenRanges } from './open-ranges.js';
+import { readCurrentOpen } from './open-ranges.js';
 import { customizationNote, decodeState, metaNote, ReplicaCore, schemaOf } from './replica-core.js';
 import { decodeMeta, initialMeta, type ReplicaMeta, type TableMeta } from './replica-meta.js';
 import { adopt, backfillIndexes, mergeIndexes } from './schema-adoption.js';
@@ -97,7 +98,28 @@ const meetDamage = async (
   if (lost || mark?.publishedTo !== meta.publishedTo || mark.replica !== meta.replica)
     await writeMark(core);
   const publishedTo = Math.max(mark?.publishedTo ?? 0, core.meta.publishedTo);
-  return { found, newEpoch: lost, lostFrom: publishedTo > end ? end + 1 : null };
+  const gone = await meetHoles(core, publishedTo);
+  const newEpoch = lost || gone.mended;
+  return { found, newEpoch, lostFrom: publishedTo > end ? end + 1 : null, lost: gone.lost };
+};
+
+/**
+ * Meets operations missing in the middle of the log. What was never published is closed at once; else the
+ * next run first asks how much of it the server has.
+ */
+const meetHoles = async (
+  core: ReplicaCore,
+  publishedTo: number,
+): Promise<{ readonly lost: readonly LostRange[]; readonly mended: boolean }> => {
+  if (!core.store.damage.some(({ kind }) => kind === 'log-hole'))
+    return { lost: [], mended: false };
+  const { mergedTo } = core.meta;
+  const lost = (await findLost(core)).filter(({ to }) => to > mergedTo);
+  const [first] = lost;
+  if (first === undefined) return { lost, mended: false };
+  const mended = first.from > publishedTo && (await mendLog(core, lost));
+  core.logHasHoles = !mended;
+  return { lost, mended };
 };
 
 /**
@@ -110,7 +132,12 @@ export const openLocalReplica = async (options: LocalReplicaOptions): Promise<Lo
   const metaBytes = await options.store.readNote(metaNote);
   const mark = decodeMark(await options.marker.read());
   let core: ReplicaCore;
-  let damage: LocalDamage = { found: options.store.damage, newEpoch: false, lostFrom: null };
+  let damage: LocalDamage = {
+    found: options.store.damage,
+    newEpoch: false,
+    lostFrom: null,
+    lost: [],
+  };
   if (metaBytes === undefined) {
     if (mark !== undefined)
       throw new TidemarkError('store-missing', 'the marker knows a replica, the store does not', {
@@ -121,7 +148,7 @@ export const openLocalReplica = async (options: LocalReplicaOptions): Promise<Lo
     core = await readCore(options, metaBytes);
     damage = await meetDamage(core, mark);
   }
-  core.startWith(await readOpenRanges(core.store, core.meta, core.meta.layers));
+  core.startWith(await readCurrentOpen(core.store, core.meta));
   const folding = new Folding(core);
   const staging = new LayerStaging(core, folding);
   if (core.meta.staging?.closing != null) await staging.finish();

@@ -2,12 +2,16 @@ import {
   decodeRow,
   syncErrorFromFields,
   syncErrorsTable,
+  utf8Decode,
+  utf8Encode,
   type SyncErrorRow,
 } from '@tidemark/model';
 import type { ReplicaStore } from '@tidemark/ports';
 import { epochOfIndex, type ReplicaMeta } from './replica-meta.js';
 
 const scanRowsMax = 500;
+/** Note that keeps the open operations while no sync errors are held: the image was cleared. */
+export const openNote = 'replica/open';
 
 /** Own operations that wait for a person, as disjoint ranges of indexes: one entry per parked transaction. */
 export class OpenRanges {
@@ -83,4 +87,18 @@ export const readOpenRanges = async (
     if (page.next === undefined) return new OpenRanges(ranges);
     after = page.next;
   }
+};
+
+/** Encodes open operations for the note. */
+export const encodeOpenRanges = (open: OpenRanges): Uint8Array =>
+  utf8Encode(JSON.stringify(open.ranges));
+
+/** Open operations as of the current image, or as they were when it was cleared. */
+export const readCurrentOpen = async (
+  store: ReplicaStore,
+  meta: ReplicaMeta,
+): Promise<OpenRanges> => {
+  const note = await store.readNote(openNote);
+  if (note === undefined) return readOpenRanges(store, meta, meta.layers);
+  return new OpenRanges(JSON.parse(utf8Decode(note)) as OpenRanges['ranges']);
 };

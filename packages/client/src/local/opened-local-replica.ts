@@ -29,6 +29,7 @@ import type {
   TextEdit,
   TransactionEdits,
 } from './local-replica.js';
+import { closeHoles } from './log-mending.js';
 import { markPublished, rewrap, trimLog } from './log-upkeep.js';
 import { indexesOf } from './op-runs.js';
 import { PendingList } from './pending-list.js';
@@ -108,7 +109,10 @@ export class OpenedLocalReplica implements LocalReplica {
 
   readonly readLog = (from: number, maxBytes: number): Promise<readonly LogEntry[]> =>
     this.#core.store.log.read(from, maxBytes);
-  readonly markPublished = (to: number): Promise<void> => markPublished(this.#core, to);
+  readonly markPublished = async (to: number): Promise<void> => {
+    if (this.#core.logHasHoles) await closeHoles(this.#core);
+    await markPublished(this.#core, to);
+  };
   readonly rewrap = (change: Rewrap): Promise<void> => rewrap(this.#core, change);
   readonly trimLog = (to: number): Promise<void> => trimLog(this.#core, to);
   readonly fold = (steps: number): Promise<boolean> => this.#folding.fold(steps);

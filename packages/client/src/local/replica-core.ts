@@ -69,6 +69,8 @@ export class ReplicaCore {
   /** Name the writers of CRDT changes. */
   readonly textActors: TextActors;
   readonly #random: RandomPool;
+  /** True while published operations are missing in the log and nobody asked whether the server has them. */
+  logHasHoles = false;
   #meta: ReplicaMeta;
   #schema: Schema;
   #hlc: Hlc;

@@ -9,7 +9,7 @@ import type { LayerPut } from '@tidemark/ports';
 import type { TablePage } from '@tidemark/protocol';
 import type { Folding } from './folding.js';
 import type { StagedCounts, Staging } from './local-replica.js';
-import { readOpenRanges, type OpenRanges } from './open-ranges.js';
+import { openNote, readOpenRanges, type OpenRanges } from './open-ranges.js';
 import { Rebase } from './rebase.js';
 import type { ReplicaCore } from './replica-core.js';
 import {
@@ -223,6 +223,7 @@ export class LayerStaging implements Staging {
     const same = info.incarnation === meta.incarnation;
     const kept = staging.entries > 0;
     await core.commit({
+      batch: { notes: [{ key: openNote, value: null }] },
       meta: {
         ...meta,
         tables,
