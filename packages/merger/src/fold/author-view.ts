@@ -111,7 +111,8 @@ export class AuthorView {
 
   /** Root under which the operation at an index waits. */
   parkedUnder(index: number): string | undefined {
-    return index < 1 ? undefined : this.#window.overlay.parkedOps.peek(this.#parkedOpKey(index));
+    const { parkedOps } = this.#window.overlay;
+    return index < 1 || parkedOps.isEmpty ? undefined : parkedOps.peek(this.#parkedOpKey(index));
   }
 
   #record(table: TableId, id: RecordId): MergeRecord | undefined {
@@ -128,6 +129,7 @@ export class AuthorView {
 
   /** The author's own value in a space, else that of the nearest replica whose log it continued. */
   #peek<T>(cache: EntryCache<T>, keyOf: (replica: string) => string): T | undefined {
+    if (cache.isEmpty) return undefined;
     const own = cache.peek(keyOf(this.state.replica));
     if (own !== undefined) return own;
     for (const origin of this.#origins) {

@@ -27,6 +27,19 @@ export interface Correction {
   readonly origin: ParkedOrigin;
 }
 
+/** Tells whether an operation of the transaction builds on one that waits. */
+export const buildsOnParked = (
+  view: AuthorView,
+  { transaction, first }: Pick<Correction, 'transaction' | 'first'>,
+): boolean => {
+  const { ops } = transaction;
+  for (let i = 0; i < ops.length; i += 1) {
+    const prev = ops[i]?.prev ?? 0;
+    if (prev > 0 && view.parkedUnder(first + i - prev) !== undefined) return true;
+  }
+  return false;
+};
+
 /** Root that a transaction may correct: one of its records waits there as invalid or rejected. */
 export const correctableRoot = async (
   window: Window,

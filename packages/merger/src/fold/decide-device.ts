@@ -1,7 +1,7 @@
 import { decide, type Decision } from '@tidemark/merge';
 import { printOpId, resolutionsTable } from '@tidemark/model';
 import { mergeContext, type AuthorView } from './author-view.js';
-import { correct, correctableRoot, type Correction } from './correct.js';
+import { buildsOnParked, correct, correctableRoot, type Correction } from './correct.js';
 import { queueResolutions, refusalOf, resolutionOf } from './decide-member.js';
 import type { OpenedTransaction } from './open-envelope.js';
 import { park, parkPoison, syncErrorOf, writeSyncError, type ParkedOrigin } from './parking.js';
@@ -51,7 +51,9 @@ const decideAlone = async (
   failedRoot: string | undefined,
 ): Promise<void> => {
   const author = view.author(origin.epoch, first);
-  const refusal = await refusalOf(window, transaction, author);
+  const asked = refusalOf(window, transaction, author);
+  // An await per transaction is felt where there is no hook.
+  const refusal = asked === null || typeof asked === 'string' ? asked : await asked;
   const context = mergeContext(window, author, origin, { refusal });
   const decision = decide(view.reader(), transaction, context);
   window.apply(decision, origin.replica, view.state.origin !== null);
@@ -101,7 +103,8 @@ export const decideDeviceTransaction = async (
     await parkPoison(window, origin, indexes, opened.problem, opened.stored);
   } else {
     const edit = { transaction, first: opened.first, origin };
-    const root = await correctableRoot(window, view, edit);
+    const waits = buildsOnParked(view, edit);
+    const root = waits ? await correctableRoot(window, view, edit) : undefined;
     const corrected = root !== undefined && (await correct(window, view, root, edit));
     if (corrected) {
       const row = syncErrorOf(window, root);

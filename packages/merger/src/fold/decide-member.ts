@@ -39,16 +39,18 @@ const refuseSystemTables = (transaction: Transaction): string | null => {
 
 /**
  * Message that refuses a transaction of a device, else null: asked each time that one is decided, or a
- * retry would carry out what was refused. Rejects with `hook-failed`.
+ * retry would carry out what was refused. A promise only where there is a hook; it rejects with `hook-failed`.
  */
-export const refusalOf = async (
+export const refusalOf = (
   window: Window,
   transaction: Transaction,
   author: { readonly replica: string; readonly user: string },
   isSplit = false,
-): Promise<string | null> => {
+): Promise<string | null> | string | null => {
+  const refused = refuseSystemTables(transaction);
+  if (refused !== null || window.context.validate === undefined) return refused;
   const apart = isSplit || transaction.atomicity === 'per-record';
-  return refuseSystemTables(transaction) ?? (await askHook(window, transaction, author, apart));
+  return askHook(window, transaction, author, apart);
 };
 
 /** View of the author of a parked transaction. */

@@ -27,6 +27,11 @@ export class EntryCache<T> {
     return this.#slots.has(key);
   }
 
+  /** Nothing is here: then no key needs to be built to look for it. */
+  get isEmpty(): boolean {
+    return this.#slots.size === 0;
+  }
+
   /** Loads the keys that are not here yet. */
   async load(store: ServerStore, keys: Iterable<string>): Promise<void> {
     const wanted = [...new Set(keys)].filter((key) => !this.#slots.has(key)).sort();

@@ -170,28 +170,33 @@ export class Window {
 
   /** Ends the transaction under way: its changes enter the feed and the digest. */
   finish(): void {
-    const head = JSON.stringify([this.incarnation, this.n, this.#outcomes]);
-    const parts: Uint8Array[] = [this.#digest, utf8Encode(head)];
+    // What stands between two rows is one text, so that it is encoded at once. Outcome codes need no escapes.
+    let text = `[${this.incarnation},${this.n},"${this.#outcomes}"]`;
+    const parts: Uint8Array[] = [this.#digest];
     for (const write of this.#writes.values()) {
       const { table, id, before, after } = write;
       const entry = feedEntry(id, this.n, before, after);
       if (entry !== null) this.#feedOf(table, entry, before, after);
-      parts.push(utf8Encode(`${table}/${id}/${after.deleted ? 1 : 0}`), this.#logical(write));
+      parts.push(
+        utf8Encode(`${text}${table}/${id}/${after.deleted ? 1 : 0}`),
+        this.#logical(write),
+      );
+      text = '';
     }
+    if (text !== '') parts.push(utf8Encode(text));
     this.#digest = this.context.hash(concatBytes(parts));
   }
 
   /** Bytes that are equal for logically equal rows: documents count by their heads. */
   #logical({ after, row }: StepWrite): Uint8Array {
-    const docs: Record<number, string> = {};
-    let any = false;
+    let docs: Record<number, string> | undefined;
     for (const key in after.row.docs) {
       const field = Number(key);
       const document = fromBase64(after.row.docs[field] ?? '');
+      docs ??= {};
       docs[field] = document === undefined ? '' : this.context.crdt.heads(document).join(' ');
-      any = true;
     }
-    return any ? encodeRow({ ...after.row, docs }) : row;
+    return docs === undefined ? row : encodeRow({ ...after.row, docs });
   }
 
   #feedOf(
