@@ -69,7 +69,7 @@ export const openFixture = async (
     server,
     events,
     clock,
-    link: (replica, user = 'ann') => server.transport.open({ tenant: 'acme', replica, user }),
+    link: (replica, user = 'user-1') => server.transport.open({ tenant: 'acme', replica, user }),
   };
 };
 

@@ -29,7 +29,7 @@ test('[SRV-56] a folder is opened by one server, and its key and store outlive a
     Array.from({ length: 50 }, (_, i) => place(i)),
     { user: 'root' },
   );
-  const caller = { tenant: 'acme', replica: 'r1', user: 'ann' };
+  const caller = { tenant: 'acme', replica: 'r1', user: 'user-1' };
   const device = new PullingDevice(await first.transport.open(caller), { tables: 'all' });
   await device.pull();
   const { digest } = first.status().state;

@@ -66,7 +66,7 @@ const create = (record: string, name: string) =>
 const open = async (replica = 'dev1', more: Parameters<typeof openFixture>[0] = {}) => {
   const f = await openFixture(more);
   const link = await f.link(replica);
-  const log = new DeviceLog({ replica, user: 'ann', hash: sha256 });
+  const log = new DeviceLog({ replica, user: 'user-1', hash: sha256 });
   return { f, link, log };
 };
 
@@ -120,7 +120,7 @@ describe('log agreement', () => {
     const foreign = await f.server.transport.open({
       tenant: 'other',
       replica: 'dev1',
-      user: 'ann',
+      user: 'user-1',
     });
     await expect(resume(foreign, log)).rejects.toMatchObject({ code: 'wrong-tenant' });
     log.append(create('x', 'X'));
@@ -171,7 +171,8 @@ describe('writes, explanations, changes', () => {
     const stop = new AbortController();
     for await (const change of f.server.changes({ signal: stop.signal })) {
       const { kind, id, fields, before, by } = change;
-      seen.push(`${kind} ${id} ${String(before['size'])}>${String(fields['size'])} ${String(by)}`);
+      const sizes = [before, fields].map(({ size }) => String(size as number | undefined));
+      seen.push(`${kind} ${id} ${sizes.join('>')} ${String(by)}`);
       cursors.push(change.cursor);
       if (seen.length === 5) stop.abort();
     }
@@ -304,7 +305,7 @@ describe('central sync errors and logs', () => {
     const entry = (run: string, replica = 'dev1'): Messages['SyncLog'] => ({
       run,
       replica,
-      user: 'ann',
+      user: 'user-1',
       mode: 'foreground',
       startedOn: 1,
       endedOn: 2,

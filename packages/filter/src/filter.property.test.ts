@@ -247,8 +247,8 @@ const scaled = (decimal: string): bigint => {
 };
 
 const signOf = (field: string, a: Value, b: FilterLiteral): number => {
-  if (field === 'price') {
-    const difference = scaled(String(a)) - scaled(String(b));
+  if (field === 'price' && typeof a === 'string') {
+    const difference = scaled(a) - scaled(String(b));
     return difference < 0n ? -1 : difference > 0n ? 1 : 0;
   }
   return typeof a === 'string'

@@ -4,6 +4,7 @@ import type {
   Operation,
   ResolutionRule,
   TableDefinition,
+  Value,
 } from '@tidemark/model';
 import {
   composeTransactions,
@@ -19,6 +20,9 @@ const parents = 2;
 const [title, phone, note, count, parent] = [1, 2, 3, 4, 5];
 const id = 'r1';
 const tenant = 'acme';
+
+const print = (value: Value | undefined): string =>
+  typeof value === 'object' ? JSON.stringify(value) : String(value);
 
 const tables = (rule: ResolutionRule, onDelete: DeleteRule): readonly TableDefinition[] => {
   const common = { rule, onDelete, indexes: [] };
@@ -108,8 +112,8 @@ export class Cell {
       fields === 'gone'
         ? 'gone'
         : field === undefined
-          ? `${String(fields[title])} ${String(fields[phone])}`
-          : String(fields[field]);
+          ? `${print(fields[title])} ${print(fields[phone])}`
+          : print(fields[field]);
     return `${outcomesOf(...decisions).join(', ')}: ${shown}`;
   }
 

@@ -77,7 +77,7 @@ const sendOne = (world: MergeWorld, sent: Sent): Decision => {
   return world.send(replica, ops, {
     kind: replica === 'server' || replica === 'backend' ? replica : 'device',
     atomicity,
-    ...(action === null ? {} : { resolution: { action, by: 'ann', choices } }),
+    ...(action === null ? {} : { resolution: { action, by: 'user-1', choices } }),
   });
 };
 

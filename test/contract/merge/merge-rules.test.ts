@@ -92,7 +92,11 @@ describe('checks', () => {
       world.send('other', [op('update', 1, { inc: [{ field: 4, by: Number.MAX_VALUE }] })]);
       const decision = world.send('author', [op('update', 1, parts), op('update', 4)]);
       expect(outcomesOf(decision)).toEqual(['parked', 'parked']);
-      expect(decision.parks[0]).toMatchObject({ kind: 'invalid', root: 'author/1/1', conflicts: [] });
+      expect(decision.parks[0]).toMatchObject({
+        kind: 'invalid',
+        root: 'author/1/1',
+        conflicts: [],
+      });
       expect(decision.parks[0]?.message).toMatch(/t1(\.(title|count))?/);
     });
 
@@ -151,8 +155,8 @@ describe('parts and chains', () => {
       ['author/1/4', false],
       ['author/1/4', true],
     ]);
-    const split = world.send('tom', ops, {
-      resolution: { action: 'split', by: 'ann', choices: [] },
+    const split = world.send('third', ops, {
+      resolution: { action: 'split', by: 'user-1', choices: [] },
     });
     expect(outcomesOf(split)).toEqual(['parked', 'parked', 'same', 'parked']);
   });
@@ -207,7 +211,7 @@ describe('rules of fields', () => {
     world.send('other', [op('update', 2, { set: set(1, 'A', 'X') })], { at: 9e12 });
     const ahead = world.record(2, record)?.row.editedAt[1] ?? 0;
     expect(ahead).toBe(world.now + clockLeadMsMax);
-    world.send('tom', [op('update', 2, { seen: ahead, set: set(1, 'A', 'Y') })], { at: 1 });
+    world.send('third', [op('update', 2, { seen: ahead, set: set(1, 'A', 'Y') })], { at: 1 });
     expect(world.record(2, record)?.row).toMatchObject({
       fields: { 1: 'Y' },
       editedAt: { 1: ahead + 1 },
@@ -218,16 +222,20 @@ describe('rules of fields', () => {
     const { world, op } = seeded();
     const at = world.now + 100;
     world.send('other', [op('update', 2, { set: set(1, 'A', 'X') })], { at });
-    const same = world.send('tom', [op('update', 2, { set: set(1, 'A', 'X') })], { at: at + 50 });
+    const same = world.send('third', [op('update', 2, { set: set(1, 'A', 'X') })], { at: at + 50 });
     expect(outcomesOf(same)).toEqual(['same']);
-    const third = world.send('author', [op('update', 2, { set: set(1, 'A', 'Y') })], { at: at + 20 });
+    const third = world.send('author', [op('update', 2, { set: set(1, 'A', 'Y') })], {
+      at: at + 20,
+    });
     expect(outcomesOf(third)).toEqual(['superseded']);
   });
 
   test('[MRG-14] device-wins-full writes the row, keeps counters and texts, and says when it has no row', () => {
     const { world, op } = seeded();
     const edits = { set: set(2, '1', '2'), inc: [{ field: 4, by: 2 }] };
-    world.send('other', [op('update', 3, { ...edits, crdt: typing(3, 'hello', 'hello other', 1) })]);
+    world.send('other', [
+      op('update', 3, { ...edits, crdt: typing(3, 'hello', 'hello other', 1) }),
+    ]);
     const row = [
       { field: 1, value: 'B' },
       { field: 2, value: '1' },
@@ -236,7 +244,7 @@ describe('rules of fields', () => {
       op('update', 3, { row, set: set(1, 'A', 'B'), inc: [{ field: 4, by: 1 }] }),
     ]);
     expect(world.fields(3, record)).toEqual({ 1: 'B', 2: '1', 3: 'hello other', 4: 3 });
-    const bare = world.send('tom', [op('update', 3, { set: set(1, 'A', 'C') })]);
+    const bare = world.send('third', [op('update', 3, { set: set(1, 'A', 'C') })]);
     expect(bare.operations[0]?.fields[0]?.rule).toBe('device-wins (no row)');
   });
 
@@ -256,7 +264,7 @@ describe('rules of fields', () => {
     const { world, op } = seeded();
     world.send('other', [op('update', 1, { set: set(3, 'hello', 'hello other') })]);
     world.send('author', [op('update', 1, { crdt: typing(1, 'hello', 'author hello', 2) })]);
-    world.send('tom', [op('update', 1, { set: set(3, 'hello', 'hello!') })]);
+    world.send('third', [op('update', 1, { set: set(3, 'hello', 'hello!') })]);
     const text = world.fields(1, record);
     expect(text === 'gone' ? '' : text[3]).toMatch(/^author hello/);
     expect(text === 'gone' ? '' : text[3]).toContain(' other');
@@ -276,10 +284,10 @@ describe('rules of fields', () => {
     const second = world.send('author', [op('update', 1, { prev: 1, crdt: later })]);
     expect(outcomesOf(second)).toEqual(['combined']);
     expect(world.fields(1, record)).toMatchObject({ 3: expect.stringMatching(/^author hello.*!/) });
-    const stranger = world.send('tom', [op('update', 1, { crdt: later })]);
+    const stranger = world.send('third', [op('update', 1, { crdt: later })]);
     expect(stranger.parks[0]?.kind).toBe('missing-reference');
     const noise = [{ field: 3, changes: new Uint8Array([0, 0, 0, 2, 1, 1]) }];
-    const poison = world.send('tom', [op('update', 1, { crdt: noise })]);
+    const poison = world.send('third', [op('update', 1, { crdt: noise })]);
     expect([outcomesOf(poison), poison.parks[0]?.kind]).toEqual([['rejected'], 'poison']);
   });
 });
@@ -311,7 +319,7 @@ describe('existence', () => {
         firstIndex: 1,
         resolution: {
           action: 'merge',
-          by: 'ann',
+          by: 'user-1',
           choices: [{ table: 2, record, field: 0, pick: choice }],
         },
       });
@@ -331,7 +339,7 @@ describe('people, server and backends', () => {
       outcomesOf(
         world.send('author', [clash], { firstIndex: 1, ...(resolution ? { resolution } : {}) }),
       );
-    const by = 'ann';
+    const by = 'user-1';
     const choice = { table: 1, record, field: 1 };
     expect(again({ action: 'retry', by, choices: [] })).toEqual(['parked']);
     expect(again({ action: 'merge', by, choices: [] })).toEqual(['parked']);
@@ -441,9 +449,9 @@ describe('the local view', () => {
     expect(applyLocally({ ...image, deleted: true }, create, on(table))?.fields).toEqual({
       1: 'N',
     });
-    expect(
-      applyLocally(image, operation('delete', { table: 1, record }), on(table))?.deleted,
-    ).toBe(true);
+    expect(applyLocally(image, operation('delete', { table: 1, record }), on(table))?.deleted).toBe(
+      true,
+    );
     const kept = view(tableOf(1, { onDelete: 'delete-wins' }));
     if (kept === undefined) throw new Error('the schema has its table');
     expect(applyLocally({ ...image, deleted: true }, edit, on(kept))?.deleted).toBe(true);

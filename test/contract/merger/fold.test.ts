@@ -18,7 +18,7 @@ const create = (device: Device, status = 'new') =>
 describe('envelopes', () => {
   it('[SRV-1] decides transactions in order and moves the position', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(create(a));
     expect(await world.fields(1, 'v1')).toEqual({ 1: 'north', 2: 'new' });
     const state = await world.replica('a');
@@ -28,7 +28,7 @@ describe('envelopes', () => {
 
   it('[SRV-2] passes over what is merged, however it is packed again', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(create(a));
     a.write({ ...visit, kind: 'update', prev: 1, inc: [{ field: 3, by: 5 }] });
     a.write({ ...visit, kind: 'update', prev: 1, inc: [{ field: 3, by: 7 }] });
@@ -40,7 +40,7 @@ describe('envelopes', () => {
 
   it('[SRV-3] skips an envelope that leaves a gap or names another epoch', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     a.write({ ...visit, kind: 'create' });
     const late = a.send({ ...visit, kind: 'update', prev: 1, set: set({ 1: [null, 'x'] }) });
     const other = a.log.copy({ epoch: 2 });
@@ -53,7 +53,7 @@ describe('envelopes', () => {
 
   it('[SRV-4] quarantines what is not what it claims and moves no position', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     const b = await world.enrol('b', 'user-2');
     const good = create(a);
     const forged = good.envelope.slice();
@@ -72,7 +72,7 @@ describe('envelopes', () => {
 
   it('[SRV-5] quarantines a log that parted from what was merged', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     const fork = a.log.copy();
     await world.give(create(a));
     const kept = a.log;
@@ -87,7 +87,7 @@ describe('envelopes', () => {
 
   it('[SRV-6] rejects an undecodable transaction as poison and goes on behind it', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     a.log.appendPayload(utf8Encode('{"no":"transaction"}'), 2);
     a.write({ ...visit, kind: 'create', set: set({ 1: [null, 'south'] }) });
     await world.give(a.envelope());
@@ -100,7 +100,7 @@ describe('envelopes', () => {
 
   it('[SRV-7] keeps the head after every transaction', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(create(a));
     for (let i = 0; i < 5; i += 1)
       a.write({ ...visit, kind: 'update', prev: 1, inc: [{ field: 3, by: 1 }] });
@@ -116,7 +116,7 @@ describe('envelopes', () => {
 describe('grants', () => {
   it('[SRV-8] grants by compare-and-set on the current epoch, once', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     const first = a.grant({ epoch: 1, provisional: 'x' });
     const second = a.grant({ epoch: 1, provisional: 'y' });
     await world.give(first, second, first);
@@ -126,7 +126,7 @@ describe('grants', () => {
 
   it('[SRV-9] continues below what was merged, and no longer owns what was lost', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(create(a));
     const base = await world.base(1, 'v1');
     const backup = a.log.copy();
@@ -143,10 +143,10 @@ describe('grants', () => {
 
   it('[SRV-10] starts a clone at a verified position of its origin', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(create(a));
     const b = await world.enrol('b', 'user-2');
-    b.log = a.log.copy({ replica: 'c', user: 'ann', epoch: 1 });
+    b.log = a.log.copy({ replica: 'c', user: 'user-1', epoch: 1 });
     const origin = { replica: 'a', epoch: 1 };
     const wrong = { index: 1, head: '1'.repeat(64) };
     const right = { index: 1, head: a.log.headTextAt(1) };
@@ -164,7 +164,7 @@ describe('grants', () => {
 describe('other entries', () => {
   it('[SRV-11] applies server writes at a version of their own', async () => {
     const world = await FoldWorld.open();
-    await world.enrol('a', 'ann');
+    await world.enrol('a', 'user-1');
     const target = { table: 1, id: 'v9' };
     await world.give({
       kind: 'write',
@@ -184,7 +184,7 @@ describe('other entries', () => {
 
   it('[SRV-12] merges foreign rows by difference with their shadow; an echo gets no version', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     const row = (fields: Record<number, string>, modifiedOn: number) =>
       ({
         kind: 'foreign',
@@ -203,7 +203,7 @@ describe('other entries', () => {
 
   it('[SRV-13] puts an additive customization in force and refuses a destructive one', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     const [visits, notes] = testTables;
     if (visits === undefined || notes === undefined) throw new Error('tables');
     await world.give({ kind: 'customization', by: 'admin', json: customizationOf(2, [visits]) });
@@ -230,7 +230,7 @@ describe('other entries', () => {
         return before?.['area'] === 'closed' ? 'the area is closed' : undefined;
       },
     });
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     a.write({ ...visit, kind: 'create', set: set({ 1: [null, 'closed'] }) });
     a.write({ ...visit, kind: 'update', prev: 1, set: set({ 6: [null, 'x'] }) });
     await world.give(a.envelope());
@@ -249,7 +249,7 @@ describe('other entries', () => {
         return undefined;
       },
     });
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.append(create(a));
     const before = world.fold.state();
     await expect(world.fold.advance()).rejects.toMatchObject({ code: 'hook-failed' });
@@ -261,7 +261,7 @@ describe('other entries', () => {
 
   it('[SRV-16] starts an incarnation only where its own state stands', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(create(a));
     const { position, digest, incarnation } = world.fold.state();
     const entry = {
@@ -285,7 +285,7 @@ describe('other entries', () => {
 
   it('[SRV-17] refuses an input that is not the one it has folded', async () => {
     const world = await FoldWorld.open();
-    await world.enrol('a', 'ann');
+    await world.enrol('a', 'user-1');
     const other = await FoldWorld.open();
     const crdt = () => loadAutomergeCrdt({ hash: sha256 });
     const fold = await openFold({
@@ -305,7 +305,7 @@ describe('other entries', () => {
 describe('feed and ledger', () => {
   it('[SRV-18] rewinds a record to every earlier version', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     const seen: { n: number; row: unknown }[] = [];
     const note = async () => {
       const found = await world.stored(1, 'v1');
@@ -342,7 +342,7 @@ describe('feed and ledger', () => {
 
   it('[SRV-19] lists the scope keys before and after in the header', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(create(a));
     const { n } = world.fold.state();
     const base = await world.base(1, 'v1');
@@ -361,7 +361,7 @@ describe('feed and ledger', () => {
 
   it('[SRV-20] explains every decision with both sides', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(create(a));
     const base = await world.base(1, 'v1');
     const patch = { kind: 'patch', table: 1, id: 'v1', fields: { 1: 'server' } } as const;
@@ -377,7 +377,7 @@ describe('feed and ledger', () => {
     });
     const entries = segments.flatMap(({ bytes }) => decodeLedgerSegment(bytes).entries());
     expect(entries.find(({ op }) => op === 'a/1/2')).toMatchObject({
-      user: 'ann',
+      user: 'user-1',
       record: 'v1',
       outcome: 'superseded',
       decider: 'merge',

@@ -17,7 +17,7 @@ const resolveCentrally = async (
   const id = `s${ids}`;
   const resolution = { root, action, shown: [], choices: [], ...more };
   await world.give({ kind: 'resolution', by: 'boss', id, resolution });
-  return String((await world.stored(60_002, id))?.row.fields[5]);
+  return (await world.stored(60_002, id))?.row.fields[5] as string;
 };
 
 /** Create of a row of `resolutions`, as a device writes it. */
@@ -70,7 +70,7 @@ describe('system tables', () => {
   for (const action of ['retry', 'split', 'merge'] as const)
     it(`[ERR-5] refuses a device's write on system tables also after ${action}`, async () => {
       const world = await FoldWorld.open();
-      const a = await world.enrol('a', 'ann');
+      const a = await world.enrol('a', 'user-1');
       await world.give(createVisit(a));
       const root = await parkStatus(world, a);
       const index = a.write(
@@ -86,7 +86,7 @@ describe('system tables', () => {
 
   it('[ERR-5] does not let a correction carry a write on system tables', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(createVisit(a));
     const root = await parkStatus(world, a);
     const target = { table: 60_001, record: root, kind: 'update' } as const;
@@ -101,7 +101,7 @@ describe('system tables', () => {
 describe('corrections', () => {
   it('[ERR-10] composes a refused operation with a correction of the next epoch', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(createVisit(a, { 6: [null, 'too long'] }));
     const root = a.op(1);
     expect(await errorOf(world, root)).toMatchObject({ kind: 'invalid' });
@@ -118,7 +118,7 @@ describe('corrections', () => {
   it('[ERR-10] composes them on a retry when the correction did not pass at first', async () => {
     let open = false;
     const world = await FoldWorld.open({ validate: () => (open ? undefined : 'closed') });
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(createVisit(a, { 6: [null, 'too long'] }));
     const root = a.op(1);
     expect(await errorOf(world, root)).toMatchObject({ kind: 'invalid' });
@@ -135,7 +135,7 @@ describe('corrections', () => {
 
   it('[ERR-10] is not held up by a dependent that has a conflict of its own', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(
       a.send({ table: 1, record: 'v2', kind: 'create', set: set({ 2: [null, 'b'] }) }),
     );
@@ -160,7 +160,7 @@ describe('corrections', () => {
       validate: ({ operations }) =>
         operations.some(({ record }) => record === 'n1') ? 'no n1' : undefined,
     });
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(createVisit(a, { 6: [null, 'too long'] }));
     a.log.append(
       sketchTransaction(
@@ -180,7 +180,7 @@ describe('corrections', () => {
       validate: ({ operations }) =>
         operations.some(({ record }) => record === 'n1') ? 'no n1' : undefined,
     });
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(
       a.send(
         { ...visit, kind: 'create', set: set({ 6: [null, 'too long'] }) },
@@ -193,7 +193,7 @@ describe('corrections', () => {
 
   it('[ERR-14] gives a part of a correction that conflicts on its own a root of its own', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(
       a.send({ table: 1, record: 'v2', kind: 'create', set: set({ 2: [null, 'b'] }) }),
     );
@@ -220,7 +220,7 @@ describe('corrections', () => {
 
   it('[ERR-14] waits when it also builds on an operation that waits under another root', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(
       a.send({ table: 1, record: 'v2', kind: 'create', set: set({ 2: [null, 'b'] }) }),
     );
@@ -248,7 +248,7 @@ describe('corrections', () => {
 describe('clones', () => {
   it('[SRV-10] waits with what its origin parked in an earlier epoch', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(createVisit(a));
     const root = await parkStatus(world, a);
     await nextEpoch(world, a);
@@ -271,7 +271,7 @@ describe('clones', () => {
 
   it('[SRV-10] does not take what its origin did after they parted for its own', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(createVisit(a));
     const base = await world.base(1, 'v1');
     const backup = a.log.copy();
@@ -291,7 +291,7 @@ describe('clones', () => {
 
   it('[SRV-10] knows the log of a clone of a clone from its start', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(createVisit(a));
     const root = await parkStatus(world, a);
     const base = await world.base(1, 'v1');
@@ -315,7 +315,7 @@ describe('clones', () => {
 
   it('[SRV-10] corrects what its origin parked, apart from what the origin did since', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(createVisit(a, { 6: [null, 'too long'] }));
     const root = a.op(1);
     const c = await cloneOf(world, a, 'c');
@@ -334,7 +334,7 @@ describe('clones', () => {
 describe('resolutions that wait themselves', () => {
   it('[ERR-15] carries out a resolution once the transaction that holds it is decided', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(
       a.send({ table: 1, record: 'v2', kind: 'create', set: set({ 2: [null, 'b'] }) }),
       createVisit(a),
@@ -370,7 +370,7 @@ describe('parts', () => {
   it('[MRG-5] lets a part wait under a create that comes later in the transaction', async () => {
     let open = false;
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(
       a.send({ ...visit, kind: 'create', set: set({ 2: [null, 'taken'] }) }),
       a.send({ ...visit, kind: 'delete', prev: 1 }),
@@ -405,7 +405,7 @@ describe('parts', () => {
 describe('input', () => {
   it('[SRV-27] folds everything before an entry of a newer format', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.append(createVisit(a));
     const newer = encodeInputEntry(createVisit(a)).slice();
     newer[1] = 99;
@@ -419,7 +419,7 @@ describe('input', () => {
 describe('bounds', () => {
   it('[ERR-16] keeps the row of a root small however its dependents are spread', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(createVisit(a));
     const root = await parkStatus(world, a);
     const base = await world.base(1, 'v1');

@@ -17,7 +17,7 @@ const parkConflict = async (
   options: Parameters<typeof FoldWorld.open>[0] = {},
 ): Promise<Parked> => {
   const world = await FoldWorld.open(options);
-  const a = await world.enrol('a', 'ann');
+  const a = await world.enrol('a', 'user-1');
   const fields = set({ 1: [null, 'north'], 2: [null, 'new'] });
   await world.give(a.send({ ...visit, kind: 'create', set: fields }));
   const base = await world.base(1, 'v1');
@@ -43,7 +43,7 @@ const resolveCentrally = async (
   const id = `r${ids}`;
   const resolution = { root, action, shown: [], choices: [], ...more };
   await world.give({ kind: 'resolution', by: 'boss', id, resolution });
-  return String((await world.stored(60_002, id))?.row.fields[5]);
+  return (await world.stored(60_002, id))?.row.fields[5] as string;
 };
 
 const errorOf = async ({ world, root }: Pick<Parked, 'world' | 'root'>) =>
@@ -56,7 +56,7 @@ describe('resolutions', () => {
     const parked = await parkConflict();
     expect(await errorOf(parked)).toMatchObject({
       replica: 'a',
-      user: 'ann',
+      user: 'user-1',
       kind: 'conflict',
       state: 'open',
       table: 1,
@@ -64,7 +64,7 @@ describe('resolutions', () => {
       ranges: [{ epoch: 1, from: 2, to: 2 }],
       conflicts: [{ field: 2, base: 'new', ours: 'mine', rule: 'manual' }],
     });
-    expect((await parked.world.stored(60_001, parked.root))?.row.owner).toBe('ann');
+    expect((await parked.world.stored(60_001, parked.root))?.row.owner).toBe('user-1');
   });
 
   it('[ERR-2] merges by field: mine, theirs or a value', async () => {
@@ -125,7 +125,7 @@ describe('resolutions', () => {
     expect((await errorOf(parked))?.state).toBe('open');
     await world.give(a.send(row('own')));
     expect((await world.stored(60_002, 'own'))?.row.fields[5]).toBe('done');
-    expect(await errorOf(parked)).toMatchObject({ state: 'resolved', resolvedBy: 'ann' });
+    expect(await errorOf(parked)).toMatchObject({ state: 'resolved', resolvedBy: 'user-1' });
   });
 
   it('[ERR-5] refuses every other write of a device on system tables', async () => {
@@ -193,7 +193,7 @@ describe('resolutions', () => {
       validate: ({ operations }) =>
         !open && operations.some(({ table }) => table === 'visits') ? 'closed' : undefined,
     });
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     const root = a.op(1);
     await world.give(
       a.send({ ...visit, kind: 'create', set: set({ 1: [null, 'north'] }) }),
@@ -209,7 +209,7 @@ describe('resolutions', () => {
 
   it('[ERR-10] decides a refused transaction and its correction as one', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(
       a.send({ ...visit, kind: 'create', set: set({ 1: [null, 'north'], 6: [null, 'too long'] }) }),
     );
@@ -233,7 +233,7 @@ describe('resolutions', () => {
 
   it('[ERR-11] splits a transaction: untroubled records apply, troubled ones stay', async () => {
     const world = await FoldWorld.open();
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     await world.give(a.send({ ...visit, kind: 'create', set: set({ 2: [null, 'new'] }) }));
     const base = await world.base(1, 'v1');
     const patch = { kind: 'patch', table: 1, id: 'v1', fields: { 2: 'server' } } as const;
@@ -264,7 +264,7 @@ describe('resolutions', () => {
       validate: ({ operations }) =>
         operations.some(({ table }) => table === 'visits') ? 'closed' : undefined,
     });
-    const a = await world.enrol('a', 'ann');
+    const a = await world.enrol('a', 'user-1');
     const root = a.op(1);
     await world.give(
       a.send({ ...visit, kind: 'create', set: set({ 1: [null, 'north'] }) }),
