@@ -71,12 +71,68 @@ describe('clones', () => {
     await a.replica.create('visits', { subject: 'a' });
     await b.replica.create('visits', { subject: 'b' });
     await syncAll(a, b, a, b, a);
-    expect([...(await world.rows(1)).values()].map(({ fields }) => fields[1]).sort()).toEqual([
-      'a',
-      'b',
-      'before',
-    ]);
+    expect(
+      [...(await world.rows(1)).values()].map(({ fields }) => fields[1] as string).sort(),
+    ).toEqual(['a', 'b', 'before']);
     await expectEqual(a, b);
+  });
+});
+
+describe('sync errors of a clone', () => {
+  test('[ERR-65] a clone keeps sight of what was parked before it parted, and may resolve it', async () => {
+    const a = await world.device({ user: 'ana' });
+    const ids = [];
+    for (const subject of ['one', 'two', 'three'])
+      ids.push(await a.replica.create('visits', { subject, status: 'new' }));
+    await syncAll(a);
+    const [one, two, three] = ids as [string, string, string];
+    const edit = async (handle: DeviceHandle, id: string, by: string): Promise<void> => {
+      await world.write({ kind: 'patch', table: 1, id, fields: { 2: `office ${by}` } });
+      await handle.replica.update('visits', id, { status: by });
+      expect((await handle.replica.sync()).result).toBe('synced');
+    };
+    await edit(a, one, 'shared');
+    expect(a.replica.status.parked).toBe(1);
+    await a.replica.close();
+    const b = await world.device({ disk: await a.disk.copy(), user: 'ana' });
+    await world.reopen(a, { user: 'ana' });
+    await edit(a, two, 'of the origin');
+    await edit(b, three, 'of the clone');
+    // The second to sync keeps the id in a new epoch; the first becomes the clone.
+    expect((await a.replica.sync()).result).toBe('synced');
+    expect(a.events.some(({ type }) => type === 'clone-detected')).toBe(true);
+    const records = async (handle: DeviceHandle): Promise<readonly string[]> =>
+      (await handle.replica.errors.list()).map(({ record }) => record).sort();
+    expect(await records(a)).toEqual([one, two].sort());
+    expect(a.replica.status).toMatchObject({ parked: 2, synced: false });
+    expect((await a.replica.get('visits', one))?.status).toBe('shared');
+    expect((await a.replica.get('visits', two))?.status).toBe('of the origin');
+    expect(await records(b)).toEqual(expect.arrayContaining([one, three]));
+    expect(b.replica.status.parked).toBe(2);
+    const shared = (await a.replica.errors.list()).find(({ record }) => record === one);
+    await a.replica.errors.resolve(shared?.id ?? '', {
+      action: 'merge',
+      choices: [{ table: 'visits', record: one, field: 'status', pick: 'mine' }],
+    });
+    for (const { replica } of [a, a, b]) expect((await replica.sync()).result).toBe('synced');
+    expect((await world.rows(1)).get(one)?.fields[2]).toBe('shared');
+    expect(await records(a)).toEqual([two]);
+    expect(await records(b)).toContain(three);
+    expect(await records(b)).not.toContain(one);
+    expect((await b.replica.get('visits', one))?.status).toBe('shared');
+    // A clone of the clone sees what both before it shared with it.
+    await a.replica.close();
+    const c = await world.device({ disk: await a.disk.copy(), user: 'ana' });
+    await world.reopen(a, { user: 'ana' });
+    await c.replica.create('visits', { subject: 'c goes on' });
+    expect((await c.replica.sync()).result).toBe('synced');
+    await a.replica.create('visits', { subject: 'a goes on' });
+    for (const { replica } of [a, c]) expect((await replica.sync()).result).toBe('synced');
+    expect(c.replica.status.replica).not.toBe(a.replica.status.replica);
+    for (const handle of [a, c]) {
+      expect(await records(handle)).toEqual([two]);
+      expect((await handle.replica.get('visits', two))?.status).toBe('of the origin');
+    }
   });
 });
 

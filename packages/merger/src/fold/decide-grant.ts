@@ -83,13 +83,14 @@ export const decideGrant = async (
   if (provisional.length > 128 || (before !== undefined && before.user !== caller.user))
     return refuse();
   if (request.epoch < (before?.epoch ?? 0)) return refuse();
-  const from = before === undefined ? origin : null;
+  // Over a gap nothing proves whose log it was: nothing is inherited.
+  const from = before === undefined && request.gap !== true ? origin : null;
   // A log that was trimmed beyond what a restored store knows cannot be checked below its beginning.
   if (request.gap !== true) {
     const head = await knownHead(window, before, from, caller.user, continues.index);
     if (head === undefined || head !== continues.head) return refuse();
   } else if (!/^[0-9a-f]{64}$/.test(continues.head)) return refuse();
-  const asked = before === undefined ? request : { ...request, origin: null };
+  const asked = { ...request, origin: from };
   const parent = from === null ? undefined : overlay.replicas.get(from.replica);
   const lineage =
     parent === undefined || from === null

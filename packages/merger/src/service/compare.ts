@@ -163,7 +163,13 @@ export const answerCompare = async (
   doubt: CursorDoubt | undefined,
 ): Promise<Uint8Array> => {
   const { sha256 } = source.crypto;
-  const scope = readRequestScope(request.scope, schema, caller.replica, sha256);
+  const scope = readRequestScope(
+    request.scope,
+    schema,
+    caller.replica,
+    await source.lineage(caller.replica),
+    sha256,
+  );
   const table = [...scope.tables.values()].find(({ tableName }) => tableName === request.table);
   if (table === undefined)
     throw new TidemarkError('invalid-scope', `table ${request.table} is not in the scope`);

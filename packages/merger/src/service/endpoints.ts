@@ -149,6 +149,7 @@ export const createEndpoints = (
     horizon: deps.horizon,
     receipt: async (replica, reads) =>
       receiptOf(deps.applied.applied(), await readReplica(reads, replica), deps.archived(replica)),
+    lineage: async (replica) => (await readReplica(deps.applied.store, replica))?.lineage ?? [],
     tableSize: (table) => {
       deps.sizes.want(table);
       return deps.sizes.of(table);

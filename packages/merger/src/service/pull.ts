@@ -1,3 +1,4 @@
+import type { LogPart } from '@tidemark/merge';
 import { TidemarkError, type Receipt, type TableId } from '@tidemark/model';
 import type { Caller, Clock, Crypto } from '@tidemark/ports';
 import {
@@ -44,6 +45,8 @@ export interface PullSource {
   readonly horizon: () => Horizon;
   /** Receipt of a replica as the store stands now. */
   readonly receipt: (replica: string, reads: CountedReads['store']) => Promise<Receipt>;
+  /** Parts of its origins' logs that a clone shares: fixed when its first epoch was granted. */
+  readonly lineage: (replica: string) => Promise<readonly LogPart[]>;
   /** Records of a table, for progress; 0 when unknown. */
   readonly tableSize: (table: TableId) => number;
 }
@@ -200,6 +203,7 @@ export const answerPull = async (
     request.scope,
     source.schema(),
     caller.replica,
+    await source.lineage(caller.replica),
     source.crypto.sha256,
   );
   const group = groupOf(request, scope);

@@ -1,8 +1,10 @@
+import type { LogPart } from '@tidemark/merge';
 import { decodeScope, resolveScope, type TableScope } from '@tidemark/filter';
 import {
   decodeRow,
   encodeRow,
   isLeft,
+  parseOpId,
   problemsError,
   projectRow,
   syncErrorsTable,
@@ -27,26 +29,53 @@ export interface RequestScope {
   readonly tables: ReadonlyMap<TableId, ReadScope>;
 }
 
-/** A replica always holds its own sync errors and nobody else's. */
-const ownSyncErrors = (replica: string): ReadScope => ({
-  tableId: syncErrorsTable,
-  tableName: 'sync_errors',
-  fields: 'all',
-  filter: ({ fields }) => fields[1] === replica,
-  reads: [1],
-  key: { field: 1, value: replica },
-  projection: null,
-});
+/** Parts of another replica's log that a clone shares, by replica. */
+type Shared = ReadonlyMap<string, readonly LogPart[]>;
+
+const isShared = (shared: Shared, id: string): boolean => {
+  const root = parseOpId(id);
+  const parts = root && shared.get(root.replica);
+  return (
+    parts?.some(
+      ({ epoch, from, to }) => epoch === root?.epoch && from < root.index && root.index <= to,
+    ) === true
+  );
+};
+
+/**
+ * A replica always holds its own sync errors, those of its origins about operations that it shares, and
+ * nobody else's.
+ */
+const ownSyncErrors = (replica: string, lineage: readonly LogPart[]): ReadScope => {
+  const shared = new Map<string, LogPart[]>();
+  for (const part of lineage) {
+    const parts = shared.get(part.replica);
+    if (parts === undefined) shared.set(part.replica, [part]);
+    else parts.push(part);
+  }
+  return {
+    tableId: syncErrorsTable,
+    tableName: 'sync_errors',
+    fields: 'all',
+    filter: ({ id, fields }) =>
+      fields[1] === replica || (shared.has(String(fields[1])) && isShared(shared, id)),
+    reads: [1],
+    key: shared.size === 0 ? { field: 1, value: replica } : null,
+    projection: null,
+  };
+};
 
 /**
  * Takes the scope of a request from JSON. Rejects with `invalid-scope` and every problem.
  *
- * `sync_errors` is always part of it, limited to the caller's replica; other system tables never are.
+ * `sync_errors` is always part of it, limited to the caller's replica and what it shares with the origins
+ * in `lineage`; other system tables never are.
  */
 export const readRequestScope = (
   json: unknown,
   schema: Schema,
   replica: string,
+  lineage: readonly LogPart[],
   hash: Hash,
 ): RequestScope => {
   const decoded = decodeScope(json);
@@ -59,7 +88,7 @@ export const readRequestScope = (
       ...table,
       projection: table.fields === 'all' ? null : new Set(table.fields),
     });
-  tables.set(syncErrorsTable, ownSyncErrors(replica));
+  tables.set(syncErrorsTable, ownSyncErrors(replica, lineage));
   return { hash: scopeHashOf(decoded.right, hash), tables };
 };
 
