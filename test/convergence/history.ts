@@ -350,10 +350,23 @@ export class History {
     // Only tables in which no rule parks a foreign row: nobody could resolve it on a device.
     const table = random.pick([2, 3]);
     this.#rowVersion += 1;
+    const rows = await this.world.rows(table);
+    const picked = random.pick(this.#records);
+    const id = rows.has(picked) ? picked : 'r1';
+    const held = rows.get(id)?.fields ?? {};
+    // A foreign row is whole: what it does not name is empty there. The backend has seen all texts.
     const row = {
       table,
-      id: random.pick(this.#records),
-      fields: { [fieldIds.a]: random.pick(values), [fieldIds.b]: random.pick(values) },
+      id,
+      fields: {
+        ...(held[fieldIds.c] === undefined ? {} : { [fieldIds.c]: held[fieldIds.c] ?? null }),
+        ...(held[fieldIds.d] === undefined ? {} : { [fieldIds.d]: held[fieldIds.d] ?? null }),
+        ...(held[fieldIds.note] === undefined
+          ? {}
+          : { [fieldIds.note]: held[fieldIds.note] ?? null }),
+        [fieldIds.a]: random.pick(values),
+        [fieldIds.b]: random.pick(values),
+      },
       modifiedOn: this.world.time.nowMs - random.below(1_000),
       rowVersion: this.#rowVersion,
     };
@@ -412,9 +425,9 @@ export class History {
             field,
             pick: random.pick(['mine', 'theirs'] as const),
           }));
-    const work = merger.resolve(error.root, { action, choices, user: 'admin' });
+    const work = merger.resolve(error.id, { action, choices, user: 'admin' });
     const result = await this.world.time.run(work);
-    this.#note(`central ${error.root} ${action} ${JSON.stringify(choices)} -> ${result.verdict}`);
+    this.#note(`central ${error.id} ${action} ${JSON.stringify(choices)} -> ${result.verdict}`);
   }
 
   async #publish(): Promise<void> {

@@ -222,7 +222,7 @@ export const meet = async (stage: Stage, a: Device, b: Device, cast: Cast): Prom
       error.conflicts.map((conflict) => [
         `${conflict.table} ${conflict.record}`,
         error.kind,
-        conflict.field === '' || conflict.field === null ? '(whole record)' : conflict.field,
+        conflict.field ?? '(whole record)',
         show(conflict.theirs),
         show(conflict.ours),
         String(error.ranges.reduce((sum, range) => sum + range.to - range.from + 1, 0)),
@@ -252,7 +252,7 @@ export const resolve = async (stage: Stage, a: Device, b: Device, cast: Cast): P
   }
   await sync(stage, 'device B', b);
   for (const error of await server.errors.list({ state: 'open' })) {
-    const { verdict } = await server.errors.resolve(error.root, {
+    const { verdict } = await server.errors.resolve(error.id, {
       action: 'take-server',
       user: 'administrator',
     });

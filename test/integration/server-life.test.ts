@@ -265,7 +265,7 @@ describe('central sync errors and logs', () => {
     const [error, ...others] = await f.server.errors.list({ state: 'open' });
     expect(others).toEqual([]);
     expect(error).toMatchObject({
-      root: 'dev1/1/1',
+      id: 'dev1/1/1',
       kind: 'conflict',
       table: 'places',
       record: 'p00001',
@@ -279,7 +279,7 @@ describe('central sync errors and logs', () => {
     await other.pull();
     expect(other.sorted(60_001)).toEqual([]);
     await f.server.write([place(1, { rank: 4 })], user);
-    const { shown, root } = error;
+    const { shown, id: root } = error;
     const stale = await f.server.errors.resolve(root, {
       action: 'take-server',
       shown,

@@ -99,8 +99,8 @@ export interface Server<T extends Tables> {
       readonly after?: string;
       readonly limit?: number;
     }) => Promise<readonly SyncErrorView[]>;
-    readonly get: (root: string) => Promise<SyncErrorView | undefined>;
-    readonly resolve: (root: string, input: ResolveInput) => Promise<ResolveResult>;
+    readonly get: (id: string) => Promise<SyncErrorView | undefined>;
+    readonly resolve: (id: string, input: ResolveInput) => Promise<ResolveResult>;
   };
   /** Sync logs, newest first. */
   readonly syncLogs: (limit?: number) => Promise<readonly KeptSyncLog[]>;
@@ -207,8 +207,8 @@ const doorOf = <T extends Tables>(
     }),
   errors: {
     list: (options = {}) => merger.syncErrors(options),
-    get: (root) => merger.syncError(root),
-    resolve: (root, input) => merger.resolve(root, input),
+    get: (id) => merger.syncError(id),
+    resolve: (id, input) => merger.resolve(id, input),
   },
   syncLogs: (limit = syncLogsDefault) => merger.syncLogs(limit),
   get: (table, id) => getRecord(merger, table, id) as never,

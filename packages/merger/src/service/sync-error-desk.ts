@@ -26,8 +26,8 @@ const scanBytesMax = 1024 * 1024;
 export interface ConflictView {
   readonly table: string;
   readonly record: string;
-  /** Empty for the record's existence. */
-  readonly field: string;
+  /** Null: whether the record lives (values true and false). */
+  readonly field: string | null;
   readonly base: Value;
   readonly ours: Value;
   /** Value of the server now; null as well when there is no live record. */
@@ -37,7 +37,8 @@ export interface ConflictView {
 
 /** Sync error as a person sees it. */
 export interface SyncErrorView {
-  readonly root: string;
+  /** OpId text of the root. */
+  readonly id: string;
   readonly replica: string;
   readonly user: string;
   readonly kind: SyncErrorRow['kind'];
@@ -55,11 +56,11 @@ export interface SyncErrorView {
   readonly shown: readonly ShownVersion[];
 }
 
-/** Choice for one conflicting field, by names; field '' decides whether the record lives. */
+/** Choice for one conflicting field, by names; field null decides whether the record lives. */
 export interface ChoiceInput {
   readonly table: string;
   readonly record: string;
-  readonly field: string;
+  readonly field: string | null;
   readonly pick: 'mine' | 'theirs' | 'value';
   readonly value?: Value;
 }
@@ -118,10 +119,11 @@ export const showSyncError = async (
       live.set(`${table}/${record}`, decodeRow(stored.row).fields);
   }
   const tableName = (id: TableId): string => schema.tablesById.get(id)?.name ?? String(id);
-  const fieldName = (table: TableId, id: number): string =>
-    id === 0 ? '' : (schema.tablesById.get(table)?.fieldsById.get(id)?.name ?? String(id));
-  const { table, record, conflicts, ...rest } = row;
+  const fieldName = (table: TableId, id: number): string | null =>
+    id === 0 ? null : (schema.tablesById.get(table)?.fieldsById.get(id)?.name ?? String(id));
+  const { root, table, record, conflicts, ...rest } = row;
   return {
+    id: root,
     ...rest,
     table: tableName(table),
     record,
@@ -181,9 +183,9 @@ export const resolveChoices = (
     throw new TidemarkError('invalid-resolution', 'there is no such action');
   return (input.choices ?? []).map(({ table: tableName, record, field: name, pick, value }) => {
     const table = schema.tablesByName.get(tableName);
-    const field = name === '' ? 0 : table?.fieldsByName.get(name)?.id;
+    const field = name === null ? 0 : table?.fieldsByName.get(name)?.id;
     if (table === undefined || field === undefined)
-      throw new TidemarkError('invalid-resolution', `there is no field ${tableName}.${name}`);
+      throw new TidemarkError('invalid-resolution', `there is no field ${tableName}.${name ?? ''}`);
     return { table: table.id, record, field, pick, ...(value === undefined ? {} : { value }) };
   });
 };
