@@ -1,7 +1,8 @@
 import { userTableIdMax, type Row, type SchemaTable, type Value } from '@tidemark/model';
 import type { History } from './history.js';
 import { readLedger, readSyncErrors } from './ledger.js';
-import { Oracle, type OracleOutcome } from './oracle.js';
+import { Oracle } from './oracle.js';
+import type { OracleOutcome } from './oracle-decider.js';
 import { storedRecords, type Device, type World } from './world.js';
 
 /** Fails a history with what differs. */
