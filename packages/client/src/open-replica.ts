@@ -9,7 +9,7 @@ import { pendingAge } from './run/pending-age.js';
 import type { ReplicaEvent } from './run/replica-event.js';
 import { statusOf, type ReplicaStatus } from './run/replica-status.js';
 import { userTables } from './run/scope-tables.js';
-import { fieldsOfView, syncErrorList } from './run/sync-error-list.js';
+import { syncErrorList } from './run/sync-error-list.js';
 import { listSyncLogs } from './run/sync-log-list.js';
 import { syncRunner } from './run/sync-runner.js';
 
@@ -78,16 +78,14 @@ const contentFingerprintOf = async (
   name: string,
   crypto: Crypto,
 ): Promise<string> => {
-  const table = local.schema().tablesByName.get(name);
-  if (table === undefined) throw new TidemarkError('unknown-table', `no table ${name}`, {});
   const fingerprint = startContentFingerprint(crypto.sha256);
   let after: string | undefined;
   for (;;) {
-    const page = await local.scan(name, {
+    const page = await local.scanFields(name, {
       limit: scanRecords,
       ...(after === undefined ? {} : { after }),
     });
-    for (const view of page) fingerprint.add({ id: view.id, fields: fieldsOfView(table, view) });
+    for (const row of page) fingerprint.add(row);
     after = page[page.length - 1]?.id;
     if (page.length < scanRecords) return fingerprint.digest();
   }

@@ -3,6 +3,7 @@ import type {
   Customization,
   FieldId,
   RecordId,
+  RowFields,
   Schema,
   ServerVersion,
   TableId,
@@ -291,6 +292,11 @@ export interface LocalReplica {
     table: string,
     options?: { readonly after?: RecordId; readonly limit?: number },
   ) => Promise<readonly RecordView[]>;
+  /** Like `scan`, with fields by id: for work over whole tables. */
+  readonly scanFields: (
+    table: string,
+    options?: { readonly after?: RecordId; readonly limit?: number },
+  ) => Promise<readonly { readonly id: RecordId; readonly fields: RowFields }[]>;
   /** Emits the result now and after each change of it. A slow consumer gets the newest result only. */
   readonly watch: (
     table: string,

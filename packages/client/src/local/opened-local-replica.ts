@@ -5,6 +5,7 @@ import {
   type Customization,
   type FieldId,
   type RecordId,
+  type RowFields,
   type Schema,
   type ServerVersion,
   type TableId,
@@ -267,16 +268,22 @@ export class OpenedLocalReplica implements LocalReplica {
     tableName: string,
     options: { readonly after?: RecordId; readonly limit?: number } = {},
   ): Promise<readonly RecordView[]> => {
+    const table = this.#core.table(tableName);
+    const rows = await this.scanFields(tableName, options);
+    return rows.map(({ id, fields }) => recordView(table, id, fields));
+  };
+
+  readonly scanFields: LocalReplica['scanFields'] = async (tableName, options = {}) => {
     const core = this.#core;
-    const table = core.table(tableName);
+    const { id: table } = core.table(tableName);
     const limit = Math.min(options.limit ?? scanPageMax, scanPageMax);
-    return consistentRead(core, table.id, async () => {
-      const out: RecordView[] = [];
+    return consistentRead(core, table, async () => {
+      const out: { readonly id: RecordId; readonly fields: RowFields }[] = [];
       let after = options.after;
       do {
-        const page = await scanVisible(core, table.id, after, limit);
+        const page = await scanVisible(core, table, after, limit);
         for (const { id, row } of page.rows)
-          if (out.length < limit) out.push(recordView(table, id, row.fields));
+          if (out.length < limit) out.push({ id, fields: row.fields });
         after = page.next;
       } while (after !== undefined && out.length < limit);
       return out;
