@@ -46,13 +46,19 @@ export default defineConfig({
       }),
       project({
         name: 'property',
-        include: ['packages/*/src/**/*.property.test.ts'],
+        include: ['packages/*/src/**/*.property.test.ts', 'test/*/**/*.property.test.ts'],
         testTimeoutMs: 600_000,
       }),
-      project({ name: 'contract', include: ['test/contract/**/*.test.ts'], testTimeoutMs: 60_000 }),
+      project({
+        name: 'contract',
+        include: ['test/contract/**/*.test.ts'],
+        exclude: ['**/*.property.test.ts'],
+        testTimeoutMs: 60_000,
+      }),
       project({
         name: 'integration',
         include: ['test/integration/**/*.test.ts'],
+        exclude: ['**/*.property.test.ts'],
         testTimeoutMs: 120_000,
       }),
       ...(process.env['TIDEMARK_DEEP'] === '1'
