@@ -151,7 +151,7 @@ export const openLocalReplica = async (options: LocalReplicaOptions): Promise<Lo
   core.startWith(await readCurrentOpen(core.store, core.meta));
   const folding = new Folding(core);
   const staging = new LayerStaging(core, folding);
-  if (core.meta.staging?.closing != null) await staging.finish();
+  if ((core.meta.staging?.closing ?? null) !== null) await staging.finish();
   const { customization } = options;
   if (customization !== undefined) await core.turn.run(() => adopt(core, customization));
   await backfillIndexes(core);

@@ -18,7 +18,6 @@ import {
   TidemarkError,
   type FieldDefinition,
   type FieldType,
-  type Row,
   type SchemaTable,
   type Value,
 } from '@tidemark/model';

@@ -221,9 +221,10 @@ const addChanges = async (
   const known = new Map<FieldId, { document: Uint8Array; value: string }>();
   for (const [field, edit] of texts) {
     const change = await changeText(session, record, field, edit);
-    if (change?.set != null) set.push(change.set);
-    if (change?.crdt != null) crdt.push(change.crdt);
-    if (change?.known != null) known.set(field.id, change.known);
+    if (change === null) continue;
+    if (change.set !== null) set.push(change.set);
+    if (change.crdt !== null) crdt.push(change.crdt);
+    if (change.known !== null) known.set(field.id, change.known);
   }
   if (set.length === 0 && crdt.length === 0) return;
   await session.add(record, { kind: 'update', set, inc: [], crdt }, known);
