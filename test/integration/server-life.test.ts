@@ -200,6 +200,39 @@ describe('writes, explanations, changes', () => {
     await f.server.close();
   });
 
+  test('[SRV-54] changes go on over a restart of the server where their reader stopped', async () => {
+    const kept = databases();
+    const first = await openFixture({ databases: kept });
+    const read = async (
+      { server }: Awaited<ReturnType<typeof openFixture>>,
+      count: number,
+      since?: string,
+    ): Promise<readonly (readonly [id: string, cursor: string])[]> => {
+      const stop = new AbortController();
+      const out: (readonly [string, string])[] = [];
+      const options = { signal: stop.signal, ...(since === undefined ? {} : { since }) };
+      for await (const { id, cursor } of server.changes(options)) {
+        out.push([id, cursor]);
+        if (out.length === count) stop.abort();
+      }
+      return out;
+    };
+    await first.server.write(
+      Array.from({ length: 5 }, (_, i) => place(i)),
+      user,
+    );
+    const before = await read(first, 3);
+    await first.server.close();
+    await Promise.all([kept.store.open(), kept.input.open()]);
+    const second = await openFixture({ databases: kept });
+    await second.server.write([place(5)], user);
+    const after = await read(second, 3, before[2]?.[1]);
+    expect([...before, ...after].map(([id]) => id)).toEqual(
+      Array.from({ length: 6 }, (_, i) => `p0000${i}`),
+    );
+    await second.server.close();
+  });
+
   test('[SRV-55] explain prints each decision on a value with rule and times', async () => {
     const { f, link, log } = await open();
     await f.server.write([place(1)], user);
