@@ -81,11 +81,11 @@ const contentFingerprintOf = async (
   const fingerprint = startContentFingerprint(crypto.sha256);
   let after: string | undefined;
   for (;;) {
-    const page = await local.scanFields(name, {
+    const page = await local.scanContents(name, {
       limit: scanRecords,
       ...(after === undefined ? {} : { after }),
     });
-    for (const row of page) fingerprint.add(row);
+    for (const { id, fields } of page) fingerprint.addBytes(id, fields);
     after = page[page.length - 1]?.id;
     if (page.length < scanRecords) return fingerprint.digest();
   }

@@ -119,7 +119,15 @@ export {
   type Envelope,
   type EnvelopeProblem,
 } from './envelope.js';
-export { encodeRow, decodeRow, projectRow, baseOfRow, type Row, type RowFields } from './row.js';
+export {
+  encodeRow,
+  decodeRow,
+  fieldBytesOfRow,
+  projectRow,
+  baseOfRow,
+  type Row,
+  type RowFields,
+} from './row.js';
 export type { Outcome, Disposition, Receipt } from './outcome.js';
 export {
   resolutionActions,

@@ -2,7 +2,7 @@ import { fieldId, row, value } from '@tidemark/testkit';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { utf8Decode, utf8Encode } from './bytes.js';
-import { baseOfRow, decodeRow, encodeRow, projectRow, type Row } from './row.js';
+import { baseOfRow, decodeRow, encodeRow, fieldBytesOfRow, projectRow, type Row } from './row.js';
 
 const example: Row = {
   version: { incarnation: 1, n: 9 },
@@ -84,4 +84,19 @@ test('[MOD-52] a projection keeps the named fields with their documents and time
 
 test('[MOD-53] the base that an author names is version, birth and time of the row', () => {
   expect(baseOfRow(example)).toEqual({ incarnation: 1, n: 9, born: 'r1/1/3', modifiedOn: 2_000 });
+});
+
+test('[MOD-51] the fields are found within the bytes of a row without decoding it', () => {
+  const wild = fc.string({
+    unit: fc.constantFrom('"', '\\', '{', '}', '[', ']', ',', ':', 'é', '\n'),
+  });
+  fc.assert(
+    fc.property(row, wild, wild, (one, text1, text2) => {
+      const odd = { ...one, born: text1, owner: text2, fields: { ...one.fields, 7: text1 } };
+      const bytes = encodeRow(odd);
+      expect(JSON.parse(utf8Decode(fieldBytesOfRow(bytes)))).toEqual(
+        (JSON.parse(utf8Decode(bytes)) as readonly unknown[])[7],
+      );
+    }),
+  );
 });

@@ -1,4 +1,5 @@
 import { utf8Decode, utf8Encode } from './bytes.js';
+import { invariant } from './error.js';
 import type { BaseVersion, FieldId, ServerVersion } from './ids.js';
 import { orderedAttachment, type Value } from './value.js';
 
@@ -87,6 +88,45 @@ export const decodeRow = (bytes: Uint8Array): Row => {
     docs: json[8] === 0 ? {} : json[8],
     editedAt: json[9] === 0 ? {} : json[9],
   };
+};
+
+const quote = 0x22;
+const backslash = 0x5c;
+
+/** Position after the string that begins at `at`. */
+const afterString = (bytes: Uint8Array, at: number): number => {
+  let next = at + 1;
+  while (bytes[next] !== quote) next += bytes[next] === backslash ? 2 : 1;
+  return next + 1;
+};
+
+/**
+ * JSON of a row's fields as it stands within the bytes of `encodeRow`: canonical, and found without decoding
+ * the row.
+ */
+export const fieldBytesOfRow = (row: Uint8Array): Uint8Array => {
+  let at = 1;
+  for (let before = 0; before < 7;) {
+    const byte = row[at];
+    if (byte === quote) at = afterString(row, at);
+    else {
+      if (byte === 0x2c) before += 1;
+      at += 1;
+    }
+    invariant(at < row.length, 'a row has fields');
+  }
+  const start = at;
+  for (let depth = 0; ;) {
+    const byte = row[at];
+    if (byte === quote) at = afterString(row, at);
+    else {
+      if (byte === 0x7b) depth += 1;
+      if (byte === 0x7d) depth -= 1;
+      at += 1;
+    }
+    if (depth === 0) return row.subarray(start, at);
+    invariant(at < row.length, 'the fields of a row end');
+  }
 };
 
 /** What an author who sees this row names as the base of an operation. */

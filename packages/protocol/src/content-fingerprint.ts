@@ -17,6 +17,8 @@ export interface ContentRow {
 /** Running content fingerprint: rows are added in id order (by UTF-8 bytes), one at a time. */
 export interface ContentFingerprint {
   readonly add: (row: ContentRow) => void;
+  /** Like `add`, with the canonical JSON of the fields (`fieldBytesOfRow`). */
+  readonly addBytes: (id: string, fields: Uint8Array) => void;
   /** Number of rows so far and the digest over them, as `count-hex`. */
   readonly digest: () => string;
 }
@@ -37,6 +39,8 @@ const fieldsText = (fields: RowFields): string => {
   return JSON.stringify(out);
 };
 
+const end = Uint8Array.of(0x5d);
+
 /**
  * Starts a content fingerprint: h_k = H(h_k-1, JSON of [id, fields]), h_0 = 32 zero bytes.
  *
@@ -46,12 +50,14 @@ const fieldsText = (fields: RowFields): string => {
 export const startContentFingerprint = (hash: Hash): ContentFingerprint => {
   let head: Uint8Array = new Uint8Array(32);
   let count = 0;
+  const addBytes: ContentFingerprint['addBytes'] = (id, fields) => {
+    const begin = utf8Encode(`[${JSON.stringify(id)},`);
+    head = hash(concatBytes([head, begin, fields, end]));
+    count += 1;
+  };
   return {
-    add: ({ id, fields }) => {
-      const text = `[${JSON.stringify(id)},${fieldsText(fields)}]`;
-      head = hash(concatBytes([head, utf8Encode(text)]));
-      count += 1;
-    },
+    add: ({ id, fields }) => addBytes(id, utf8Encode(fieldsText(fields))),
+    addBytes,
     digest: () => `${count}-${toHex(head.subarray(0, 16))}`,
   };
 };

@@ -3,7 +3,6 @@ import type {
   Customization,
   FieldId,
   RecordId,
-  RowFields,
   Schema,
   ServerVersion,
   TableId,
@@ -292,11 +291,11 @@ export interface LocalReplica {
     table: string,
     options?: { readonly after?: RecordId; readonly limit?: number },
   ) => Promise<readonly RecordView[]>;
-  /** Like `scan`, with fields by id: for work over whole tables. */
-  readonly scanFields: (
+  /** Like `scan`, with the canonical JSON of the fields (`fieldBytesOfRow`): for work over whole tables. */
+  readonly scanContents: (
     table: string,
     options?: { readonly after?: RecordId; readonly limit?: number },
-  ) => Promise<readonly { readonly id: RecordId; readonly fields: RowFields }[]>;
+  ) => Promise<readonly { readonly id: RecordId; readonly fields: Uint8Array }[]>;
   /** Emits the result now and after each change of it. A slow consumer gets the newest result only. */
   readonly watch: (
     table: string,

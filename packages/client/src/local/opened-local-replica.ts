@@ -5,7 +5,6 @@ import {
   type Customization,
   type FieldId,
   type RecordId,
-  type RowFields,
   type Schema,
   type ServerVersion,
   type TableId,
@@ -47,7 +46,13 @@ import { RecordIds } from './record-ids.js';
 import { recordView } from './record-view.js';
 import type { ReplicaCore } from './replica-core.js';
 import type { ReplicaMeta } from './replica-meta.js';
-import { consistentRead, layoutRead, scanVisible, visibleRows } from './row-reader.js';
+import {
+  consistentRead,
+  layoutRead,
+  scanContents,
+  scanVisible,
+  visibleRows,
+} from './row-reader.js';
 import { countQuery, runQuery } from './run-query.js';
 import { adopt, backfillIndexes } from './schema-adoption.js';
 import { versionOfRow } from './staged-pages.js';
@@ -269,26 +274,37 @@ export class OpenedLocalReplica implements LocalReplica {
     options: { readonly after?: RecordId; readonly limit?: number } = {},
   ): Promise<readonly RecordView[]> => {
     const table = this.#core.table(tableName);
-    const rows = await this.scanFields(tableName, options);
-    return rows.map(({ id, fields }) => recordView(table, id, fields));
+    const found = await this.#scanPages(table.id, options, scanVisible);
+    return found.map(({ id, row }) => recordView(table, id, row.fields));
   };
 
-  readonly scanFields: LocalReplica['scanFields'] = async (tableName, options = {}) => {
+  readonly scanContents: LocalReplica['scanContents'] = (tableName, options = {}) =>
+    this.#scanPages(this.#core.table(tableName).id, options, scanContents);
+
+  /** Rows of one state of a table, from as many pages as `limit` needs. */
+  #scanPages<A>(
+    table: TableId,
+    options: { readonly after?: RecordId; readonly limit?: number },
+    read: (
+      core: ReplicaCore,
+      table: TableId,
+      after: RecordId | undefined,
+      limit: number,
+    ) => Promise<{ readonly rows: readonly A[]; readonly next: RecordId | undefined }>,
+  ): Promise<readonly A[]> {
     const core = this.#core;
-    const { id: table } = core.table(tableName);
     const limit = Math.min(options.limit ?? scanPageMax, scanPageMax);
     return consistentRead(core, table, async () => {
-      const out: { readonly id: RecordId; readonly fields: RowFields }[] = [];
+      const out: A[] = [];
       let after = options.after;
       do {
-        const page = await scanVisible(core, table, after, limit);
-        for (const { id, row } of page.rows)
-          if (out.length < limit) out.push({ id, fields: row.fields });
+        const page = await read(core, table, after, limit);
+        for (const row of page.rows) if (out.length < limit) out.push(row);
         after = page.next;
       } while (after !== undefined && out.length < limit);
       return out;
     });
-  };
+  }
 
   readonly watch = (
     table: string,

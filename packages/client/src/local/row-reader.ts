@@ -1,4 +1,11 @@
-import { decodeRow, type RecordId, type Row, type TableId } from '@tidemark/model';
+import {
+  decodeRow,
+  encodeRow,
+  fieldBytesOfRow,
+  type RecordId,
+  type Row,
+  type TableId,
+} from '@tidemark/model';
 import { compareTexts } from '@tidemark/filter';
 import type { LayerRow } from '@tidemark/ports';
 import { decodeView } from './pending-view.js';
@@ -58,12 +65,17 @@ const before = (id: RecordId, bound: RecordId | undefined): boolean =>
   bound === undefined || compareTexts(id, bound) <= 0;
 
 /** Merges a page of image rows with a page of views, up to where both are known. */
-const mergeRows = (
+const mergeRows = <A>(
   images: readonly LayerRow[],
   views: readonly LayerRow[],
   bound: RecordId | undefined,
-): VisibleRow[] => {
-  const out: VisibleRow[] = [];
+  show: (
+    id: RecordId,
+    view: Uint8Array | undefined,
+    image: Uint8Array | undefined,
+  ) => A | undefined,
+): A[] => {
+  const out: A[] = [];
   let i = 0;
   let v = 0;
   for (;;) {
@@ -75,18 +87,18 @@ const mergeRows = (
     if (next === undefined || !before(next.id, bound)) return out;
     if (order <= 0) i += 1;
     if (order >= 0) v += 1;
-    const row = visible(order >= 0 ? view?.value : undefined, image?.value);
-    if (row !== undefined) out.push({ id: next.id, row });
+    const row = show(next.id, order >= 0 ? view?.value : undefined, image?.value);
+    if (row !== undefined) out.push(row);
   }
 };
 
-/** Scans visible rows in id order: a page of at most about `limit` rows. */
-export const scanVisible = async (
+const scanMerged = async <A>(
   core: ReplicaCore,
   table: TableId,
   after: RecordId | undefined,
   limit: number,
-): Promise<VisiblePage> => {
+  show: Parameters<typeof mergeRows<A>>[3],
+): Promise<{ readonly rows: readonly A[]; readonly next: RecordId | undefined }> => {
   const options = {
     layers: core.readStack(table),
     limit,
@@ -103,8 +115,40 @@ export const scanVisible = async (
       : compareTexts(bounds[0] as string, bounds[1] as string) < 0
         ? bounds[0]
         : bounds[1];
-  return { rows: mergeRows(images.rows, views.rows, next), next };
+  return { rows: mergeRows(images.rows, views.rows, next, show), next };
 };
+
+/** Scans visible rows in id order: a page of at most about `limit` rows. */
+export const scanVisible = (
+  core: ReplicaCore,
+  table: TableId,
+  after: RecordId | undefined,
+  limit: number,
+): Promise<VisiblePage> =>
+  scanMerged(core, table, after, limit, (id, view, image) => {
+    const row = visible(view, image);
+    return row && { id, row };
+  });
+
+/** Content of a visible record: canonical JSON of its fields. */
+export interface VisibleContent {
+  readonly id: RecordId;
+  readonly fields: Uint8Array;
+}
+
+/** Like `scanVisible`, without decoding rows of the image. */
+export const scanContents = (
+  core: ReplicaCore,
+  table: TableId,
+  after: RecordId | undefined,
+  limit: number,
+): Promise<{ readonly rows: readonly VisibleContent[]; readonly next: RecordId | undefined }> =>
+  scanMerged(core, table, after, limit, (id, view, image) => {
+    if (view === undefined)
+      return image === undefined ? undefined : { id, fields: fieldBytesOfRow(image) };
+    const row = visible(view, image);
+    return row && { id, fields: fieldBytesOfRow(encodeRow(row)) };
+  });
 
 /**
  * Runs a read of several steps so that it sees one state of the table: again when a write came in
