@@ -89,7 +89,12 @@ export const decideGrant = async (
   if (request.gap !== true) {
     const head = await knownHead(window, before, from, caller.user, continues.index);
     if (head === undefined || head !== continues.head) return refuse();
-  } else if (!/^[0-9a-f]{64}$/.test(continues.head)) return refuse();
+  } else if (
+    // A gap only leads upwards: below it everything was decided, and must not be decided again.
+    continues.index <= (before?.mergedTo ?? 0) ||
+    !/^[0-9a-f]{64}$/.test(continues.head)
+  )
+    return refuse();
   const asked = { ...request, origin: from };
   const parent = from === null ? undefined : overlay.replicas.get(from.replica);
   const lineage =
