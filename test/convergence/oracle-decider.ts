@@ -118,17 +118,28 @@ export class OracleDecider {
     this.verdicts.set(`${sent.author}/${sent.index}`, verdict);
   }
 
+  /** Remembers what a part may change; returns the way back. */
+  protected snapshot(part: Part): () => void {
+    const records = new Map<string, OracleRecord | undefined>();
+    const verdicts = new Map<string, Verdict | undefined>();
+    for (const { author, index, op } of part.sent) {
+      const record = this.records.get(`${op.table}/${op.record}`);
+      records.set(`${op.table}/${op.record}`, record && copyOf(record));
+      verdicts.set(`${author}/${index}`, this.verdicts.get(`${author}/${index}`));
+    }
+    return () => {
+      for (const [key, record] of records)
+        if (record === undefined) this.records.delete(key);
+        else this.records.set(key, record);
+      for (const [key, verdict] of verdicts)
+        if (verdict === undefined) this.verdicts.delete(key);
+        else this.verdicts.set(key, verdict);
+    };
+  }
+
   /** Decides a part: all of it, or nothing of it. */
   protected decide(part: Part, choice: Choice): boolean {
-    const before = new Map<string, OracleRecord | undefined>();
-    const verdictsBefore = new Map<string, Verdict | undefined>();
-    for (const { author, index, op } of part.sent) {
-      const key = `${op.table}/${op.record}`;
-      const record = this.records.get(key);
-      before.set(key, record && copyOf(record));
-      verdictsBefore.set(`${author}/${index}`, this.verdicts.get(`${author}/${index}`));
-    }
-    const lives = this.#lives;
+    const undo = this.snapshot(part);
     try {
       for (const sent of part.sent) {
         const verdict = this.#decideOp(sent, choice);
@@ -137,13 +148,7 @@ export class OracleDecider {
       return true;
     } catch (cause) {
       if (!(cause instanceof Parks)) throw cause;
-      this.#lives = lives;
-      for (const [key, record] of before)
-        if (record === undefined) this.records.delete(key);
-        else this.records.set(key, record);
-      for (const [key, verdict] of verdictsBefore)
-        if (verdict === undefined) this.verdicts.delete(key);
-        else this.verdicts.set(key, verdict);
+      undo();
       for (const sent of part.sent) this.parked(sent);
       return false;
     }

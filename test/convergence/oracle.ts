@@ -110,7 +110,7 @@ export class Oracle extends OracleDecider {
         whole.push(sent);
         this.log.set(`${replica}/${sent.index}`, sent);
       });
-      for (const part of partOf.values()) this.#arrive(part);
+      this.#arriveTogether([...partOf.values()]);
     }
   }
 
@@ -141,6 +141,30 @@ export class Oracle extends OracleDecider {
     this.#decideOrPark(part, afresh);
   }
 
+  /** Parts of one transaction: one that refers to a create which another one parks waits with it. */
+  #arriveTogether(parts: readonly Part[]): void {
+    const undo = parts.map((part) => this.snapshot(part));
+    for (const part of parts) this.#arrive(part);
+    for (let again = true; again;) {
+      again = false;
+      for (const [i, part] of parts.entries()) {
+        if (this.#errorWith(part) !== undefined) continue;
+        const root = this.#waitsUnder(part);
+        if (root === undefined) continue;
+        undo[i]?.();
+        for (const sent of part.sent) this.parked(sent);
+        root.parts.push(part);
+        again = true;
+      }
+    }
+  }
+
+  #errorWith(part: Part): OracleError | undefined {
+    for (const error of this.errors.values())
+      if (error.state !== 'resolved' && error.parts.includes(part)) return error;
+    return undefined;
+  }
+
   #decideOrPark(part: Part, choice: Choice): boolean {
     if (this.decide(part, choice)) return true;
     const [first] = part.sent;
@@ -169,7 +193,7 @@ export class Oracle extends OracleDecider {
       if (first === undefined) return;
       if (action === 'split') {
         error.state = 'resolved';
-        for (const part of partsByRecord(first)) this.#arrive(part);
+        this.#arriveTogether(partsByRecord(first));
       } else {
         const kind = action === 'merge' ? 'merge' : 'decide';
         if (!this.decide(first, { action: kind, choices })) return;
@@ -218,7 +242,14 @@ export class Oracle extends OracleDecider {
     const record = this.records.get(key);
     const isLive = record !== undefined && !record.deleted;
     const changed = fields.filter(([field, after]) => !same(shadow?.fields.get(field), after));
-    if (shadow !== undefined && changed.length === 0) return;
+    const isEcho =
+      shadow === undefined
+        ? isLive && fields.every(([field, after]) => this.#holds(row.table, record, field, after))
+        : changed.length === 0;
+    if (isEcho) {
+      this.#shadows.set(key, { fields: new Map(fields), n: this.n });
+      return;
+    }
     this.n += 1;
     this.#shadows.set(key, { fields: new Map(fields), n: this.n });
     const base = { incarnation: 1, n: shadow?.n ?? 0, born: '', modifiedOn: 0 };
@@ -244,6 +275,16 @@ export class Oracle extends OracleDecider {
     const at = Math.min(row.modifiedOn, this.now + aheadMsMax);
     part.sent.push({ author, index: this.#foreign, op, at, part });
     this.#decideOrPark(part, afresh);
+  }
+
+  /** Texts are not known here: the foreign rows of the histories always name the one that is there. */
+  #holds(table: number, record: OracleRecord | undefined, field: number, after: Value): boolean {
+    return this.field(table, field)?.type === 'text' || same(record?.fields.get(field), after);
+  }
+
+  /** Verdict on an operation by its OpId text, for messages. */
+  outcomeOf(op: string): string {
+    return this.verdicts.get(op.replace('/1/', '/'))?.outcome ?? '-';
   }
 
   /** Error under which a part waits: by a predecessor, or by a reference to a create of its author. */

@@ -69,7 +69,8 @@ export const decideUpdate = (work: Work): void => {
   const { op, part } = work;
   const { author } = part.context;
   const record = part.draft.record(op.table, op.record);
-  if (record === undefined || isOtherLife(record, op, author, work.chain)) meetNothing(work, record);
+  if (record === undefined || isOtherLife(record, op, author, work.chain))
+    meetNothing(work, record);
   else if (record.deleted) meetTombstone(work, record);
   else applyTo(work, record, isClean(record, op, author, work.chain));
 };

@@ -7,9 +7,5 @@ export {
   type Repair,
 } from './database-folder.js';
 export { openReplicaFolder, type OpenReplicaFolderOptions } from './open-replica-folder.js';
-export {
-  openServerFolder,
-  type ServerFolder,
-  type ServerFolderOptions,
-} from './server-folder.js';
+export { openServerFolder, type ServerFolder, type ServerFolderOptions } from './server-folder.js';
 export { openCheckpointFolder, manifestBytesMax } from './checkpoint-folder.js';
