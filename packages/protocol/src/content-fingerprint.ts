@@ -40,25 +40,43 @@ const fieldsText = (fields: RowFields): string => {
 };
 
 const end = Uint8Array.of(0x5d);
+const headBytes = 32;
+/** Bytes of one block, its head included; a longer row is a block of its own. */
+const blockBytesMax = 32 * 1024;
 
 /**
- * Starts a content fingerprint: h_k = H(h_k-1, JSON of [id, fields]), h_0 = 32 zero bytes.
+ * Starts a content fingerprint: rows as JSON of [id, fields], one after another in blocks of at most 32 KiB
+ * that are cut between rows; h_k = H(h_k-1, block), h_0 = 32 zero bytes; the digest is that of the last block.
  *
  * A server and a device that hold the same records with the same values have the same fingerprint,
- * whatever their incarnations, versions and CRDT histories. Rows must come in id order. Memory: O(1).
+ * whatever their incarnations, versions and CRDT histories. Rows must come in id order. Memory: one block.
  */
 export const startContentFingerprint = (hash: Hash): ContentFingerprint => {
-  let head: Uint8Array = new Uint8Array(32);
+  const block = new Uint8Array(blockBytesMax);
+  let at = headBytes;
   let count = 0;
+  const cut = (head: Uint8Array): void => {
+    block.set(head);
+    at = headBytes;
+  };
   const addBytes: ContentFingerprint['addBytes'] = (id, fields) => {
     const begin = utf8Encode(`[${JSON.stringify(id)},`);
-    head = hash(concatBytes([head, begin, fields, end]));
+    const length = begin.length + fields.length + 1;
     count += 1;
+    if (at + length > blockBytesMax && at > headBytes) cut(hash(block.subarray(0, at)));
+    if (at + length > blockBytesMax) {
+      cut(hash(concatBytes([block.subarray(0, headBytes), begin, fields, end])));
+      return;
+    }
+    block.set(begin, at);
+    block.set(fields, at + begin.length);
+    block.set(end, at + length - 1);
+    at += length;
   };
   return {
     add: ({ id, fields }) => addBytes(id, utf8Encode(fieldsText(fields))),
     addBytes,
-    digest: () => `${count}-${toHex(head.subarray(0, 16))}`,
+    digest: () => `${count}-${toHex(hash(block.subarray(0, at)).subarray(0, 16))}`,
   };
 };
 
