@@ -186,7 +186,12 @@ export class OracleDecider {
   #isClean(sent: Sent, record: OracleRecord): boolean {
     const { base } = sent.op;
     if (base !== null && base.n === record.n) return true;
-    if (this.#chain(sent).some(([, { outcome }]) => outcome !== 'applied')) return false;
+    const newest = new Map<number, FieldOutcome>();
+    for (const [, { outcome, fields }] of this.#chain(sent)) {
+      if (outcome !== 'applied' && fields.size === 0) return false;
+      for (const [field, one] of fields) if (!newest.has(field)) newest.set(field, one);
+    }
+    if ([...newest.values()].some((one) => one !== 'applied')) return false;
     const since = record.changes.filter(({ n, life }) =>
       base === null ? life === record.life : n > base.n,
     );
@@ -285,8 +290,8 @@ export class OracleDecider {
       if (table.onDelete === 'manual' && existence !== 'mine')
         throw new Parks('edit against delete');
       record.deleted = false;
-      verdict.outcome = 'same';
       this.#setFields(sent, table, record, verdict, choice);
+      verdict.outcome = 'applied';
       this.changed(record, sent.author);
       return verdict;
     }

@@ -86,4 +86,25 @@ describe('found by random histories', () => {
       note: null,
     });
   });
+
+  test('[MRG-7] edits of a record that the author made do not go on in another record of that id', async () => {
+    const [a, b] = [await addDevice('device-A'), await addDevice('device-B')];
+    await world.sync(a);
+    await world.sync(b);
+    await b.replica.create('server_wins', { a: 'x' }, { id: 'r' });
+    // The create is published, and nothing comes back.
+    b.transport.plan({ calls: 1, moment: 'after', isLasting: true });
+    await world.sync(b);
+    b.transport.local.setOnline(true);
+    await b.replica.increment('server_wins', 'r', 'count', 5);
+    await world.sync(a);
+    await a.replica.delete('server_wins', 'r');
+    await world.sync(a);
+    await a.replica.create('server_wins', { a: 'y' }, { id: 'r' });
+    await world.sync(a);
+    await world.sync(b);
+    expect((await world.rows(1)).get('r')?.fields).toEqual({ 1: 'y' });
+    const errors = [...(await readSyncErrors(world.store)).values()];
+    expect(errors.map(({ root, kind }) => [root, kind])).toEqual([['device-B/1/2', 'gone']]);
+  });
 });

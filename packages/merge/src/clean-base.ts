@@ -23,8 +23,9 @@ export const isOwnBirth = (record: MergeRecord, op: Operation, author: Author): 
   op.prev > 0 && isOwnOperation(author, record.row.born);
 
 /**
- * Tells whether the operation was made on another life of the record than the server has. A chain whose
- * create met a record of others goes on in the life of that record, whatever the base is of.
+ * Tells whether the operation was made on another life of the record than the server has. A chain goes on
+ * in the life that it met, whatever the base is of; without base and chain, the author's own create began
+ * the life.
  */
 export const isOtherLife = (
   record: MergeRecord,
@@ -32,8 +33,9 @@ export const isOtherLife = (
   author: Author,
   chain: ChainState | undefined,
 ): boolean => {
+  if (isOwnBirth(record, op, author)) return false;
   const born = chain?.born ?? op.base?.born;
-  return born !== undefined && born !== record.row.born && !isOwnBirth(record, op, author);
+  return born === undefined ? op.prev > 0 && chain === undefined : born !== record.row.born;
 };
 
 /**

@@ -19,6 +19,7 @@ export const decideDelete = (work: Work): void => {
     recordExistence(work, alive, false, alive, 'same', 'same');
     return;
   }
+  work.met = record.row.born;
   if (isClean(record, op, author, work.chain)) {
     bury(work, author.kind === 'server' ? 'server' : 'unchanged');
     return;

@@ -69,8 +69,11 @@ export const decideUpdate = (work: Work): void => {
   const { op, part } = work;
   const { author } = part.context;
   const record = part.draft.record(op.table, op.record);
-  if (record === undefined || isOtherLife(record, op, author, work.chain))
+  if (record === undefined || isOtherLife(record, op, author, work.chain)) {
     meetNothing(work, record);
-  else if (record.deleted) meetTombstone(work, record);
+    return;
+  }
+  work.met = record.row.born;
+  if (record.deleted) meetTombstone(work, record);
   else applyTo(work, record, isClean(record, op, author, work.chain));
 };

@@ -38,7 +38,7 @@ export interface ChainState {
   readonly at: ServerVersion;
   /** Set when the create itself, or the whole record, was superseded, same or parked. */
   readonly record: ChainEnd | null;
-  /** Birth of the record of others that the author's create met: the chain goes on in that life. */
+  /** Birth of the record that the chain met last: the chain goes on in that life. */
   readonly born?: string;
   readonly fields: Readonly<Record<FieldId, { readonly before: Value; readonly end: ChainEnd }>>;
 }

@@ -54,7 +54,7 @@ export interface Work {
   readonly conflicts: SyncErrorConflict[];
   readonly ends: Map<FieldId, { readonly before: Value; readonly end: ChainEnd | null }>;
   recordEnd: ChainEnd | null;
-  /** Birth of the live record that a create met. */
+  /** Birth of the record that the operation met, if it is of that life. */
   met: string | null;
   trouble: Trouble | null;
 }
