@@ -16,7 +16,7 @@ export {
 } from './compose.js';
 export { rowHash } from './row-hash.js';
 export { clockLeadMsMax } from './times.js';
-export { recordUnitsMax } from './work.js';
+export { mergedRecordBytesMax } from './work.js';
 export type {
   Author,
   ChainEnd,

@@ -1,5 +1,6 @@
 import {
   printOpId,
+  utf8Length,
   type FieldId,
   type Operation,
   type ResolutionChoice,
@@ -132,24 +133,32 @@ export const setValue = (edit: RowEdit, field: FieldId, value: Value): void => {
   edit.changed = true;
 };
 
-/** Greatest size of a record in UTF-16 units of its texts and documents; a greater one is `invalid`. */
-export const recordUnitsMax = 4 * 1024 * 1024;
+/**
+ * Greatest size of a record in bytes of its encoded fields and documents; a greater one is `invalid`. A
+ * row travels in one message, so it must fit with room to spare.
+ */
+export const mergedRecordBytesMax = 900_000;
+/** Most bytes that one UTF-16 unit takes in JSON: an escaped control character. */
+const bytesPerUnitMax = 6;
+const bytesPerFieldMax = 64;
 
-const unitsOf = (edit: Pick<RowEdit, 'fields' | 'docs'>): number => {
-  let units = 0;
+const isTooLarge = (edit: Pick<RowEdit, 'fields' | 'docs'>): boolean => {
+  let bytes = 0;
   for (const id in edit.fields) {
     const value = edit.fields[id];
-    units += typeof value === 'string' ? value.length : 16;
+    bytes += bytesPerFieldMax + (typeof value === 'string' ? value.length * bytesPerUnitMax : 0);
   }
-  for (const id in edit.docs) units += (edit.docs[id] ?? '').length;
-  return units;
+  for (const id in edit.docs) bytes += bytesPerFieldMax + (edit.docs[id] ?? '').length;
+  // Nearly every record is far below the bound: only near it the exact size is worth computing.
+  if (bytes <= mergedRecordBytesMax) return false;
+  return utf8Length(JSON.stringify([edit.fields, edit.docs])) > mergedRecordBytesMax;
 };
 
 /** Puts the edited row into the draft as a new version of the record. */
 export const commitRow = (work: Work, edit: RowEdit, deleted: boolean): void => {
   const { context, draft } = work.part;
   const { record } = edit;
-  if (unitsOf(edit) > recordUnitsMax) {
+  if (isTooLarge(edit)) {
     noteTrouble(work, 'invalid', `${work.table.name}: the record would be too large`);
     return;
   }

@@ -148,6 +148,8 @@ export {
   resolutionsTable,
   customizationsTable,
   resolutionItemsMax,
+  conflictsShownMax,
+  conflictUnitsMax,
   syncErrorFields,
   syncErrorFromFields,
   resolutionFields,

@@ -6,6 +6,7 @@ import {
   resolutionActions,
   type ResolutionAction,
   type ResolutionRow,
+  type SyncErrorConflict,
   type SyncErrorRow,
 } from './sync-error.js';
 import { valueFromJson, type Value } from './value.js';
@@ -70,6 +71,26 @@ export const systemTables: readonly TableDefinition[] = [
   },
 ];
 
+/** Most conflicts that a `sync_errors` row lists. What is decided later does not depend on the list. */
+export const conflictsShownMax = 500;
+/** UTF-16 units that the values of all conflicts of a row may take before long texts are cut. */
+export const conflictUnitsMax = 64 * 1024;
+
+/** Values of conflicts are for people to read: long texts are cut, so that the row fits a message. */
+const conflictsText = (all: readonly SyncErrorConflict[]): string => {
+  const conflicts = all.slice(0, conflictsShownMax);
+  const text = JSON.stringify(conflicts);
+  if (text.length <= conflictUnitsMax) return text;
+  const unitsMax = Math.max(16, Math.floor(conflictUnitsMax / (2 * conflicts.length)));
+  const cut = (value: Value): Value =>
+    typeof value === 'string' && value.length > unitsMax
+      ? `${value.slice(0, unitsMax).replace(/[\ud800-\udbff]$/, '')}…`
+      : value;
+  return JSON.stringify(
+    conflicts.map((one) => ({ ...one, base: cut(one.base), ours: cut(one.ours) })),
+  );
+};
+
 /** Fields of a `sync_errors` row. */
 export const syncErrorFields = (row: SyncErrorRow): RowFields => ({
   1: row.replica,
@@ -79,7 +100,7 @@ export const syncErrorFields = (row: SyncErrorRow): RowFields => ({
   5: row.message,
   6: row.table,
   7: row.record,
-  8: JSON.stringify(row.conflicts),
+  8: conflictsText(row.conflicts),
   9: JSON.stringify(row.ranges),
   10: row.parkedOn,
   11: row.disposition,

@@ -23,6 +23,7 @@ const fields: readonly FieldDefinition[] = [
   { id: 1, name: 'title', type: 'string', maxLength: 20 },
   { id: 2, name: 'phone', type: 'string' },
   { id: 3, name: 'note', type: 'text', maxLength: 30 },
+  { id: 9, name: 'essay', type: 'text' },
   { id: 4, name: 'count', type: 'counter' },
   { id: 5, name: 'parent', type: 'reference', table: 't1' },
 ];
@@ -106,6 +107,22 @@ describe('checks', () => {
     expect(newer.parks[0]?.kind).toBe('invalid');
     world.send('other', [op('update', 1, { crdt: typing(1, 'hello', 'hello 123456789012', 1) })]);
     const long = op('update', 1, { crdt: typing(1, 'hello', '1234567890123 hello', 2) });
+    expect(world.send('author', [long]).parks[0]?.kind).toBe('invalid');
+  });
+
+  test('[MRG-2] a record whose row would not fit a message is invalid', () => {
+    const { world, op } = seeded();
+    const fits = op('create', 1, {
+      record: 'r-long',
+      base: null,
+      set: set(9, null, 'x'.repeat(880_000)),
+    });
+    expect(outcomesOf(world.send('author', [fits]))).toEqual(['applied']);
+    const long = op('create', 1, {
+      record: 'r-longer',
+      base: null,
+      set: set(9, null, 'é'.repeat(460_000)),
+    });
     expect(world.send('author', [long]).parks[0]?.kind).toBe('invalid');
   });
 
