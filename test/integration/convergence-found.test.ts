@@ -107,4 +107,24 @@ describe('found by random histories', () => {
     const errors = [...(await readSyncErrors(world.store)).values()];
     expect(errors.map(({ root, kind }) => [root, kind])).toEqual([['device-B/1/2', 'gone']]);
   });
+
+  test('[MRG-8] a field that was empty before the first of several parked edits applies when it still is', async () => {
+    const [a, b] = [await addDevice('device-A'), await addDevice('device-B')];
+    await a.replica.create('server_wins', { a: 'x' }, { id: 'r' });
+    await world.sync(a);
+    await world.sync(b);
+    await a.replica.update('server_wins', 'r', { c: 'y' });
+    await world.sync(a);
+    // Field c is manual and parks both edits; nobody else touched b. They follow on another edit.
+    await b.replica.increment('server_wins', 'r', 'count', 1);
+    await b.replica.update('server_wins', 'r', { b: 'v', c: 'z' });
+    await b.replica.update('server_wins', 'r', { b: 'w' });
+    await world.sync(b);
+    const [error] = await b.replica.errors.list();
+    const target = { table: 'server_wins', record: 'r', field: 'c' };
+    const choices = [{ ...target, pick: 'theirs' as const }];
+    await b.replica.errors.resolve(error?.id ?? '', { action: 'merge', choices });
+    await world.sync(b);
+    expect(await b.replica.get('server_wins', 'r')).toMatchObject({ a: 'x', b: 'w', c: 'y' });
+  });
 });

@@ -98,7 +98,9 @@ export const noteConflict = (
 
 /** Notes how a field fared for the chain: superseded and same bind later operations, others free them. */
 export const noteEnd = (work: Work, field: FieldId, before: Value, end: ChainEnd | null): void => {
-  work.ends.set(field, { before: work.chain?.fields[field]?.before ?? before, end });
+  // The first value before may be null: it holds all the same.
+  const first = work.chain?.fields[field];
+  work.ends.set(field, { before: first === undefined ? before : first.before, end });
 };
 
 /** Name of a field for messages: `table.field`, never a value. */
