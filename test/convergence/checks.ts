@@ -160,7 +160,6 @@ export const checkOracle = async (history: History): Promise<void> => {
   const oracle = new Oracle(facts.typed, facts.serverTyped);
   for (const { bytes, atMs } of await world.messages()) oracle.take(bytes, atMs);
   const state = world.merger.state();
-  expectEqual('version', state.n, oracle.n);
   const ledger = await readLedger(world.store, state.incarnation);
   const errors = await readSyncErrors(world.store);
   const lastWord = new Map<string, string>();
@@ -179,6 +178,7 @@ export const checkOracle = async (history: History): Promise<void> => {
         history.join('\n  '),
     );
   }
+  expectEqual('version', state.n, oracle.n);
   const waiting = (list: Iterable<{ readonly root: string; readonly state: string }>) =>
     [...list]
       .filter((one) => one.state !== 'resolved' && one.root.startsWith('device'))

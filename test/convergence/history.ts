@@ -2,7 +2,7 @@ import type { Replica } from '@tidemark/client';
 import { TidemarkError, type ResolutionAction } from '@tidemark/model';
 import { fieldIds, customizationOf } from './tables.js';
 import type { SeededRandom } from './seeded-random.js';
-import { World, type Device } from './world.js';
+import { storedRecords, type World, type Device } from './world.js';
 
 /** Codes with which an edit may be refused without anything being wrong. */
 const refusals = new Set([
@@ -350,10 +350,13 @@ export class History {
     // Only tables in which no rule parks a foreign row: nobody could resolve it on a device.
     const table = random.pick([2, 3]);
     this.#rowVersion += 1;
-    const rows = await this.world.rows(table);
+    const records = await storedRecords(this.world.store, table);
     const picked = random.pick(this.#records);
-    const id = rows.has(picked) ? picked : 'r1';
-    const held = rows.get(id)?.fields ?? {};
+    const id = records.some((one) => one.id === picked) ? picked : 'r1';
+    const found = records.find((one) => one.id === id);
+    const held = found?.row.fields ?? {};
+    // It has not seen texts that were deleted.
+    if (found?.deleted === true && held[fieldIds.note] !== undefined) return;
     // A foreign row is whole: what it does not name is empty there. The backend has seen all texts.
     const row = {
       table,

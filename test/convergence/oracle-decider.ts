@@ -175,11 +175,16 @@ export class OracleDecider {
   /** Life that the author meant: that which its own create began or met, else that of its base. */
   #lifeMeant(sent: Sent): number {
     const { base: seen } = sent.op;
+    // A backend knows of no lives: its row is whatever record has that id.
+    if (sent.author.startsWith('backend:'))
+      return this.records.get(`${sent.op.table}/${sent.op.record}`)?.life ?? 0;
     for (const [earlier, verdict] of this.#chain(sent))
       if (verdict.hasLife === true && (seen === null || verdict.n > seen.n)) return verdict.life;
     const { base, table, record } = sent.op;
-    const changes = this.records.get(`${table}/${record}`)?.changes ?? [];
-    return base === null ? 0 : ([...changes].reverse().find(({ n }) => n <= base.n)?.life ?? 0);
+    const found = this.records.get(`${table}/${record}`);
+    // Who saw no version, and whose create came to nothing, means whatever is there.
+    if (base === null) return found?.life ?? 0;
+    return [...(found?.changes ?? [])].reverse().find(({ n }) => n <= base.n)?.life ?? 0;
   }
 
   /** Nobody but the author changed the record since its base, and all its predecessors were applied. */
@@ -187,13 +192,16 @@ export class OracleDecider {
     const { base } = sent.op;
     if (base !== null && base.n === record.n) return true;
     const newest = new Map<number, FieldOutcome>();
-    for (const [, { outcome, fields }] of this.#chain(sent)) {
+    let began = false;
+    for (const [, verdict] of this.#chain(sent)) {
+      const { outcome, fields } = verdict;
+      began ||= verdict.began === true && verdict.life === record.life;
       if (outcome !== 'applied' && fields.size === 0) return false;
       for (const [field, one] of fields) if (!newest.has(field)) newest.set(field, one);
     }
     if ([...newest.values()].some((one) => one !== 'applied')) return false;
     const since = record.changes.filter(({ n, life }) =>
-      base === null ? life === record.life : n > base.n,
+      began || base === null ? life === record.life : n > base.n,
     );
     return since.every(({ by }) => by === sent.author);
   }

@@ -241,11 +241,13 @@ export class Oracle extends OracleDecider {
     const fields = all.map(({ id }) => [id, row.fields[id] ?? null] as const);
     const record = this.records.get(key);
     const isLive = record !== undefined && !record.deleted;
-    const changed = fields.filter(([field, after]) => !same(shadow?.fields.get(field), after));
-    const isEcho =
-      shadow === undefined
-        ? isLive && fields.every(([field, after]) => this.#holds(row.table, record, field, after))
-        : changed.length === 0;
+    // Without a shadow, the row differs from what is held here.
+    const changed = fields.filter(([field, after]) =>
+      shadow === undefined && isLive
+        ? !this.#holds(row.table, record, field, after)
+        : !same(shadow?.fields.get(field), after),
+    );
+    const isEcho = changed.length === 0 && (shadow !== undefined || isLive);
     if (isEcho) {
       this.#shadows.set(key, { fields: new Map(fields), n: this.n });
       return;
