@@ -66,10 +66,10 @@ it('[STO-57] applies a commit once that failed though it was stored, and came ag
   });
   await store.commit(batch(1), 'os');
   // The answer of the write is lost, not the write: what a failing disk may do.
-  const write = database.batch.bind(database);
+  const write = database.batch.bind(database) as (operations: unknown) => Promise<void>;
   Object.defineProperty(database, 'batch', {
     configurable: true,
-    value: async (operations: Parameters<typeof write>[0]) => {
+    value: async (operations: unknown) => {
       await write(operations);
       throw new Error('the device failed');
     },

@@ -174,7 +174,7 @@ export const checkOracle = async (history: History): Promise<void> => {
       .map((entry) => `${entry.n} ${entry.op} ${entry.outcome} (${oracle.outcomeOf(entry.op)})`);
     throw new Error(
       `outcome of ${op} on ${table}/${record} at ${n}\n  is       ${outcome}, at last ` +
-        `${lastWord.get(op)}\n  expected ${expected}\n  fields ${JSON.stringify(fields)}\n  ` +
+        `${lastWord.get(op)}\n  expected ${expected}\n  ${oracle.toldOf(op)}\n  fields ${JSON.stringify(fields)}\n  ` +
         history.join('\n  '),
     );
   }

@@ -385,7 +385,10 @@ export class History {
     if (errors.length === 0) return;
     const error = random.pick(errors);
     if (error.actions.length === 0) return;
-    const action: ResolutionAction = random.pick(error.actions);
+    // Choices on the existence of a record are left to the tests of resolutions.
+    const isOfFields = error.conflicts.every(({ field }) => field !== null);
+    const actions = error.actions.filter((one) => one !== 'merge' || isOfFields);
+    const action: ResolutionAction = random.pick(actions);
     const choices =
       action !== 'merge'
         ? []
@@ -411,12 +414,13 @@ export class History {
     const errors = await merger.syncErrors({});
     if (errors.length === 0) return;
     const error = random.pick(errors);
+    const isOfFields = error.conflicts.every(({ field }) => field !== '');
     const action = random.pick([
       'retry',
       'ignore',
       'un-ignore',
       'take-server',
-      'merge',
+      isOfFields ? 'merge' : 'retry',
       'split',
     ] as const);
     const choices =

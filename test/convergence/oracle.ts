@@ -289,6 +289,15 @@ export class Oracle extends OracleDecider {
     return this.verdicts.get(op.replace('/1/', '/'))?.outcome ?? '-';
   }
 
+  /** Base and chain of an operation, and the changes of its record, for messages. */
+  toldOf(op: string): string {
+    const sent = this.log.get(op.replace('/1/', '/'));
+    if (sent === undefined) return '';
+    const { base, prev, table, record, kind } = sent.op;
+    const changes = this.records.get(`${table}/${record}`)?.changes ?? [];
+    return `${kind} on ${base?.n ?? '-'} after ${prev}; ${JSON.stringify(changes)}`;
+  }
+
   /** Error under which a part waits: by a predecessor, or by a reference to a create of its author. */
   #waitsUnder(part: Part): OracleError | undefined {
     for (const { author, index, op } of part.sent) {

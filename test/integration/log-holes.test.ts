@@ -59,4 +59,3 @@ test('[PUL-20] operations that the server has are not lost; nothing counts twice
   expect(await a.replica.get('visits', id)).toMatchObject({ count: 1_111_111 });
   expect(await a.replica.errors.list()).toEqual([]);
 });
-

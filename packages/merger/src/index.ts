@@ -55,7 +55,7 @@ export {
   type ValidateTransaction,
   type ValidateOperation,
   type ValidateView,
-} from './fold/validate.js';
+} from './fold/validate-hook.js';
 export {
   openFold,
   emptyCustomization,

@@ -23,7 +23,12 @@ test('[SYN-75] a content fingerprint is equal exactly if ids and values are, ove
     const changed = rows(3_000);
     changed[at] = { id: `r${at}`, fields: { 1: 'changed', 3: at } };
     prints.add(contentFingerprint(changed, hash));
-    prints.add(contentFingerprint(rows(3_000).toSpliced(at, 1), hash));
+    prints.add(
+      contentFingerprint(
+        rows(3_000).filter((_, i) => i !== at),
+        hash,
+      ),
+    );
   }
   prints.add(contentFingerprint([], hash));
   prints.add(contentFingerprint(rows(40, 'y'.repeat(40_000)), hash));

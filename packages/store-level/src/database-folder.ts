@@ -115,12 +115,13 @@ const open = async (
   { create, mayCreate }: { readonly create: boolean; readonly mayCreate: boolean },
 ): Promise<OpenedDatabase> => {
   const { location, kind, format, expectedId, newId, writeBufferSize } = options;
-  const database: Database = new ClassicLevel<Uint8Array, Uint8Array>(location, {
+  // Under some compiler options the class's own batch types do not fit those of its base class.
+  const database = new ClassicLevel<Uint8Array, Uint8Array>(location, {
     keyEncoding: 'view',
     valueEncoding: 'view',
     createIfMissing: create,
     ...(writeBufferSize === undefined ? {} : { writeBufferSize }),
-  });
+  }) as unknown as Database;
   try {
     return await openDatabase({
       database,

@@ -4,6 +4,7 @@ import type { Marker } from '@tidemark/ports';
 import { chainedEntries } from '@tidemark/testkit';
 import { MemoryLevel } from 'memory-level';
 import { expect, it } from 'vitest';
+import type { Database } from './database.js';
 import { openReplicaStore } from './open-replica-store.js';
 
 const hash = (bytes: Uint8Array): Uint8Array =>
@@ -46,7 +47,10 @@ const openStore = async () => {
       return Promise.resolve();
     },
   };
-  return { database, ...(await openReplicaStore({ database, marker, hash })) };
+  return {
+    database,
+    ...(await openReplicaStore({ database: database as unknown as Database, marker, hash })),
+  };
 };
 
 const entries = chainedEntries({ lastIndex: 0, head: emptyHead }, [1, 1, 1, 1]);

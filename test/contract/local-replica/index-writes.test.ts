@@ -102,7 +102,7 @@ const run = async (leaveOut?: string) => {
   return { found, entries: counts.entries, records };
 };
 
-test('[REP-26] a query by index agrees with a scan, and any index write left out shows', async () => {
+test('[REP-27] a query by index agrees with a scan, and any index write left out shows', async () => {
   const { found, entries, records } = await run();
   expect(found).toBe(0);
   let shown = 0;
@@ -111,7 +111,7 @@ test('[REP-26] a query by index agrees with a scan, and any index write left out
   expect(shown).toBe(2 * records);
 });
 
-test('[REP-26] a query by index reads the records it gives, not the table', async () => {
+test('[REP-27] a query by index reads the records it gives, not the table', async () => {
   const disk = newDisk();
   const { store, marker } = await openReplicaStore({ ...disk, hash: sha256 });
   const { counts, store: between } = watched(store);

@@ -31,7 +31,7 @@ import {
   type DecodedMessage,
 } from './fold-window.js';
 import { mergeRecord } from './stored-record.js';
-import type { ValidateHook } from './validate.js';
+import type { ValidateHook } from './validate-hook.js';
 import { Window, type FoldContext } from './window.js';
 
 /** Bounds of a window. A window holds at least one message whatever its size. */

@@ -20,7 +20,7 @@ import type { FoldCounts, FoldState } from './fold-state.js';
 import { encodeLedgerSegment, type LedgerEntry, type LedgerOutcome } from './ledger-segment.js';
 import { Overlay } from './overlay.js';
 import type { ReplicaState } from './replica-state.js';
-import type { ValidateHook } from './validate.js';
+import type { ValidateHook } from './validate-hook.js';
 
 /** What the fold of one tenant works with besides the state. */
 export interface FoldContext {

@@ -10,7 +10,7 @@ import type {
   Timer,
 } from '@tidemark/ports';
 import type { WindowBounds } from '../fold/fold.js';
-import type { ValidateHook } from '../fold/validate.js';
+import type { ValidateHook } from '../fold/validate-hook.js';
 import type { HorizonLimits } from './feed-horizon.js';
 import type { ServerEvent } from './open-line.js';
 
