@@ -178,7 +178,7 @@ export class OracleDecider {
     // A backend knows of no lives: its row is whatever record has that id.
     if (sent.author.startsWith('backend:'))
       return this.records.get(`${sent.op.table}/${sent.op.record}`)?.life ?? 0;
-    for (const [earlier, verdict] of this.#chain(sent))
+    for (const [, verdict] of this.#chain(sent))
       if (verdict.hasLife === true && (seen === null || verdict.n > seen.n)) return verdict.life;
     const { base, table, record } = sent.op;
     const found = this.records.get(`${table}/${record}`);
