@@ -414,7 +414,7 @@ export class History {
     const errors = await merger.syncErrors({});
     if (errors.length === 0) return;
     const error = random.pick(errors);
-    const isOfFields = error.conflicts.every(({ field }) => field !== '');
+    const isOfFields = error.conflicts.every(({ field }) => field !== null);
     const action = random.pick([
       'retry',
       'ignore',

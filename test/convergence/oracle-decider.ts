@@ -195,6 +195,7 @@ export class OracleDecider {
     let began = false;
     for (const [, verdict] of this.#chain(sent)) {
       const { outcome, fields } = verdict;
+      if (verdict.hasLife === true && verdict.began !== true) return false;
       began ||= verdict.began === true && verdict.life === record.life;
       if (outcome !== 'applied' && fields.size === 0) return false;
       for (const [field, one] of fields) if (!newest.has(field)) newest.set(field, one);

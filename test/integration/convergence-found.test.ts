@@ -127,4 +127,49 @@ describe('found by random histories', () => {
     await world.sync(b);
     expect(await b.replica.get('server_wins', 'r')).toMatchObject({ a: 'x', b: 'w', c: 'y' });
   });
+
+  test('[MRG-6] a delete that waited behind an edit goes through when that edit is applied', async () => {
+    const [a, b] = [await addDevice('device-A'), await addDevice('device-B')];
+    await a.replica.create('server_wins', { a: 'x' }, { id: 'r' });
+    await a.replica.create('server_wins', { a: 'x' }, { id: 's' });
+    await world.sync(a);
+    await world.sync(b);
+    await a.replica.update('server_wins', 's', { c: 'y' });
+    await world.sync(a);
+    await b.replica.increment('server_wins', 'r', 'count', 1);
+    // Field c of the other record parks all; nobody else touched this one.
+    await b.replica.transaction(async (edits) => {
+      await edits.update('server_wins', 'r', { b: 'v' });
+      await edits.update('server_wins', 's', { c: 'z' });
+    });
+    await b.replica.delete('server_wins', 'r');
+    await world.sync(b);
+    const [error] = await b.replica.errors.list();
+    const target = { table: 'server_wins', record: 's', field: 'c' };
+    const choices = [{ ...target, pick: 'theirs' as const }];
+    await b.replica.errors.resolve(error?.id ?? '', { action: 'merge', choices });
+    await world.sync(b);
+    expect([...(await world.rows(1)).keys()]).toEqual(['s']);
+  });
+
+  test('[MRG-6] a delete of the version that its author saw goes through after a give-up', async () => {
+    const [a, b] = [await addDevice('device-A'), await addDevice('device-B')];
+    await a.replica.create('server_wins', { a: 'x' }, { id: 'r' });
+    await a.replica.create('server_wins', { a: 'x' }, { id: 's' });
+    await world.sync(a);
+    await world.sync(b);
+    await a.replica.update('server_wins', 's', { c: 'y' });
+    await world.sync(a);
+    await b.replica.transaction(async (edits) => {
+      await edits.update('server_wins', 'r', { b: 'v' });
+      await edits.update('server_wins', 's', { c: 'z' });
+    });
+    await world.sync(b);
+    const [error] = await b.replica.errors.list();
+    const root = error?.id ?? '';
+    await world.time.run(world.merger.resolve(root, { action: 'take-server', user: 'admin' }));
+    await b.replica.delete('server_wins', 'r');
+    await world.sync(b);
+    expect([...(await world.rows(1)).keys()]).toEqual(['s']);
+  });
 });

@@ -39,6 +39,16 @@ export const isOtherLife = (
 };
 
 /**
+ * Tells whether a predecessor fared worse than applied. What is `parked` when a later operation is decided
+ * is that operation itself, or one behind it: else it would wait.
+ */
+const isBroken = ({ record, fields }: ChainState): boolean => {
+  if (record !== null && record !== 'parked') return true;
+  for (const id in fields) if (fields[id]?.end !== 'parked') return true;
+  return false;
+};
+
+/**
  * Tells whether nobody but the author changed the record since the base of the operation, and every
  * operation of the author in between was applied.
  */
@@ -49,8 +59,11 @@ export const isClean = (
   chain: ChainState | undefined,
 ): boolean => {
   if (author.kind === 'server') return true;
-  if (chain !== undefined) return false;
   const { version, born } = record.row;
+  const { base } = op;
+  if (base?.born === born && base.incarnation === version.incarnation && base.n === version.n)
+    return true;
+  if (chain !== undefined && isBroken(chain)) return false;
   if (op.base === null || op.base.born !== born)
     return (
       isOwnBirth(record, op, author) &&
@@ -58,7 +71,6 @@ export const isClean = (
       isOwnOperation(author, record.lastOp)
     );
   if (op.base.incarnation !== version.incarnation) return false;
-  if (op.base.n === version.n) return true;
   return (
     op.base.n >= record.chainFrom && op.base.n < version.n && isOwnOperation(author, record.lastOp)
   );
