@@ -5,7 +5,7 @@ import { openLocalReplica, replicaOn, type Replica } from '@tidemark/client';
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
 import { nodeCrypto, systemClock, systemEntropy, systemTimer, type SyncLog } from '@tidemark/node';
 import { openServer } from '@tidemark/server';
-import { openReplicaStore } from '@tidemark/store-level';
+import { openReplicaStore, type Database } from '@tidemark/store-level';
 import { ClassicLevel } from 'classic-level';
 import { expect, test } from 'vitest';
 import { countReads } from '../processes/counting-database.js';
@@ -25,7 +25,7 @@ const openCounted = async (folder: string, server: Awaited<ReturnType<typeof ope
   const level = new ClassicLevel<Uint8Array, Uint8Array>(path.join(folder, 'device'), {
     keyEncoding: 'view',
     valueEncoding: 'view',
-  });
+  }) as unknown as Database;
   const { database, reads } = countReads(level);
   let kept: Uint8Array | undefined;
   const { store, marker } = await openReplicaStore({

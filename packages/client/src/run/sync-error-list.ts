@@ -172,7 +172,7 @@ const conflictView = async (
 const resolvingRoots = async (local: LocalReplica): Promise<ReadonlySet<string>> => {
   const { name } = systemTable(local, resolutionsTable);
   const rows = await local.scan(name, { limit: syncErrorsListMax });
-  return new Set(rows.map((row) => String(row['root'])));
+  return new Set(rows.map((row) => row['root'] as string));
 };
 
 const errorView = async (

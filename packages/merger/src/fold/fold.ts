@@ -117,7 +117,7 @@ export const openFold = async (options: FoldOptions): Promise<Fold> => {
     const id = customizationId(state.customizationVersion);
     const [stored] = await options.store.getRecords(customizationsTable, [id]);
     invariant(stored !== undefined, 'the customization in force is stored');
-    const json = JSON.parse(String(mergeRecord(stored).row.fields[2])) as unknown;
+    const json = JSON.parse(mergeRecord(stored).row.fields[2] as string) as unknown;
     const decoded = decodeCustomization(json);
     invariant(decoded._tag === 'Right', 'the customization in force is valid');
     customization = decoded.right;

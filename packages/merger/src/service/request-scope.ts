@@ -58,7 +58,7 @@ const ownSyncErrors = (replica: string, lineage: readonly LogPart[]): ReadScope 
     tableName: 'sync_errors',
     fields: 'all',
     filter: ({ id, fields }) =>
-      fields[1] === replica || (shared.has(String(fields[1])) && isShared(shared, id)),
+      fields[1] === replica || (shared.has(fields[1] as string) && isShared(shared, id)),
     reads: [1],
     key: shared.size === 0 ? { field: 1, value: replica } : null,
     projection: null,
