@@ -157,6 +157,7 @@ export class OracleDecider {
   /** The author's earlier operations on the record that its base does not include, newest first. */
   #chain({ author, index, op }: Sent): readonly (readonly [Sent, Verdict])[] {
     const found: (readonly [Sent, Verdict])[] = [];
+    const { base } = op;
     let { prev } = op;
     let at = index;
     while (prev > 0) {
@@ -164,6 +165,8 @@ export class OracleDecider {
       const sent = this.log.get(`${author}/${at}`);
       const verdict = this.verdicts.get(`${author}/${at}`);
       if (sent === undefined || verdict === undefined) break;
+      // What the base has reached is no part of the chain any more.
+      if (base !== null && verdict.n <= base.n) break;
       found.push([sent, verdict]);
       // A create that began a life has nothing of the earlier ones behind it.
       if (verdict.began === true) break;
