@@ -172,4 +172,23 @@ describe('found by random histories', () => {
     await world.sync(b);
     expect([...(await world.rows(1)).keys()]).toEqual(['s']);
   });
+
+  test('[MRG-7] of several such edits none goes on in another record', async () => {
+    const [a, b] = [await addDevice('device-A'), await addDevice('device-B')];
+    await world.sync(a);
+    await world.sync(b);
+    await b.replica.create('device_wins', { a: 'x' }, { id: 'r' });
+    b.transport.plan({ calls: 1, moment: 'after', isLasting: true });
+    await world.sync(b);
+    b.transport.local.setOnline(true);
+    await b.replica.update('device_wins', 'r', { b: 'v' });
+    await b.replica.update('device_wins', 'r', { b: 'w' });
+    await world.sync(a);
+    await a.replica.delete('device_wins', 'r');
+    await world.sync(a);
+    await a.replica.create('device_wins', { a: 'y' }, { id: 'r' });
+    await world.sync(a);
+    await world.sync(b);
+    expect((await world.rows(2)).get('r')?.fields).toEqual({ 1: 'y' });
+  });
 });

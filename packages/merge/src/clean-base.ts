@@ -1,6 +1,9 @@
 import { parseOpId, type Operation } from '@tidemark/model';
 import type { Author, ChainState, MergeRecord } from './decision.js';
 
+/** Stands in a chain for the life that the author's own create began, once it met another one. */
+export const lostLife = '';
+
 /** Tells whether an OpId text names an operation of the author, or of the log that it continued. */
 export const isOwnOperation = (author: Author, opId: string): boolean => {
   if (opId.startsWith(`${author.replica}/`)) return true;
@@ -34,8 +37,10 @@ export const isOtherLife = (
   chain: ChainState | undefined,
 ): boolean => {
   if (isOwnBirth(record, op, author)) return false;
-  const born = chain?.born ?? op.base?.born;
-  return born === undefined ? op.prev > 0 && chain === undefined : born !== record.row.born;
+  // Of a chain that lost its record only the own create is known; a base tells more.
+  const isLost = chain === undefined || chain.born === lostLife;
+  const born = isLost ? op.base?.born : (chain.born ?? op.base?.born);
+  return born === undefined ? op.prev > 0 && isLost : born !== record.row.born;
 };
 
 /**

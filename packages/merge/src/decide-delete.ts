@@ -1,4 +1,4 @@
-import { isClean, isOtherLife } from './clean-base.js';
+import { isClean, isOtherLife, lostLife } from './clean-base.js';
 import { existenceChoice, parkExistence, recordExistence } from './decide-existence.js';
 import { commitRow, editRow, type Work } from './work.js';
 
@@ -16,6 +16,8 @@ export const decideDelete = (work: Work): void => {
   const record = part.draft.record(op.table, op.record);
   if (record === undefined || record.deleted || isOtherLife(record, op, author, work.chain)) {
     const alive = record !== undefined && !record.deleted;
+    if (alive && op.base === null && isOtherLife(record, op, author, work.chain))
+      work.met = lostLife;
     recordExistence(work, alive, false, alive, 'same', 'same');
     return;
   }

@@ -1,5 +1,5 @@
 import { checkOperation, type FieldChange } from '@tidemark/model';
-import { isClean, isOtherLife } from './clean-base.js';
+import { isClean, isOtherLife, lostLife } from './clean-base.js';
 import type { MergeRecord } from './decision.js';
 import { beginLife } from './decide-create.js';
 import { existenceChoice, parkExistence, recordExistence } from './decide-existence.js';
@@ -70,6 +70,7 @@ export const decideUpdate = (work: Work): void => {
   const { author } = part.context;
   const record = part.draft.record(op.table, op.record);
   if (record === undefined || isOtherLife(record, op, author, work.chain)) {
+    if (record !== undefined && op.base === null) work.met = lostLife;
     meetNothing(work, record);
     return;
   }
