@@ -5,9 +5,9 @@ import { crdt } from '../convergence/memory-parts.js';
 import { runHistory } from '../convergence/run-history.js';
 
 // The deep suite runs 20,000 of each; here as many as keep `npm test` short.
-const historiesPlain = 80;
-const historiesResolved = 50;
-const ordersOfArrival = 40;
+const historiesPlain = 160;
+const historiesResolved = 120;
+const ordersOfArrival = 100;
 const firstSeed = 1;
 
 const plain: HistoryShape = { devices: 3, steps: 40, resolutions: false, foreign: true };
