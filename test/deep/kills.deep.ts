@@ -12,14 +12,31 @@ const campaigns = [
 /** Each campaign has an equal share of the minutes; a tenth is left for its end. */
 const shareMs = (minutes * 60_000 * 0.9) / campaigns.length;
 
+/** Problems that are printed beside the counts, and characters of each. */
+const problemsShown = 5;
+const problemTextMax = 300;
+
+/** Problems as lines of the summary, which is all that is seen of a run elsewhere. */
+const tell = (name: string, problems: readonly string[]): void => {
+  for (const problem of problems.slice(0, problemsShown))
+    console.log(`DEEP ${name} problem: ${problem.replace(/\s+/g, ' ').slice(0, problemTextMax)}`);
+};
+
 test.each(campaigns)('%s: %s nothing promised is lost or doubled', async (name, _rule, run) => {
+  const beganMs = Date.now();
   const { problems, ...counts } = await run({
     seed,
     kills: killsWanted,
-    endsAtMs: Date.now() + shareMs,
+    endsAtMs: beganMs + shareMs,
+  }).catch((error: unknown) => {
+    tell(name, [String(error)]);
+    throw error;
   });
   console.log(`DEEP ${name} ${counts.kills}/${killsWanted}`);
-  console.log(`${name}, seed ${seed}: ${JSON.stringify(counts)}`);
+  console.log(`DEEP ${name} problems ${problems.length}/0`);
+  tell(name, problems);
+  const seconds = Math.round((Date.now() - beganMs) / 1_000);
+  console.log(`${name}, seed ${seed}, ${seconds} s: ${JSON.stringify(counts)}`);
   expect(problems.join('\n\n')).toBe('');
   expect(counts.kills).toBeGreaterThan(0);
 });
