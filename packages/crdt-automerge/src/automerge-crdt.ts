@@ -10,7 +10,12 @@ import {
 import type { CrdtApplied, CrdtEdit, CrdtKey, FieldCrdt } from '@tidemark/ports';
 import { defaultAutomergeLimits, type AutomergeLimits } from './automerge-limits.js';
 import { TooLargeError } from './byte-reader.js';
-import { packChangeChunk, readChangeChunk, type ChangeChunk, type ChunkBudget } from './change-chunk.js';
+import {
+  packChangeChunk,
+  readChangeChunk,
+  type ChangeChunk,
+  type ChunkBudget,
+} from './change-chunk.js';
 import { joinChanges, splitChanges } from './change-list.js';
 import { orderChanges } from './change-order.js';
 import { singleSplice } from './text-splice.js';

@@ -134,7 +134,7 @@ export class CharacterDraft {
     ranges.push({ from: ctr, to: ctr + count });
     this.#deleted.set(actor, ranges);
     const end = ctr + count;
-    for (let from = ctr; from < end; ) {
+    for (let from = ctr; from < end;) {
       const found = this.#find(from, actor);
       if (found === undefined) return false;
       const run = this.#runs[found] as Run;

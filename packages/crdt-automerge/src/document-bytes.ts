@@ -22,7 +22,7 @@ export const savedLength = (bytes: Uint8Array): number => {
 export const splitDocument = (bytes: Uint8Array): DocumentBytes => {
   const length = savedLength(bytes);
   const since: Uint8Array[] = [];
-  for (let from = length; from < bytes.length; ) {
+  for (let from = length; from < bytes.length;) {
     const reader = new ByteReader(bytes.subarray(from));
     reader.take(chunkHeaderBytes + 1);
     reader.take(reader.uleb());

@@ -30,7 +30,12 @@ export type TextStep =
       /** Characters (code points) of `text`. */
       readonly count: number;
     }
-  | { readonly kind: 'delete'; readonly ctr: number; readonly actor: string; readonly count: number };
+  | {
+      readonly kind: 'delete';
+      readonly ctr: number;
+      readonly actor: string;
+      readonly count: number;
+    };
 
 /** Largest number of operations of a change that is read as plain; larger ones are applied by Automerge. */
 export const plainChangeOperationsMax = 65_536;

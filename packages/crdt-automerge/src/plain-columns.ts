@@ -99,7 +99,7 @@ const writeRuns = (
     for (const bytes of literals) parts.push(Uint8Array.from(bytes));
     literals = [];
   };
-  for (let at = 0; at < values.length; ) {
+  for (let at = 0; at < values.length;) {
     const value = values[at];
     let end = at + 1;
     while (end < values.length && values[end] === value) end += 1;

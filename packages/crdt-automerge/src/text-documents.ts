@@ -74,7 +74,8 @@ export class TextDocuments {
     try {
       const bytes = concatBytes([document]);
       const { saved, since } = splitDocument(bytes);
-      if (since.length === 0) return this.#put(this.#entryOf(bytes, openText(this.#automerge, bytes)));
+      if (since.length === 0)
+        return this.#put(this.#entryOf(bytes, openText(this.#automerge, bytes)));
       return this.#put(this.#replay(bytes, this.open(saved), since));
     } catch (cause) {
       throw new TidemarkError('malformed-message', 'bytes are no CRDT text document', {}, cause);
@@ -188,8 +189,7 @@ export class TextDocuments {
     const automerge = this.#automerge;
     const { saved, since } = splitDocument(entry.bytes);
     const found = entry.savedLength === entry.bytes.length ? entry : this.#loaded.find(saved);
-    const doc =
-      found?.doc === undefined ? openText(automerge, saved) : automerge.clone(found.doc);
+    const doc = found?.doc === undefined ? openText(automerge, saved) : automerge.clone(found.doc);
     if (since.length === 0) return doc;
     try {
       return automerge.applyChanges(doc, [...since])[0];
