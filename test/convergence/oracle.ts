@@ -261,6 +261,7 @@ export class Oracle extends OracleDecider {
       kind: shadow === undefined ? 'create' : 'update',
       base: shadow === undefined ? null : base,
       prev: 0,
+      since: 0,
       seen: 0,
       set: changed
         .filter(([field]) => this.field(row.table, field)?.type !== 'text')

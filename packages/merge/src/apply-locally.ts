@@ -122,7 +122,9 @@ const applyChanges = (
     difference = crdt.textDifference(null, [changes]);
   if (difference.tag !== 'difference') return;
   sides.set(field, difference.side);
-  if (!onPlain && document === undefined && difference.before === textOf(draft.fields[field])) {
+  // The server can go on from a document only if the pending edits bring all of it.
+  const isWhole = side === null && document === undefined;
+  if (!onPlain && isWhole && difference.before === textOf(draft.fields[field])) {
     draft.docs[field] = toBase64(difference.side);
     put(draft.fields, field, difference.after);
     return;

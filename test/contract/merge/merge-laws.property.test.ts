@@ -53,6 +53,7 @@ const anyOperation: fc.Arbitrary<Operation> = fc.record({
   kind: fc.constantFrom('create', 'update', 'update', 'delete'),
   base: anyBase,
   prev: fc.nat(3),
+  since: fc.nat(3),
   seen: fc.constantFrom(0, 11_000, 1e12),
   set: list(fc.record({ field: anyField, before: anyValue, after: anyValue })),
   inc: list(fc.record({ field: fc.constantFrom(4, 4, 4, 1), by: fc.integer() })),

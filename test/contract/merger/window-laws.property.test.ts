@@ -182,6 +182,7 @@ class Crowd {
       ops: ops.map((op) => ({
         base: null,
         prev: 0,
+        since: op.prev ?? 0,
         seen: 0,
         set: [],
         inc: [],

@@ -259,7 +259,7 @@ export class Window {
       const key = `${replica}/${table}/${id}`;
       const had = chains.peek(key) !== undefined;
       // A clone keeps an inert chain, so that it does not meet the chain of the replica that it was.
-      const value = chain ?? (clone ? { at: this.version, record: null, fields: {} } : undefined);
+      const value = chain ?? (clone ? { record: null, fields: {} } : undefined);
       if (!had && value === undefined) continue;
       chains.set(key, value);
       chainCount += (value === undefined ? 0 : 1) - (had ? 1 : 0);
