@@ -1,4 +1,5 @@
 import { MemoryLevel } from 'memory-level';
+import { queryRecordsMax, type ServerQuery } from '@tidemark/server';
 import { describe, expect, test } from 'vitest';
 import { isLeft, toHex, TidemarkError } from '@tidemark/model';
 import type { Link } from '@tidemark/ports';
@@ -157,6 +158,25 @@ describe('writes, explanations, changes', () => {
       await f.server.write([{ kind: 'put', table: 'places', id, fields: { name: id } }], user);
     expect((await f.server.query('places')).map(({ id }) => id)).toHaveLength(4);
     expect(await f.server.get('places', '__proto__')).toMatchObject({ name: '__proto__' });
+    await f.server.close();
+  });
+
+  test('[SRV-76] a query cuts nothing unseen: beyond its bound it asks for a limit', async () => {
+    const { f } = await open();
+    for (let first = 0; first <= queryRecordsMax; first += 1_000)
+      await f.server.write(
+        Array.from({ length: Math.min(1_000, queryRecordsMax + 1 - first) }, (_, i) =>
+          place(first + i),
+        ),
+        user,
+      );
+    const found = async (query: ServerQuery) => (await f.server.query('places', query)).length;
+    await expect(f.server.query('places')).rejects.toMatchObject({ code: 'query-too-large' });
+    expect(await found({ limit: queryRecordsMax })).toBe(queryRecordsMax);
+    expect(await found({ filter: 'size < 3' })).toBe(3);
+    expect(await found({ limit: 7, after: 'p09998' })).toBe(2);
+    for (const limit of [-1, 0.5, queryRecordsMax + 1])
+      await expect(found({ limit })).rejects.toMatchObject({ code: 'invalid-option' });
     await f.server.close();
   });
 
