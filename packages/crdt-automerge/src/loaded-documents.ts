@@ -42,7 +42,8 @@ export class LoadedDocuments<Entry extends Loaded> {
   find(bytes: Uint8Array): Entry | undefined {
     const key = keyOf(bytes);
     const entry = this.#entries.get(key);
-    if (entry === undefined || !equalBytes(entry.bytes, bytes)) return undefined;
+    if (entry === undefined) return undefined;
+    if (entry.bytes !== bytes && !equalBytes(entry.bytes, bytes)) return undefined;
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     return entry;

@@ -1,15 +1,13 @@
 import {
   checkValue,
-  fromBase64,
-  invariant,
   TidemarkError,
-  toBase64,
   type FieldChange,
   type FieldDefinition,
   type FieldId,
   type Outcome,
 } from '@tidemark/model';
 import { judge, settle, type Start } from './decide-field.js';
+import { storedDocument, storedText } from './stored-document.js';
 import {
   choiceFor,
   fieldName,
@@ -39,12 +37,9 @@ const textOf = (edit: RowEdit, field: FieldId): string => {
 };
 
 /** Document of a field in the edited row; undefined while the field is a plain value. */
-const documentOf = (edit: RowEdit, field: FieldId): Uint8Array | undefined => {
+const documentOf = (work: Work, edit: RowEdit, field: FieldId): Uint8Array | undefined => {
   const text = edit.docs[field];
-  if (text === undefined) return undefined;
-  const bytes = fromBase64(text);
-  invariant(bytes !== undefined, 'a stored document is base64');
-  return bytes;
+  return text === undefined ? undefined : storedDocument(work.part.context.crdt, text);
 };
 
 const genesisOf = (work: Work, field: FieldId, value: string): Uint8Array => {
@@ -153,7 +148,7 @@ const writeText = (
   const problem = checkValue(work.table, field, value);
   if (problem !== undefined) noteTrouble(work, 'invalid', problem.message);
   setValue(edit, field.id, value);
-  if (document !== undefined) edit.docs[field.id] = toBase64(document);
+  if (document !== undefined) edit.docs[field.id] = storedText(work.part.context.crdt, document);
 };
 
 /** Keeps the document of an author whose edits are dropped, so that its later edits still fit somewhere. */
@@ -161,7 +156,7 @@ const keepSide = (work: Work, field: FieldId, edit: RowEdit, runs: readonly Uint
   const { crdt } = work.part.context;
   const { draft } = work.part;
   const { table, record } = work.op;
-  const start = draft.side(table, record, field) ?? documentOf(edit, field) ?? null;
+  const start = draft.side(table, record, field) ?? documentOf(work, edit, field) ?? null;
   let found = crdt.textDifference(start, runs);
   if (found.tag === 'other-genesis' && start !== null) found = crdt.textDifference(null, runs);
   if (found.tag === 'difference') draft.setSide(table, record, field, found.side);
@@ -201,7 +196,7 @@ export const decideCrdtEdit = (work: Work, edit: RowEdit, field: FieldDefinition
     record('applied', 'resolution');
     return;
   }
-  const document = documentOf(edit, field.id);
+  const document = documentOf(work, edit, field.id);
   const placed = withinLimits(work, field.id, () =>
     document === undefined
       ? onPlainValue(work, field.id, textOf(edit, field.id), runs)
@@ -236,7 +231,7 @@ const writeDifference = (
 ): void => {
   const { crdt, mergerActor, now } = work.part.context;
   const server = textOf(edit, field.id);
-  const document = documentOf(edit, field.id);
+  const document = documentOf(work, edit, field.id);
   if (document === undefined && server === before) {
     writeText(work, edit, field, undefined, after);
     return;

@@ -1,8 +1,7 @@
-import type { Decision, MergeCrdt, MergeRecord } from '@tidemark/merge';
+import { storedDocument, type Decision, type MergeCrdt, type MergeRecord } from '@tidemark/merge';
 import {
   concatBytes,
   encodeRow,
-  fromBase64,
   toHex,
   fromHex,
   utf8Encode,
@@ -192,9 +191,9 @@ export class Window {
     let docs: Record<number, string> | undefined;
     for (const key in after.row.docs) {
       const field = Number(key);
-      const document = fromBase64(after.row.docs[field] ?? '');
+      const document = storedDocument(this.context.crdt, after.row.docs[field] ?? '');
       docs ??= {};
-      docs[field] = document === undefined ? '' : this.context.crdt.heads(document).join(' ');
+      docs[field] = this.context.crdt.heads(document).join(' ');
     }
     return docs === undefined ? row : encodeRow({ ...after.row, docs });
   }
