@@ -44,7 +44,7 @@ const readRuns = (
 
 /** Reads `rows` numbers of a run-length column; what the column lacks is `absent`. Throws UndecodableError. */
 export const readNumbers = (bytes: Uint8Array, rows: number): number[] => {
-  const out = new Array<number>(rows).fill(absent);
+  const out = Array.from({ length: rows }, () => absent);
   readRuns(
     bytes,
     rows,
@@ -58,7 +58,7 @@ export const readNumbers = (bytes: Uint8Array, rows: number): number[] => {
 
 /** Reads `rows` numbers stored as differences; what the column lacks is `absent`. Throws UndecodableError. */
 export const readDeltas = (bytes: Uint8Array, rows: number): number[] => {
-  const out = new Array<number>(rows).fill(absent);
+  const out = Array.from({ length: rows }, () => absent);
   let last = 0;
   readRuns(
     bytes,
@@ -76,7 +76,7 @@ export const readDeltas = (bytes: Uint8Array, rows: number): number[] => {
 
 /** Reads `rows` booleans; what the column lacks is false. Throws UndecodableError. */
 export const readBooleans = (bytes: Uint8Array, rows: number): boolean[] => {
-  const out = new Array<boolean>(rows).fill(false);
+  const out = Array.from({ length: rows }, () => false);
   const reader = new ByteReader(bytes);
   let at = 0;
   for (let value = false; !reader.done; value = !value) {

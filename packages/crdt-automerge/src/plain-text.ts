@@ -1,6 +1,6 @@
 import type { ChangeChunk } from './change-chunk.js';
 import { CharacterDraft, type Characters } from './character-runs.js';
-import { KnownChanges } from './known-changes.js';
+import type { KnownChanges } from './known-changes.js';
 import { readPlainChange, type OpRef } from './plain-change.js';
 
 /** Last change of an actor. */
