@@ -329,7 +329,8 @@ export class OracleDecider {
         outcomes.push('applied');
         continue;
       }
-      const picked = choice.choices.find(
+      // Of several choices for a field the last counts.
+      const picked = [...choice.choices].reverse().find(
         (one) => one.field === field && one.table === op.table && one.record === op.record,
       );
       const time = Math.max(sent.at, op.seen + 1);

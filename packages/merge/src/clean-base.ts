@@ -44,13 +44,10 @@ export const isOtherLife = (
   return born === undefined ? op.prev > 0 && isLost : born !== record.row.born;
 };
 
-/**
- * Tells whether a predecessor fared worse than applied. What is `parked` when a later operation is decided
- * is that operation itself, or one behind it: else it would wait.
- */
+/** Tells whether a predecessor fared worse than applied. */
 const isBroken = ({ record, fields }: ChainState): boolean => {
-  if (record !== null && record.end !== 'parked') return true;
-  for (const id in fields) if (fields[id]?.end !== 'parked') return true;
+  if (record !== null) return true;
+  for (const id in fields) if (fields[id] !== undefined) return true;
   return false;
 };
 
@@ -94,15 +91,12 @@ export const activeChain = (
   if (chain === undefined || op.prev === 0) return undefined;
   const oldest = index - op.since;
   const fields: Record<FieldId, ChainField> = {};
-  let isActive = false;
   for (const id in chain.fields) {
     const field = chain.fields[id];
-    if (field === undefined || field.index < oldest) continue;
-    fields[id] = field;
-    isActive = true;
+    if (field !== undefined && field.index >= oldest) fields[id] = field;
   }
   const record = (chain.record?.index ?? 0) < oldest ? null : chain.record;
-  if (!isActive && record === null) return undefined;
-  const { life } = chain;
-  return life === undefined || life.index < oldest ? { record, fields } : { record, life, fields };
+  const life = (chain.life?.index ?? 0) < oldest ? undefined : chain.life;
+  const active = { record, ...(life === undefined ? {} : { life }), fields };
+  return life === undefined && !isBroken(active) ? undefined : active;
 };

@@ -1,7 +1,7 @@
 import type { FieldId, Outcome } from '@tidemark/model';
 import { invariant } from '@tidemark/model';
-import { activeChain } from './clean-base.js';
-import type { ChainEnd, ChainField, ChainState, FieldDecision } from './decision.js';
+import { activeChain, isOwnOperation } from './clean-base.js';
+import type { ChainField, ChainState, FieldDecision } from './decision.js';
 import { decideCreate } from './decide-create.js';
 import { decideDelete } from './decide-delete.js';
 import { decideUpdate } from './decide-update.js';
@@ -50,13 +50,19 @@ export const beginWork = (part: Part, position: number): Work => {
   };
 };
 
-/** Waiting decides nothing: what is known of an earlier operation holds on. */
-const isKnown = (earlier: { readonly end: ChainEnd } | null | undefined, end: ChainEnd): boolean =>
-  end === 'parked' && earlier !== null && earlier !== undefined;
+/** Life to remember: the one that the chain met, unless the author's base or its own create tells it. */
+const lifeAfter = (
+  { met, op, part }: Work,
+  earlier: ChainState | undefined,
+): string | undefined => {
+  const born = met ?? earlier?.life?.born;
+  if (born === undefined || born === op.base?.born) return undefined;
+  return isOwnOperation(part.context.author, born) ? undefined : born;
+};
 
 /**
  * Chain state after an operation: fields whose edit did not reach the server, each with the first value
- * before. Null when nothing is left to remember.
+ * before, and the life that the chain is in. Null when nothing is left to remember.
  */
 export const chainAfter = (work: Work): ChainState | null => {
   const { chain, ends, recordEnd, op, index } = work;
@@ -65,13 +71,12 @@ export const chainAfter = (work: Work): ChainState | null => {
   const fields: Record<FieldId, ChainField> = { ...earlier?.fields };
   for (const [field, { before, end }] of ends) {
     if (end === null) delete fields[field];
-    else if (!isKnown(fields[field], end)) fields[field] = { before, end, index };
+    else fields[field] = { before, end, index };
   }
-  let record = earlier?.record ?? null;
-  if (recordEnd !== null && !isKnown(record, recordEnd)) record = { end: recordEnd, index };
-  if (record === null && Object.keys(fields).length === 0) return null;
-  const life = work.met === null ? earlier?.life : { born: work.met, index };
-  return { record, ...(life === undefined ? {} : { life }), fields };
+  const record = recordEnd === null ? (earlier?.record ?? null) : { end: recordEnd, index };
+  const born = lifeAfter(work, earlier);
+  if (record === null && born === undefined && Object.keys(fields).length === 0) return null;
+  return { record, ...(born === undefined ? {} : { life: { born, index } }), fields };
 };
 
 /** Keeps the chain state of the record in the draft, and drops one that is over. */

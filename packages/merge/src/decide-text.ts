@@ -7,6 +7,7 @@ import {
   type Outcome,
 } from '@tidemark/model';
 import { judge, settle, type Start } from './decide-field.js';
+import type { MergeRecord } from './decision.js';
 import { storedDocument, storedText } from './stored-document.js';
 import {
   choiceFor,
@@ -36,8 +37,10 @@ const textOf = (edit: RowEdit, field: FieldId): string => {
   return typeof value === 'string' ? value : '';
 };
 
+type Documents = Pick<RowEdit, 'docs'>;
+
 /** Document of a field in the edited row; undefined while the field is a plain value. */
-const documentOf = (work: Work, edit: RowEdit, field: FieldId): Uint8Array | undefined => {
+const documentOf = (work: Work, edit: Documents, field: FieldId): Uint8Array | undefined => {
   const text = edit.docs[field];
   return text === undefined ? undefined : storedDocument(work.part.context.crdt, text);
 };
@@ -152,7 +155,12 @@ const writeText = (
 };
 
 /** Keeps the document of an author whose edits are dropped, so that its later edits still fit somewhere. */
-const keepSide = (work: Work, field: FieldId, edit: RowEdit, runs: readonly Uint8Array[]): void => {
+const keepSide = (
+  work: Work,
+  field: FieldId,
+  edit: Documents,
+  runs: readonly Uint8Array[],
+): void => {
   const { crdt } = work.part.context;
   const { draft } = work.part;
   const { table, record } = work.op;
@@ -162,12 +170,13 @@ const keepSide = (work: Work, field: FieldId, edit: RowEdit, runs: readonly Uint
   if (found.tag === 'difference') draft.setSide(table, record, field, found.side);
 };
 
-/** Keeps the author's documents of all CRDT edits of an operation that is dropped. */
-export const keepSides = (work: Work, edit: RowEdit): void => {
+/** Keeps the author's documents of all CRDT edits of an operation that is dropped, whatever is there. */
+export const keepSides = (work: Work, record: MergeRecord | undefined): void => {
+  const docs = record?.row.docs ?? {};
   for (const { field } of work.op.crdt) {
     if (work.part.crdtDone.has(`${work.position}/${field}`)) continue;
     if (work.table.fieldsById.get(field)?.type !== 'text') continue;
-    keepSide(work, field, edit, changesFrom(work, field));
+    keepSide(work, field, { docs }, changesFrom(work, field));
   }
 };
 

@@ -27,7 +27,7 @@ export interface MergeRecord {
 }
 
 /** How the newest edit of a chain on a field fared: later edits of the chain are judged like it. */
-export type ChainEnd = 'superseded' | 'parked' | 'same';
+export type ChainEnd = 'superseded' | 'same';
 
 /** Memory of a chain about one field. */
 export interface ChainField {
@@ -39,13 +39,16 @@ export interface ChainField {
 }
 
 /**
- * Sparse memory of a replica's chain of operations on one record whose predecessor was not simply
- * applied. Each part bears on operations whose chain reaches back, by `since`, to the one at `index`.
+ * Sparse memory of a replica's chain of operations on one record whose predecessor was decided and not
+ * simply applied; one that waits lets those behind it wait, too. Each part bears on operations whose chain reaches back, by `since`, to the one at `index`.
  */
 export interface ChainState {
-  /** Set when the create itself, or the whole record, was superseded, same or parked. */
+  /** Set when the create itself, or the whole record, was superseded or same. */
   readonly record: { readonly end: ChainEnd; readonly index: number } | null;
-  /** Life of the record that the chain met last: the chain goes on in that life. */
+  /**
+   * Life of the record that the chain met last, where the author's base does not tell it and its own create
+   * did not begin it: the chain goes on in that life.
+   */
   readonly life?: { readonly born: string; readonly index: number };
   readonly fields: Readonly<Record<FieldId, ChainField>>;
 }

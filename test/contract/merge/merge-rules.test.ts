@@ -170,6 +170,15 @@ describe('parts and chains', () => {
     expect(third.chains).toEqual([{ table: 4, id: record, chain: null }]);
   });
 
+  test('[MRG-9] an operation that waits leaves nothing to remember', () => {
+    const { world, op } = seeded();
+    world.send('other', [op('update', 1, { set: set(1, 'A', 'X') })]);
+    const first = world.send('author', [op('update', 1, { set: set(1, 'A', 'B') })]);
+    const second = world.send('author', [op('update', 1, { prev: 1, set: set(1, 'B', 'C') })]);
+    expect([...outcomesOf(first), ...outcomesOf(second)]).toEqual(['parked', 'parked']);
+    expect([...first.chains, ...second.chains]).toEqual([]);
+  });
+
   test('[MRG-9] a field whose outcome the author saw is free again, though other fields of the chain wait', () => {
     const started = () => {
       const { world, op } = seeded();
