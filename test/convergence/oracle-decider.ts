@@ -178,8 +178,7 @@ export class OracleDecider {
     // A backend knows of no lives: its row is whatever record has that id.
     if (sent.author.startsWith('backend:'))
       return this.records.get(`${sent.op.table}/${sent.op.record}`)?.life ?? 0;
-    for (const [, verdict] of this.#chain(sent))
-      if (verdict.hasLife === true) return verdict.life;
+    for (const [, verdict] of this.#chain(sent)) if (verdict.hasLife === true) return verdict.life;
     const { base, table, record } = sent.op;
     const found = this.records.get(`${table}/${record}`);
     // Who saw no version, and whose create came to nothing, means whatever is there.
@@ -330,9 +329,9 @@ export class OracleDecider {
         continue;
       }
       // Of several choices for a field the last counts.
-      const picked = [...choice.choices].reverse().find(
-        (one) => one.field === field && one.table === op.table && one.record === op.record,
-      );
+      const picked = [...choice.choices]
+        .reverse()
+        .find((one) => one.field === field && one.table === op.table && one.record === op.record);
       const time = Math.max(sent.at, op.seen + 1);
       let outcome: FieldOutcome;
       if (picked?.pick === 'theirs') outcome = 'superseded';
