@@ -184,14 +184,14 @@ const applyParts = (
 
 const nothing: Readonly<Record<FieldId, never>> = {};
 
-/** A create over a live record of somebody else's: its texts have another history. */
-const beneathCreate = (row: LocalRow, op: Operation): LocalRow => {
-  const others = op.set.filter(({ field }) => row.docs[field] !== undefined);
+/**
+ * A create over a live record of somebody else's: its texts have another history, which is gone if that
+ * record is when the create is decided.
+ */
+const beneathCreate = (row: LocalRow): LocalRow => {
+  const others = Object.keys(row.docs).map(Number);
   if (others.length === 0) return row;
-  const docs = { ...row.docs };
-  for (const { field } of others) delete docs[field];
-  const plain = new Set([...row.plain, ...others.map(({ field }) => field)]);
-  return { ...row, docs, plain: [...plain] };
+  return { ...row, docs: nothing, plain: [...new Set([...row.plain, ...others])] };
 };
 
 /**
@@ -211,7 +211,7 @@ export const applyLocally = (
       const start =
         row === undefined || row.deleted
           ? { fields: {}, docs: nothing, deleted: false, plain: [] }
-          : beneathCreate(row, op);
+          : beneathCreate(row);
       return applyParts(start, op, context, known);
     }
     case 'delete':

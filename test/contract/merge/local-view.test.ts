@@ -83,6 +83,18 @@ describe('the local view', () => {
     expect(applyLocally(shared, noise, on(table))?.fields).toEqual({ 3: 'hello other' });
   });
 
+  test('[MRG-32] texts beneath a pending create are edited by plain differences', () => {
+    const table = view(tableOf(1));
+    if (table === undefined) throw new Error('the schema has its table');
+    const key = { tenant: 'acme', table: 1, record, field: 3 };
+    const { document } = crdt.editText(crdt.genesis(key, ''), 'x', new Uint8Array(16).fill(9), 0);
+    const others = { fields: { 3: 'x' }, docs: { 3: toBase64(document) }, plain: [] };
+    const create = operation('create', { table: 1, record, set: set(1, null, 'N') });
+    // If the other record is gone when the create is decided, so is its document.
+    const shown = applyLocally({ ...others, deleted: false }, create, on(table));
+    expect(shown).toMatchObject({ fields: { 1: 'N', 3: 'x' }, docs: {}, plain: [3] });
+  });
+
   test('[MRG-32] a document is edited on only if the pending edits bring all of it', () => {
     const table = view(tableOf(1));
     if (table === undefined) throw new Error('the schema has its table');
