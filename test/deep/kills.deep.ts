@@ -22,21 +22,24 @@ const tell = (name: string, problems: readonly string[]): void => {
     console.log(`DEEP ${name} problem: ${problem.replace(/\s+/g, ' ').slice(0, problemTextMax)}`);
 };
 
-test.each(campaigns)('%s: %s nothing promised is lost or doubled', async (name, _rule, run, part) => {
-  const beganMs = Date.now();
-  const { problems, ...counts } = await run({
-    seed,
-    kills: killsWanted,
-    endsAtMs: startMs + minutes * 60_000 * part,
-  }).catch((error: unknown) => {
-    tell(name, [String(error)]);
-    throw error;
-  });
-  console.log(`DEEP ${name} ${counts.kills}/${killsWanted}`);
-  console.log(`DEEP ${name} problems ${problems.length}/0`);
-  tell(name, problems);
-  const seconds = Math.round((Date.now() - beganMs) / 1_000);
-  console.log(`${name}, seed ${seed}, ${seconds} s: ${JSON.stringify(counts)}`);
-  expect(problems.join('\n\n')).toBe('');
-  expect(counts.kills).toBeGreaterThan(0);
-});
+test.each(campaigns)(
+  '%s: %s nothing promised is lost or doubled',
+  async (name, _rule, run, part) => {
+    const beganMs = Date.now();
+    const { problems, ...counts } = await run({
+      seed,
+      kills: killsWanted,
+      endsAtMs: startMs + minutes * 60_000 * part,
+    }).catch((error: unknown) => {
+      tell(name, [String(error)]);
+      throw error;
+    });
+    console.log(`DEEP ${name} ${counts.kills}/${killsWanted}`);
+    console.log(`DEEP ${name} problems ${problems.length}/0`);
+    tell(name, problems);
+    const seconds = Math.round((Date.now() - beganMs) / 1_000);
+    console.log(`${name}, seed ${seed}, ${seconds} s: ${JSON.stringify(counts)}`);
+    expect(problems.join('\n\n')).toBe('');
+    expect(counts.kills).toBeGreaterThan(0);
+  },
+);
