@@ -6,9 +6,8 @@ import path from 'node:path';
 import { conclude, install, root, seconds, vitest } from './steps.mjs';
 
 const minutesMax = 40;
-/** Part of the run that properties may take, and of that what one law of the merge may. */
+/** Part of the run that properties may take; laws of the merge name what part of that they may. */
 const propertyShare = 0.45;
-const lawShare = 0.7;
 const propertyLimitMs = 20_000;
 /** How the rest is shared out; what a suite leaves over goes to those after it. */
 const weights = { 'convergence.deep.ts': 4, 'kills.deep.ts': 5, 'memory.deep.ts': 1 };
@@ -70,7 +69,7 @@ if (code !== 0) {
   const limitMs = Math.min(propertyLimitMs, shareMs / 40);
   await run('properties', ['--project', 'property'], minutes * propertyShare, {
     FC_LIMIT_MS: String(Math.round(limitMs)),
-    FC_LAW_LIMIT_MS: String(Math.round(shareMs * lawShare)),
+    FC_SHARE_MS: String(Math.round(shareMs)),
   });
   for (const [at, suite] of suites.entries()) {
     // What an earlier suite left over is given to those still to come.

@@ -411,6 +411,6 @@ it('[SRV-21] gives the same store whatever the windows are', async () => {
         }
       },
     ),
-    lawRuns(),
+    lawRuns(0.85),
   );
 });
