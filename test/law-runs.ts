@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 
-/** Histories for each law of the merge in `npm test`; `npm run test:deep` asks for more. */
+/** Histories for each law of the merge and the rebase in `npm test`; `npm run test:deep` asks for more. */
 const lawRunsMin = 1_000;
 
 /**
- * Parameters of a property that states a law of the merge: more runs, and in deep runs its own part of the
+ * Parameters of a property that states a law: more runs, and in deep runs its own part of the
  * time that all properties have.
  */
 export const lawRuns = (
