@@ -91,6 +91,10 @@ class AutomergeCrdt {
     return joinChanges(changes.map((change) => packChangeChunk(change)));
   }
 
+  compact(document: Uint8Array): Uint8Array {
+    return this.#documents.compact(document);
+  }
+
   editText(document: Uint8Array, after: string, actor: Uint8Array, timeMs: number): CrdtEdit {
     verifyText(after);
     // Typing is mostly one insertion; Automerge's difference reads the whole text (5 ms at 20,000).
@@ -273,6 +277,7 @@ export const loadAutomergeCrdt = async (options: AutomergeCrdtOptions): Promise<
     read: (document) => crdt.read(document),
     heads: (document) => crdt.heads(document),
     changesOf: (document) => crdt.changesOf(document),
+    compact: (document) => crdt.compact(document),
     editText: (document, after, actor, timeMs) => crdt.editText(document, after, actor, timeMs),
     spliceText: (document, at, remove, insert, actor, timeMs) =>
       crdt.spliceText(document, at, remove, insert, actor, timeMs),

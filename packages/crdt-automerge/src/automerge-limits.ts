@@ -8,6 +8,11 @@ export interface AutomergeLimits {
   readonly runOperationsMax: number;
   /** Operations of a whole document, deleted characters included: about 360 bytes of memory each. */
   readonly documentOperationsMax: number;
+  /**
+   * Work of the plain changes behind a saved document: characters that steps look for times operations of
+   * the document. Beyond it Automerge applies them and the document is saved anew.
+   */
+  readonly plainWorkMax: number;
   /** Documents kept loaded between calls. */
   readonly loadedDocumentsMax: number;
   /** Operations of all documents kept loaded, which stands for their memory. */
@@ -19,6 +24,7 @@ export const defaultAutomergeLimits: AutomergeLimits = {
   runBytesMax: 16 * 1024 * 1024,
   runOperationsMax: textLengthMax + 1,
   documentOperationsMax: 2 * textLengthMax,
+  plainWorkMax: 2 ** 26,
   loadedDocumentsMax: 32,
   loadedOperationsMax: 1024 * 1024,
 };

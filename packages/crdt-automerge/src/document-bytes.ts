@@ -34,7 +34,7 @@ export const splitDocument = (bytes: Uint8Array): DocumentBytes => {
 
 // A change of one keystroke takes 130 bytes, and 2 once it is saved: few of them must not be many bytes, and
 // saving must be rare. Saving costs time by the document's size, so what may gather grows with it.
-const sinceBytesMin = 16 * 1024;
+const sinceBytesMin = 4 * 1024;
 /** Most bytes of changes that a document gathers before it is saved anew. */
 export const sinceBytesMax = 64 * 1024;
 const sinceShare = 4;

@@ -1,9 +1,11 @@
 import { toHex } from '@tidemark/model';
 import { ByteReader, TooLargeError, UndecodableError } from './byte-reader.js';
 import { columnRows } from './column-rows.js';
-import { pushRun, type Characters, type Run } from './character-runs.js';
+import type { Characters } from './character-draft.js';
+import { pushRun, type Run } from './character-runs.js';
 import { CharacterReader, type OpRef } from './plain-change.js';
 import { absent, readBooleans, readDeltas, readNumbers } from './plain-columns.js';
+import { blocksOf } from './run-block.js';
 
 /** StoredCharacters is what a saved document says of its text. */
 export interface StoredCharacters {
@@ -100,7 +102,7 @@ const read = (bytes: Uint8Array, rowsMax: number): StoredCharacters | undefined 
     pushRun(runs, { ctr, actor, count: 1, text: deleted ? '' : text, deleted });
   }
   if (!values.done) return undefined;
-  return { object, characters: { runs, text: shown.join('') } };
+  return { object, characters: { blocks: blocksOf(runs), text: shown.join('') } };
 };
 
 /**

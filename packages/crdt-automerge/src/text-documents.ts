@@ -1,11 +1,11 @@
-import { concatBytes, TidemarkError, type Hash } from '@tidemark/model';
+import { concatBytes, invariant, TidemarkError, type Hash } from '@tidemark/model';
 import type { AutomergeLimits } from './automerge-limits.js';
 import { TooLargeError, UndecodableError } from './byte-reader.js';
 import { readChangeChunk, type ChangeChunk } from './change-chunk.js';
-import { mustSave, splitDocument } from './document-bytes.js';
+import { mustSave, savedLength, splitDocument } from './document-bytes.js';
 import { KnownChanges } from './known-changes.js';
 import { LoadedDocuments } from './loaded-documents.js';
-import { withPlainChange, type AuthorEnd, type PlainText } from './plain-text.js';
+import { PlainDraft, type AuthorEnd, type PlainText } from './plain-text.js';
 import { readStoredCharacters } from './stored-characters.js';
 import { openText, textOf, type Automerge, type TextDoc } from './text-document.js';
 
@@ -18,6 +18,8 @@ export interface LoadedText {
   /** Bytes that were saved at once; changes follow them. */
   readonly savedLength: number;
   readonly operations: number;
+  /** Work of the changes behind the saved part, as `plainWorkMax` counts it. */
+  readonly work: number;
   readonly text: string;
   /** Sorted. */
   readonly heads: readonly string[];
@@ -37,6 +39,22 @@ const lastOfAuthors = (
   for (const { actor, seq, maxOp } of changes)
     if (seq > (authors.get(actor)?.seq ?? 0)) authors.set(actor, { seq, maxOp });
   return authors;
+};
+
+/** Tells whether the bytes are a document that was saved as a whole. */
+const isWhole = (document: Uint8Array): boolean => {
+  try {
+    return savedLength(document) === document.length;
+  } catch (cause) {
+    if (cause instanceof UndecodableError) return false;
+    throw cause;
+  }
+};
+
+/** Converts what goes wrong while changes are put onto a document; rethrows everything else. */
+export const undecodableReason = (cause: unknown): string => {
+  if (cause instanceof UndecodableError || cause instanceof TooLargeError) return cause.message;
+  throw cause;
 };
 
 /**
@@ -111,22 +129,20 @@ export class TextDocuments {
   }
 
   /**
-   * Puts plain changes, each after those it depends on, onto a document. Undefined when one is not plain.
+   * Puts plain changes, each after those it depends on, onto a document. Undefined when one is not plain, or
+   * when they would take too much work here: Automerge applies them then.
    * Throws UndecodableError when Automerge cannot save what they make.
    */
   extend(base: LoadedText, changes: readonly ChangeChunk[]): LoadedText | undefined {
-    let plain = this.#plainOf(base) ?? undefined;
-    let { operations } = base;
-    for (const change of changes) {
-      if (plain === undefined) return undefined;
-      plain = withPlainChange(plain, change);
-      operations += change.operations;
-    }
-    if (plain === undefined) return undefined;
+    const plainBase = this.#plainOf(base);
+    if (plainBase === null) return undefined;
+    const draft = new PlainDraft(plainBase, base, this.#limits.plainWorkMax);
+    for (const change of changes) if (draft.add(change) !== 'added') return undefined;
+    const plain = draft.finish();
     const extended: LoadedText = {
       bytes: concatBytes([base.bytes, ...changes.map(({ bytes }) => bytes)]),
       savedLength: base.savedLength,
-      operations,
+      ...draft.cost,
       text: plain.characters.text,
       heads: plain.heads,
       doc: undefined,
@@ -134,6 +150,21 @@ export class TextDocuments {
     };
     if (!mustSave(extended.savedLength, extended.bytes.length)) return this.#put(extended);
     return this.#save(this.#load(extended), extended.text, plain);
+  }
+
+  /**
+   * The document saved anew, where changes gathered behind it and Automerge can save them; else it comes back
+   * as it is. Throws TidemarkError `malformed-message` on bytes that are no document.
+   */
+  compact(document: Uint8Array): Uint8Array {
+    if (isWhole(document)) return document;
+    const entry = this.open(document);
+    try {
+      return this.#save(this.#load(entry), entry.text, entry.plain ?? undefined).bytes;
+    } catch (cause) {
+      undecodableReason(cause);
+      return document;
+    }
   }
 
   /** Lets Automerge apply changes, in order. Throws UndecodableError when it refuses them or they make no text. */
@@ -201,18 +232,30 @@ export class TextDocuments {
 
   #replay(bytes: Uint8Array, base: LoadedText, since: readonly Uint8Array[]): LoadedText {
     const budget = { bytes: bytes.length, operations: this.#limits.documentOperationsMax };
-    let plain = this.#plainOf(base) ?? undefined;
-    let { operations } = base;
+    const plainBase = this.#plainOf(base);
+    const draft = plainBase && new PlainDraft(plainBase, base, this.#limits.plainWorkMax);
     for (const chunk of since) {
-      const change = readChangeChunk(chunk, this.#hash, budget);
-      plain = plain && withPlainChange(plain, change);
-      operations += change.operations;
+      const added = draft?.add(readChangeChunk(chunk, this.#hash, budget));
+      // It was written under a wider bound: Automerge opens it, and the next change saves it anew.
+      if (added === 'costly') return this.#openWhole(bytes, base);
+      if (added !== 'added') throw new UndecodableError('changes that do not fit their document');
     }
-    if (plain === undefined) throw new UndecodableError('changes that do not fit their document');
-    const { savedLength } = base;
-    const { heads } = plain;
-    const { text } = plain.characters;
-    return { bytes, savedLength, operations, text, heads, doc: undefined, plain };
+    invariant(draft !== null, 'a document with changes behind it has some');
+    const plain = draft.finish();
+    return {
+      bytes,
+      savedLength: base.savedLength,
+      ...draft.cost,
+      text: plain.characters.text,
+      heads: plain.heads,
+      doc: undefined,
+      plain,
+    };
+  }
+
+  #openWhole(bytes: Uint8Array, { savedLength }: LoadedText): LoadedText {
+    const entry = this.#entryOf(bytes, openText(this.#automerge, bytes));
+    return { ...entry, savedLength, plain: null };
   }
 
   #entryOf(bytes: Uint8Array, doc: TextDoc): LoadedText {
@@ -220,6 +263,7 @@ export class TextDocuments {
       bytes,
       savedLength: bytes.length,
       operations: this.#automerge.stats(doc).numOps,
+      work: 0,
       text: textOf(doc),
       heads: sortedHeads(this.#automerge, doc),
       doc,
@@ -256,9 +300,3 @@ export class TextDocuments {
     return entry;
   }
 }
-
-/** Converts what goes wrong while changes are put onto a document; rethrows everything else. */
-export const undecodableReason = (cause: unknown): string => {
-  if (cause instanceof UndecodableError || cause instanceof TooLargeError) return cause.message;
-  throw cause;
-};

@@ -78,6 +78,7 @@ export interface MergeCrdt {
   ) => Uint8Array;
   readonly read: (document: Uint8Array) => string;
   readonly heads: (document: Uint8Array) => readonly string[];
+  readonly compact: (document: Uint8Array) => Uint8Array;
   readonly editText: (
     document: Uint8Array,
     after: string,

@@ -1,4 +1,4 @@
-import { fromBase64, invariant, toBase64 } from '@tidemark/model';
+import { fromBase64, invariant, toBase64, type FieldId } from '@tidemark/model';
 
 interface Pair {
   readonly text: string;
@@ -28,4 +28,22 @@ export const storedDocument = (crdt: object, text: string): Uint8Array => {
   invariant(bytes !== undefined, 'a stored document is base64');
   lastPairs.set(crdt, { text, bytes });
   return bytes;
+};
+
+/**
+ * Documents of a row, each in as few bytes as it takes. Every document of the row: which one made the row too
+ * large is nobody's business, and the next edits find room.
+ */
+export const compactDocuments = (
+  crdt: { readonly compact: (document: Uint8Array) => Uint8Array },
+  docs: Readonly<Record<FieldId, string>>,
+): Record<FieldId, string> => {
+  const compacted: Record<FieldId, string> = {};
+  for (const id in docs) {
+    const text = docs[id] ?? '';
+    const bytes = storedDocument(crdt, text);
+    const saved = crdt.compact(bytes);
+    compacted[id] = saved === bytes ? text : storedText(crdt, saved);
+  }
+  return compacted;
 };

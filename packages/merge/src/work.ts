@@ -20,6 +20,7 @@ import type {
   MergeRecord,
 } from './decision.js';
 import { recordKey, type Draft } from './draft.js';
+import { compactDocuments } from './stored-document.js';
 
 /** Why an operation cannot be decided without a person. */
 export interface Trouble {
@@ -136,8 +137,8 @@ export const setValue = (edit: RowEdit, field: FieldId, value: Value): void => {
 };
 
 /**
- * Greatest size of a record in bytes of its encoded fields and documents; a greater one is `invalid`. A
- * row travels in one message, so it must fit with room to spare.
+ * Greatest size of a record in bytes of its encoded fields and documents, saved anew; a greater one is
+ * `invalid`. A row travels in one message, so it must fit with room to spare.
  */
 export const mergedRecordBytesMax = 900_000;
 /** Most bytes that one UTF-16 unit takes in JSON: an escaped control character. */
@@ -156,11 +157,19 @@ const isTooLarge = (edit: Pick<RowEdit, 'fields' | 'docs'>): boolean => {
   return utf8Length(JSON.stringify([edit.fields, edit.docs])) > mergedRecordBytesMax;
 };
 
+/** Tells whether an edited row fits, if need be once its documents are saved anew. */
+const fits = (work: Work, edit: RowEdit): boolean => {
+  if (!isTooLarge(edit)) return true;
+  if (Object.keys(edit.docs).length === 0) return false;
+  Object.assign(edit.docs, compactDocuments(work.part.context.crdt, edit.docs));
+  return !isTooLarge(edit);
+};
+
 /** Puts the edited row into the draft as a new version of the record. */
 export const commitRow = (work: Work, edit: RowEdit, deleted: boolean): void => {
   const { context, draft } = work.part;
   const { record } = edit;
-  if (isTooLarge(edit)) {
+  if (!fits(work, edit)) {
     noteTrouble(work, 'invalid', `${work.table.name}: the record would be too large`);
     return;
   }

@@ -34,6 +34,11 @@ export interface FieldCrdt {
   readonly heads: (document: Uint8Array) => readonly string[];
   /** All change chunks of a document, its genesis first: what the first edit of a field carries. */
   readonly changesOf: (document: Uint8Array) => Uint8Array;
+  /**
+   * The same document in as few bytes as it takes: equal text, heads and changes. What was saved as a whole
+   * comes back as it is, unread. Throws TidemarkError `malformed-message` on other bytes that are none.
+   */
+  readonly compact: (document: Uint8Array) => Uint8Array;
   /** Edits by the text difference to `after`. `actor`: 16 bytes, unique per session; `timeMs` is recorded. */
   readonly editText: (
     document: Uint8Array,

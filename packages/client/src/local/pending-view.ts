@@ -127,14 +127,19 @@ export const encodeView = (view: PendingView): Uint8Array => {
   return bytes;
 };
 
+const headLength = (bytes: Uint8Array): number =>
+  (((bytes[1] as number) << 24) |
+    ((bytes[2] as number) << 16) |
+    ((bytes[3] as number) << 8) |
+    (bytes[4] as number)) >>>
+  0;
+
+/** Bytes of the row in an encoded view: what else the view keeps is no part of the record. */
+export const rowBytesOf = (view: Uint8Array): number => view.length - 5 - headLength(view);
+
 /** Decodes a view that this engine wrote. */
 export const decodeView = (bytes: Uint8Array): PendingView => {
-  const length =
-    (((bytes[1] as number) << 24) |
-      ((bytes[2] as number) << 16) |
-      ((bytes[3] as number) << 8) |
-      (bytes[4] as number)) >>>
-    0;
+  const length = headLength(bytes);
   const head = JSON.parse(utf8Decode(bytes.subarray(5, 5 + length))) as [
     number,
     number,

@@ -100,6 +100,7 @@ const noCrdt: MergeCrdt = {
   genesis: missing,
   read: missing,
   heads: missing,
+  compact: missing,
   editText: missing,
   apply: missing,
   textDifference: missing,
