@@ -10,7 +10,7 @@ const dense = (seed: number): string => {
   return text.slice(0, 6_000);
 };
 
-const textCount = 15;
+const textCount = 12;
 const names = Array.from({ length: textCount }, (_, i) => `t${i + 1}`);
 const forms = defineSchema({
   version: 1,

@@ -10,7 +10,7 @@ const dense = (seed: number): string => {
   return text.slice(0, 6_000);
 };
 
-const textCount = 25;
+const textCount = 21;
 
 test('[MRG-2] [CRD-16] texts that gathered changes are made compact before a record is invalid', async () => {
   const crdt = await openCrdt();
