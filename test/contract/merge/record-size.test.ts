@@ -10,15 +10,18 @@ const dense = (seed: number): string => {
   return text.slice(0, 6_000);
 };
 
-const textCount = 21;
+const textCount = 6;
+const filling = 'p'.repeat(700_000);
 
 test('[MRG-2] [CRD-16] texts that gathered changes are made compact before a record is invalid', async () => {
   const crdt = await openCrdt();
   const ids = Array.from({ length: textCount }, (_, i) => i + 1);
-  const fields = ids.map((id) => ({ id, name: `text${id}`, type: 'text' as const }));
+  const texts = ids.map((id) => ({ id, name: `text${id}`, type: 'text' as const }));
+  const fields = [...texts, { id: 99, name: 'filling', type: 'text' as const }];
   const world = new MergeWorld(schemaOf([tableOf(1, { fields })]), crdt);
   const target = { table: 1, record: 'r' };
   const values = ids.map((id) => ({ field: id, before: null, after: dense(id) }));
+  values.push({ field: 99, before: null, after: filling });
   world.send('office', [operation('create', { ...target, set: values })]);
   const base = world.base(1, 'r');
 
