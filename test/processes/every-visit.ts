@@ -20,8 +20,8 @@ export interface VisitSource {
 }
 
 /**
- * All visits of a server, in id order. One query of a server returns `queryRecordsMax` records at most and
- * does not say whether there are more, so they are read query by query.
+ * All visits of a server, in id order. A query without limit is refused beyond `queryRecordsMax` records, so
+ * they are read query by query.
  */
 export async function* everyVisit(server: VisitSource): AsyncGenerator<Visit> {
   let after: string | undefined;

@@ -41,6 +41,18 @@ const lastOfAuthors = (
   return authors;
 };
 
+/** Version to which a draft of plain changes leads. */
+const loadedOf = (
+  bytes: Uint8Array,
+  lengthSaved: number,
+  draft: PlainDraft,
+): LoadedText & { readonly plain: PlainText } => {
+  const plain = draft.finish();
+  const { text } = plain.characters;
+  const { heads } = plain;
+  return { bytes, savedLength: lengthSaved, ...draft.cost, text, heads, doc: undefined, plain };
+};
+
 /** Tells whether the bytes are a document that was saved as a whole. */
 const isWhole = (document: Uint8Array): boolean => {
   try {
@@ -138,18 +150,10 @@ export class TextDocuments {
     if (plainBase === null) return undefined;
     const draft = new PlainDraft(plainBase, base, this.#limits.plainWorkMax);
     for (const change of changes) if (draft.add(change) !== 'added') return undefined;
-    const plain = draft.finish();
-    const extended: LoadedText = {
-      bytes: concatBytes([base.bytes, ...changes.map(({ bytes }) => bytes)]),
-      savedLength: base.savedLength,
-      ...draft.cost,
-      text: plain.characters.text,
-      heads: plain.heads,
-      doc: undefined,
-      plain,
-    };
+    const bytes = concatBytes([base.bytes, ...changes.map((change) => change.bytes)]);
+    const extended = loadedOf(bytes, base.savedLength, draft);
     if (!mustSave(extended.savedLength, extended.bytes.length)) return this.#put(extended);
-    return this.#save(this.#load(extended), extended.text, plain);
+    return this.#save(this.#load(extended), extended.text, extended.plain);
   }
 
   /**
@@ -241,16 +245,7 @@ export class TextDocuments {
       if (added !== 'added') throw new UndecodableError('changes that do not fit their document');
     }
     invariant(draft !== null, 'a document with changes behind it has some');
-    const plain = draft.finish();
-    return {
-      bytes,
-      savedLength: base.savedLength,
-      ...draft.cost,
-      text: plain.characters.text,
-      heads: plain.heads,
-      doc: undefined,
-      plain,
-    };
+    return loadedOf(bytes, base.savedLength, draft);
   }
 
   #openWhole(bytes: Uint8Array, { savedLength }: LoadedText): LoadedText {
