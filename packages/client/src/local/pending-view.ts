@@ -61,6 +61,12 @@ const blankRow = (user: string, wallMs: number): Row => ({
   editedAt: {},
 });
 
+/** Row of a view whose operations found no record to apply to: neither on the image nor of an own create. */
+const unseenRow: Row = blankRow('', 0);
+
+const isUnseen = ({ deleted, row }: PendingView): boolean =>
+  deleted && row.version.n === 0 && row.createdOn === 0 && row.owner === '';
+
 /** Where a view's operations come from, and with what they are applied. */
 export interface ViewContext extends LocalContext {
   readonly user: string;
@@ -77,12 +83,15 @@ export const viewWith = (
   context: ViewContext,
   known?: KnownTexts,
 ): PendingView => {
-  const row = view?.row ?? blankRow(context.user, wallMs);
-  const start: LocalRow | undefined =
-    view === null
-      ? undefined
-      : { fields: row.fields, docs: row.docs, deleted: view.deleted, plain: view.plain };
+  const seen = view === null || isUnseen(view) ? undefined : view;
+  const start: LocalRow | undefined = seen && {
+    fields: seen.row.fields,
+    docs: seen.row.docs,
+    deleted: seen.deleted,
+    plain: seen.plain,
+  };
   const next = applyLocally(start, op, context, known);
+  const row = seen?.row ?? (next === undefined ? unseenRow : blankRow(context.user, wallMs));
   return {
     onImage: view?.onImage === true,
     deleted: next === undefined || next.deleted,
