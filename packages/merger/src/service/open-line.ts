@@ -112,9 +112,12 @@ const startIncarnation = async (
     lastGood: { ...last, hash: hash === undefined ? '' : toHex(hash) },
   });
   // A position names one message only: generations that the state has passed are left behind.
-  for (let current = extent.generation; current < state.position.generation; current += 1)
-    await input.startGeneration(current, message);
-  await input.startGeneration(Math.max(extent.generation, state.position.generation), message);
+  let { generation, last: end } = extent;
+  while (generation < state.position.generation) {
+    await input.startGeneration({ generation, last: end }, message);
+    [generation, end] = [generation + 1, 1];
+  }
+  await input.startGeneration({ generation, last: end }, message);
   const missing =
     state.position.generation === extent.generation
       ? Math.max(0, state.position.seq - extent.last)

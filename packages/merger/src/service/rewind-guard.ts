@@ -79,7 +79,7 @@ export const createRewindGuard = (options: RewindGuardOptions): RewindGuard => {
       const hash = last === 0 ? undefined : await input.hashAt({ generation, seq: last });
       const incarnation = Math.max(state.incarnation, lost.incarnation) + 1;
       const first = await input.startGeneration(
-        generation,
+        { generation, last },
         encodeInputEntry({
           kind: 'incarnation',
           incarnation,
