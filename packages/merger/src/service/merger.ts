@@ -307,6 +307,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   const driver = startFoldDriver(fold, options.timer, (error, halted) => {
     emit({ type: 'fold-failed', code: error.code, halted });
   });
+  const stopWatching = options.input.onGrown?.(driver.nudge);
   const writer = createInputWriter(options.input, driver.nudge);
   const book = createSyncLogBook(options.store, options.clock);
   const parts: Parts = {
@@ -411,6 +412,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     close: async () => {
       isClosed = true;
       for (const close of [...closers]) close();
+      stopWatching?.();
       await driver.stop();
       await upkeep.stop();
       await writer.idle();

@@ -35,6 +35,14 @@ export type ServerEvent =
       readonly shown: { readonly incarnation: number; readonly n: number };
       readonly by: 'cursor' | 'checkpoint';
     }
+  | {
+      /** The space of the input crossed 70% or 90% of its limit, in one direction or the other. */
+      readonly type: 'input-space';
+      readonly bytes: number;
+      readonly bytesMax: number;
+      /** Share that was reached; 0 when the alarm ended. */
+      readonly alarmPercent: number;
+    }
   | { readonly type: 'checkpoint-written'; readonly n: number }
   | { readonly type: 'horizon'; readonly incarnation: number; readonly n: number }
   | { readonly type: 'fold-failed'; readonly code: string; readonly halted: boolean }
