@@ -1,7 +1,7 @@
 // Finds a nats-server, or gets one without root: `node test/run/nats-server.mjs [--json]` prints it.
 // In order: NATS_SERVER, PATH, the cache of an earlier run, the Debian package of the stable release
 // (2.10 or newer), the Debian package of this machine's own release. Plain Node without dependencies.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   copyFileSync,
   existsSync,
@@ -13,6 +13,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -179,6 +180,71 @@ const warned = (one, say) => {
     say('WARNING: a power cut may lose acknowledged uploads. Use 2.10 or newer.');
   }
   return one;
+};
+
+const host = '127.0.0.1';
+const startMsMax = 15_000;
+
+const freePort = () =>
+  new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, host, () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+
+const isListening = (port) =>
+  new Promise((resolve) => {
+    const socket = connect(port, host);
+    socket.once('data', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+    socket.once('close', () => resolve(false));
+  });
+
+/**
+ * Starts a nats-server on the loopback, with JetStream in a temporary folder. Resolves to {url, stop};
+ * `stop` ends that process by its id and removes the folder.
+ */
+export const startNatsServer = async ({ program, durable }) => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'tidemark-nats-'));
+  const port = await freePort();
+  const sync = durable ? ', sync_interval: always' : '';
+  const store = JSON.stringify(path.join(folder, 'store'));
+  writeFileSync(
+    path.join(folder, 'nats.conf'),
+    `listen: "${host}:${port}"\njetstream { store_dir: ${store}${sync} }\n`,
+  );
+  const child = spawn(program, ['-c', path.join(folder, 'nats.conf')], { stdio: 'ignore' });
+  let ended = false;
+  const gone = new Promise((resolve) => {
+    child.once('exit', () => {
+      ended = true;
+      resolve();
+    });
+    child.once('error', () => {
+      ended = true;
+      resolve();
+    });
+  });
+  const stop = async () => {
+    if (!ended) child.kill('SIGKILL');
+    await gone;
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const untilMs = Date.now() + startMsMax;
+  while (!(await isListening(port))) {
+    if (ended || Date.now() > untilMs) {
+      await stop();
+      throw new Error('nats-server did not start');
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return { url: `nats://${host}:${port}`, stop };
 };
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
