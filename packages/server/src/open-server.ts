@@ -277,14 +277,29 @@ export const openServer = async <const T extends Tables>(
   const clock = options.clock ?? systemClock;
   const timer = options.timer ?? nodeTimer;
   const { tenant, logger } = options;
-  const onEvent = (event: ServerEvent): void => options.onEvent?.(event);
+  let freeSpace: () => void = () => undefined;
+  const onEvent = (event: ServerEvent): void => {
+    options.onEvent?.(event);
+    if (event.type === 'input-space' && event.alarmPercent > 0) freeSpace();
+  };
   const stores = await openServerStores(options, { tenant, clock, timer, onEvent });
   try {
     const renewing = await openRenewingMerger({
+      clock,
       timer,
       onEvent,
       open: (tell) => openMerger(mergerOptions(options, stores, { clock, timer }, tell)),
     });
+    freeSpace = () => {
+      if (options.checkpoints?.trimInput !== true) return;
+      // What a checkpoint holds may leave the input.
+      Promise.resolve()
+        .then(() => renewing.current().checkpoint())
+        .catch((cause: unknown) => {
+          const code = cause instanceof TidemarkError ? cause.code : 'invariant-violation';
+          onEvent({ type: 'background-failed', work: 'freeing the input', code });
+        });
+    };
     try {
       await renewing.current().settle();
       await publishAtOpen(renewing.current(), options.schema as TypedSchema<Tables>);

@@ -1,11 +1,14 @@
 import { TidemarkError } from '@tidemark/model';
 import type { Merger, ServerEvent } from '@tidemark/merger';
-import type { Service, Timer } from '@tidemark/ports';
+import type { Clock, Service, Timer } from '@tidemark/ports';
 
 /** First pause before a merger whose opening failed is opened again, ms; each further one doubles. */
 export const renewPauseMsFirst = 500;
 /** Longest pause before a merger is opened again, ms. */
 export const renewPauseMsMax = 30_000;
+
+/** Time after which a merger that was opened again counts as settled, ms: its next renewal waits no longer. */
+export const renewSettledMs = 60_000;
 
 /** A merger that is opened anew when the input under it is no longer the one that it folded. */
 export interface RenewingMerger {
@@ -20,6 +23,7 @@ export interface RenewingMerger {
 export interface RenewingMergerOptions {
   /** Opens a merger on the stores, which stay open. Its events go to `onEvent`. */
   readonly open: (onEvent: (event: ServerEvent) => void) => Promise<Merger>;
+  readonly clock: Clock;
   readonly timer: Timer;
   readonly onEvent: (event: ServerEvent) => void;
 }
@@ -32,6 +36,8 @@ class Renewal {
   readonly #ticks = new Set<() => void>();
   #merger: Merger | undefined;
   #isClosed = false;
+  #renewedAtMs = 0;
+  #pauseMs = renewPauseMsFirst;
   #renewing: Promise<void> | undefined;
   #stopTicks: () => void = () => undefined;
 
@@ -97,18 +103,27 @@ class Renewal {
   }
 
   async #reopen(): Promise<void> {
-    const { timer, onEvent } = this.#options;
+    const { clock, timer, onEvent } = this.#options;
+    const isSettled = Math.abs(clock.nowMs() - this.#renewedAtMs) > renewSettledMs;
     await this.#leave()?.close();
-    for (let pauseMs = renewPauseMsFirst; !this.#isClosed; ) {
+    if (isSettled) this.#pauseMs = renewPauseMsFirst;
+    // An opening that only fails again must not spin.
+    else await this.#pause();
+    while (!this.#isClosed) {
+      this.#renewedAtMs = clock.nowMs();
       try {
         return await this.open();
       } catch (cause) {
         const code = cause instanceof TidemarkError ? cause.code : 'invariant-violation';
         onEvent({ type: 'background-failed', work: 'opening the merger again', code });
-        await timer.sleep(pauseMs);
-        pauseMs = Math.min(2 * pauseMs, renewPauseMsMax);
+        await this.#pause();
       }
     }
+  }
+
+  async #pause(): Promise<void> {
+    await this.#options.timer.sleep(this.#pauseMs);
+    this.#pauseMs = Math.min(2 * this.#pauseMs, renewPauseMsMax);
   }
 }
 
