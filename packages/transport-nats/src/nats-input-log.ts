@@ -17,7 +17,7 @@ import { dialPauseMs } from './back-off.js';
 import { GrowthWatch } from './growth-watch.js';
 import type { NatsServerConnection } from './server-connection.js';
 import { SpaceAlarm, type InputSpace } from './space-alarm.js';
-import { missingInput, streamFailure, StreamStore, type StreamExtent } from './stream-store.js';
+import { missingInput, refusalIn, streamFailure, StreamStore, type StreamExtent } from './stream-store.js';
 import { StreamReader, type StreamMessage } from './stream-reader.js';
 import { endSubject, entrySubject, storedKind, tenantToken } from './subjects.js';
 import { TurnQueue } from './turn-queue.js';
@@ -205,7 +205,7 @@ class JetStreamInputLog implements NatsInputLog {
             endSubject(this.#streams.token, generation),
             first,
             id,
-            last,
+            { lastSeq: last },
           ),
         );
         if (offered.tag === 'refused' && offered.refusal !== 'wrong-sequence') throw offered.error;
@@ -292,6 +292,12 @@ class JetStreamInputLog implements NatsInputLog {
 
   /** The stream is not there: it is believed only after a while, since a starting NATS finds it late. */
   async #findAgain(): Promise<void> {
+    const newest = (await this.#streams.generations()).at(-1) ?? 0;
+    if (newest > this.#current) {
+      // Others ended it, and what it held has been removed since.
+      this.#current = newest;
+      return;
+    }
     const nowMs = this.#options.clock.nowMs();
     this.#missingSinceMs ??= nowMs;
     if (Math.abs(nowMs - this.#missingSinceMs) < streamMissingMsMax)
@@ -308,9 +314,11 @@ class JetStreamInputLog implements NatsInputLog {
   async #followEnd(generation: number, end: StoredMsg): Promise<void> {
     const next = generation + 1;
     this.#ends.set(generation, end.seq - 1);
-    await beginGeneration(this.#streams, next, end.data, this.#newId());
+    // Who knows of the next one must not make it again: it may have been removed since.
+    if (this.#current >= next) return;
+    await beginGeneration(this.#streams, next, end, this.#newId());
     await this.#streams.seal(generation).catch(() => undefined);
-    if (this.#current < next) this.#current = next;
+    this.#current = next;
   }
 
   async #offerUntilKnown(
@@ -382,7 +390,11 @@ class JetStreamInputLog implements NatsInputLog {
         [generation, seq, followed] = [generation + 1, 0, followed + 1];
         continue;
       }
-      const found = await this.#readerOf(generation).read(seq + 1, room);
+      const found = await this.#readStream(generation, seq, room);
+      if (found === 'passed') {
+        [generation, seq, followed] = [generation + 1, 0, followed + 1];
+        continue;
+      }
       for (const message of found) {
         if (message.seq !== seq + 1) {
           this.#reader?.forget();
@@ -407,6 +419,26 @@ class JetStreamInputLog implements NatsInputLog {
       }
     }
     return messages;
+  }
+
+  /** Messages of one stream; `passed` when it was removed and held nothing behind the position. */
+  async #readStream(
+    generation: number,
+    seq: number,
+    room: { readonly maxBytes: number; readonly maxMessages: number },
+  ): Promise<readonly StreamMessage[] | 'passed'> {
+    try {
+      return await this.#readerOf(generation).read(seq + 1, room);
+    } catch (cause) {
+      if (refusalIn(cause) !== 'missing') throw cause;
+      if (generation >= this.#current) await this.#openExtent();
+      if (generation >= this.#current) throw cause;
+      const ended = await this.#streams.endedAt(generation);
+      if (ended === undefined || ended > seq)
+        throw missingInput('a generation of the input is gone', generation, seq + 1, ended ?? 0);
+      this.#ends.set(generation, ended);
+      return 'passed';
+    }
   }
 
   #readerOf(generation: number): StreamReader {
@@ -477,14 +509,17 @@ const windowFrom = (messages: readonly Uint8Array[], from: number): readonly Uin
 const beginGeneration = async (
   streams: StreamStore,
   generation: number,
-  first: Uint8Array,
+  end: StoredMsg,
   id: string,
 ): Promise<void> => {
   await streams.create(generation);
   const subject = entrySubject(streams.token, generation);
-  const offered = await streams.offer(generation, subject, first, id, 0);
+  const where = { lastSeq: 0, ended: end.seq - 1 };
+  const offered = await streams.offer(generation, subject, end.data, id, where);
   if (offered.tag === 'unknown') throw offered.error;
-  if (offered.tag === 'refused' && offered.refusal !== 'wrong-sequence') throw offered.error;
+  // It holds its first message already, or has even ended.
+  const hasBegun = ['wrong-sequence', 'other-generation'];
+  if (offered.tag === 'refused' && !hasBegun.includes(offered.refusal)) throw offered.error;
 };
 
 /** Newest generation of a tenant; a tenant without any gets its first. */

@@ -7,6 +7,7 @@ import {
   type JetStreamManager,
   type StoredMsg,
 } from '@nats-io/jetstream';
+import { headers } from '@nats-io/nats-core';
 import { TidemarkError } from '@tidemark/model';
 import { connectionFailure, refusalFailure, refusalOf, type Refusal } from './failure.js';
 import { endSubject, streamGeneration, streamName, streamSubjects } from './subjects.js';
@@ -56,6 +57,8 @@ export const streamFailure = (cause: unknown): Error => {
   return refusalFailure(refusalOf(...codeAndText(cause)), cause.code);
 };
 
+/** Header of the first message of a generation: number of the last message of the one before. */
+const endedHeader = 'Tidemark-Ended';
 const noMessageFound = 10_037;
 const nameInUse = 10_058;
 
@@ -141,20 +144,34 @@ export class StreamStore {
     return this.#get(generation, { seq });
   }
 
-  /** Offers a message; `lastSeq` stores it only directly behind that one. */
+  /** Where a generation ended, as the first message of the next one tells; undefined when that is gone. */
+  async endedAt(generation: number): Promise<number | undefined> {
+    const first = await this.message(generation + 1, 1);
+    const text = first?.header.get(endedHeader) ?? '';
+    return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+  }
+
+  /**
+   * Offers a message; `lastSeq` stores it only directly behind that one, `ended` notes with it where the
+   * generation before ended.
+   */
   async offer(
     generation: number,
     subject: string,
     bytes: Uint8Array,
     id: string,
-    lastSeq?: number,
+    more: { readonly lastSeq?: number; readonly ended?: number } = {},
   ): Promise<Offered> {
-    const name = streamName(this.token, generation);
+    const { lastSeq, ended } = more;
+    const expect = { streamName: streamName(this.token, generation) };
+    const noted = headers();
+    if (ended !== undefined) noted.set(endedHeader, String(ended));
     try {
       const { seq } = await this.#client.publish(subject, bytes, {
         msgID: id,
         timeout: appendMsMax,
-        expect: lastSeq === undefined ? { streamName: name } : { streamName: name, lastSequence: lastSeq },
+        expect: lastSeq === undefined ? expect : { ...expect, lastSequence: lastSeq },
+        headers: noted,
       });
       return { tag: 'stored', seq };
     } catch (cause) {

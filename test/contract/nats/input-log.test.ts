@@ -16,7 +16,6 @@ describe.skipIf(natsProgram === undefined)('on a real nats-server', () => {
     tenants += 1;
     const tenant = `tenant ${tenants}`;
     return Promise.resolve({
-      runs: 8,
       open: async () => {
         const connection = await connectServer({ servers: [server.url] }, systemEntropy);
         const log = await openNatsInputLog({

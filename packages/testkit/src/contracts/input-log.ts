@@ -10,8 +10,6 @@ export interface InputLogHarness {
   readonly open: () => Promise<InputLog>;
   /** Sets the clock (ms) that gives messages their time; absent where the storage has its own. */
   readonly setClock?: (nowMs: number) => void;
-  /** Runs of the property; fewer where each step goes over a network. */
-  readonly runs?: number;
   /** Removes what the harness made. The log is closed. */
   readonly dispose: () => Promise<void>;
 }
@@ -248,7 +246,7 @@ export const registerInputLogContract = (
             await own.dispose();
           }
         }),
-        { numRuns: harness.runs ?? 25 },
+        { numRuns: 25 },
       );
     });
   });
