@@ -5,6 +5,7 @@ import type { ErrorCode, ErrorDetails } from '@tidemark/model';
 /** Header of a call and of an envelope: the user, percent-encoded. */
 export const userHeader = 'Tidemark-User';
 const codeHeader = 'Tidemark-Error';
+const workingHeader = 'Tidemark-Working';
 /** Longest text of a failure that travels, in characters. */
 const failureTextMax = 1_000;
 
@@ -23,6 +24,16 @@ export const userOf = (named: { readonly get: (key: string) => string } | undefi
     return '';
   }
 };
+
+/** Headers by which a server says that it works on a call. */
+export const workingHeaders = (): MsgHdrs => {
+  const named = headers();
+  named.set(workingHeader, '1');
+  return named;
+};
+
+/** Tells whether a message says only that a server works on the call. */
+export const isWorking = (message: Msg): boolean => message.headers?.has(workingHeader) === true;
 
 /** Body and headers that carry a failure to the caller: code and details, nothing of a bug. */
 export const encodeFailure = (cause: unknown): { body: Uint8Array; headers: MsgHdrs } => {

@@ -3,6 +3,7 @@ import { TidemarkError, toHex, utf8Decode } from '@tidemark/model';
 import type { AbortSignalLike, Caller, Endpoint, Entropy, Link, Timer } from '@tidemark/ports';
 import { messageBytesMax } from '@tidemark/protocol';
 import { Abort, aborted, isAborted, orAborted } from './abort.js';
+import { askServer } from './ask.js';
 import { headersOf, readAnswer } from './answer.js';
 import { dialPauseMs } from './back-off.js';
 import type { ByteWindow } from './byte-window.js';
@@ -10,16 +11,12 @@ import { connectionFailure, isNoResponders, refusalFailure, refusalOf } from './
 import { decodeHello } from './hello.js';
 import { askSubject, opsSubject, streamName, tenantToken, tickSubject, type Ask } from './subjects.js';
 
-/** Longest wait for the answer to a call, ms. */
-export const requestMsMax = 30_000;
-/** Longest wait for the answer to a hello, ms. */
-export const helloMsMax = 5_000;
 /** Longest wait for the word that an envelope is stored, ms. */
 export const storedMsMax = 10_000;
 /** Times that one envelope is offered to the input before the call fails. */
 export const publishTriesMax = 4;
-/** Servers that one call asks when they answer that they are behind. */
-export const behindAsksMax = 3;
+/** Servers that one call asks when they are behind, or fall silent. */
+export const serversAskedMax = 3;
 /** Random bytes that name one envelope while it is offered. */
 const messageIdBytes = 12;
 
@@ -34,6 +31,8 @@ export interface DeviceLinkParts {
   readonly entropy: Entropy;
   /** Bounds the bytes that wait for the server's word, over all links of the connection. */
   readonly window: ByteWindow;
+  /** Subject of a new inbox for one answer. */
+  readonly inbox: () => string;
   readonly onEnded: () => void;
 }
 
@@ -102,10 +101,12 @@ export class DeviceLink implements Link {
     return this.#whileOpen(bytes, signal, async () => {
       for (let asked = 1; ; asked += 1) {
         try {
-          return await this.#ask(endpoint, bytes, requestMsMax);
+          return await this.#ask(endpoint, bytes, signal);
         } catch (cause) {
-          const isBehind = cause instanceof TidemarkError && cause.code === 'behind';
-          if (!isBehind || asked >= behindAsksMax || this.#ended.aborted) throw cause;
+          // Every call may be made twice: another server answers it perhaps.
+          const mayAskAgain =
+            cause instanceof TidemarkError && (cause.code === 'behind' || cause.code === 'timeout');
+          if (!mayAskAgain || asked >= serversAskedMax || this.#ended.aborted) throw cause;
         }
       }
     });
@@ -187,17 +188,26 @@ export class DeviceLink implements Link {
     }
   }
 
-  async #ask(ask: Ask, body: Uint8Array, ms: number): Promise<Uint8Array> {
-    const { connection, caller } = this.#parts;
-    const message = await connection.request(askSubject(this.#token, ask, caller.replica), body, {
-      timeout: ms,
+  async #ask(
+    ask: Ask,
+    body: Uint8Array,
+    signal: AbortSignalLike | undefined,
+  ): Promise<Uint8Array> {
+    const { connection, caller, timer, inbox } = this.#parts;
+    const message = await askServer({
+      connection,
+      timer,
+      inbox: inbox(),
+      subject: askSubject(this.#token, ask, caller.replica),
+      body,
       headers: headersOf(caller.user),
+      until: [signal, this.#ended],
     });
     return readAnswer(message);
   }
 
   async #hello(signal: AbortSignalLike | undefined): Promise<void> {
-    const answer = await orAborted(this.#ask('hello', new Uint8Array(0), helloMsMax), signal);
+    const answer = await orAborted(this.#ask('hello', new Uint8Array(0), signal), signal);
     this.#generation = decodeHello(answer).generation;
   }
 

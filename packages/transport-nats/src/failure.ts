@@ -17,6 +17,13 @@ const chainOf = (cause: unknown): readonly unknown[] => {
 export const isNoResponders = (cause: unknown): boolean =>
   chainOf(cause).some((one) => nameOf(one) === 'NoRespondersError');
 
+/** Failure that says that nobody listens. */
+export const noRespondersFailure = (): Error => {
+  const error = new Error('nobody listens on the subject');
+  error.name = 'NoRespondersError';
+  return error;
+};
+
 /** Tells whether an answer did not come in time. */
 export const isTimeout = (cause: unknown): boolean =>
   chainOf(cause).some((one) => nameOf(one) === 'TimeoutError');

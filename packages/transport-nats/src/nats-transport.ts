@@ -1,4 +1,4 @@
-import type { NatsConnection } from '@nats-io/nats-core';
+import { createInbox, type NatsConnection } from '@nats-io/nats-core';
 import { TidemarkError } from '@tidemark/model';
 import type { AbortSignalLike, Clock, Entropy, Timer, Transport } from '@tidemark/ports';
 import { Abort, aborted, isAborted, orAborted } from './abort.js';
@@ -44,6 +44,8 @@ export interface NatsTransport extends Transport {
 /** Options of a transport whose way to dial is given. */
 export interface NatsTransportOptions extends NatsEffects {
   readonly dial: () => Promise<NatsConnection>;
+  /** Prefix of inboxes; that of NATS when left out. */
+  readonly inboxPrefix?: string | undefined;
 }
 
 interface Connected {
@@ -83,6 +85,7 @@ class SharedConnection {
         timer,
         entropy,
         window,
+        inbox: () => createInbox(this.#options.inboxPrefix ?? ''),
         onEnded: () => {
           links.delete(opened);
           this.#closeIfIdle();

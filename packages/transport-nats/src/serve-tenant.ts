@@ -3,7 +3,7 @@ import { TidemarkError } from '@tidemark/model';
 import type { Caller, Logger, Service, Timer } from '@tidemark/ports';
 import { messageBytesMax } from '@tidemark/protocol';
 import { Abort } from './abort.js';
-import { encodeFailure, userOf } from './answer.js';
+import { encodeFailure, userOf, workingHeaders } from './answer.js';
 import { encodeHello } from './hello.js';
 import type { NatsServerConnection } from './server-connection.js';
 import { askOf, asksOfTenant, tenantToken, tickSubject } from './subjects.js';
@@ -14,6 +14,8 @@ export const callsInFlightMax = 256;
 export const callBytesInFlightMax = 32 * 1024 * 1024;
 /** Shortest time between two ticks, ms: windows applied meanwhile share the next one. */
 export const tickPauseMs = 20;
+/** Time between the signs that a server works on a call, ms. */
+export const workingMs = 1_000;
 /** Longest wait for calls in flight when serving ends, ms. */
 export const drainMsMax = 5_000;
 
@@ -125,6 +127,8 @@ class TenantServer implements ServedTenant {
   }
 
   async #answer(message: Msg): Promise<void> {
+    const done = new Abort();
+    void this.#tellWorking(message, done);
     try {
       const answer = await this.#ask(message);
       if (answer.length > messageBytesMax)
@@ -134,6 +138,18 @@ class TenantServer implements ServedTenant {
       if (!(cause instanceof TidemarkError))
         this.#options.logger?.log('error', 'an endpoint failed', { reason: String(cause) });
       this.#fail(message, cause);
+    } finally {
+      done.abort();
+    }
+  }
+
+  /** Tells the caller, who may wait long, that its server is alive. */
+  async #tellWorking(message: Msg, done: Abort): Promise<void> {
+    const { timer, connection } = this.#options;
+    for (;;) {
+      await timer.sleep(workingMs, done);
+      if (done.aborted || connection.core.isClosed()) return;
+      message.respond(new Uint8Array(0), { headers: workingHeaders() });
     }
   }
 

@@ -3,7 +3,7 @@ import { createInbox, type Msg, type NatsConnection } from '@nats-io/nats-core';
 import { TidemarkError } from '@tidemark/model';
 import type { Timer } from '@tidemark/ports';
 import { Abort } from './abort.js';
-import { isNoResponders } from './failure.js';
+import { isNoResponders, noRespondersFailure } from './failure.js';
 import { streamName } from './subjects.js';
 
 /** Messages that one pull asks for at most. */
@@ -181,9 +181,9 @@ export class StreamReader {
             if (messages.length >= request.batch) end(false);
             return undefined;
           }
-          if (status === 503) return fail(noResponders());
+          if (status === 503) return fail(noRespondersFailure());
           if (status === 409 && /consumer (deleted|is)/i.test(message.headers?.description ?? ''))
-            return fail(noResponders());
+            return fail(noRespondersFailure());
           return end(status === 409);
         },
       });
@@ -204,9 +204,3 @@ export class StreamReader {
     };
   }
 }
-
-const noResponders = (): Error => {
-  const error = new Error('the reader is gone');
-  error.name = 'NoRespondersError';
-  return error;
-};

@@ -37,6 +37,7 @@ export const webSocketTransport = (options: WebSocketOptions): NatsTransport => 
     clock: options.clock,
     timer: options.timer,
     entropy: options.entropy,
+    inboxPrefix: options.inboxPrefix,
     dial: () =>
       wsconnect({
         ...deviceOptions(options),
