@@ -36,6 +36,8 @@ const project = ({
     maxWorkers: 2,
     setupFiles: [setup],
     globalSetup: nats ? [natsSetup] : [],
+    // Node 20 has a WebSocket behind this flag; later ones have it anyway.
+    execArgv: nats ? ['--experimental-websocket'] : [],
     testTimeout: testTimeoutMs,
     hookTimeout: testTimeoutMs,
     sequence: { shuffle: false, concurrent: false },

@@ -133,8 +133,9 @@ export class Wire {
   readonly #sockets = new Set<Socket>();
   #isOpen = true;
 
-  private constructor(to: number) {
+  private constructor(to: number, onConnected: () => void) {
     this.#server = createServer((near) => {
+      onConnected();
       if (!this.#isOpen) {
         near.destroy();
         return;
@@ -155,8 +156,8 @@ export class Wire {
   }
 
   /** Opens a wire to a port. */
-  static async open(to: number): Promise<Wire> {
-    const wire = new Wire(to);
+  static async open(to: number, onConnected: () => void = () => undefined): Promise<Wire> {
+    const wire = new Wire(to, onConnected);
     await new Promise<void>((resolve) => wire.#server.listen(0, host, resolve));
     return wire;
   }
@@ -168,6 +169,11 @@ export class Wire {
 
   get url(): string {
     return `nats://${host}:${this.port}`;
+  }
+
+  /** Connections that are open now. */
+  connections(): number {
+    return this.#sockets.size / 2;
   }
 
   /** Loses all connections; new ones work at once. */

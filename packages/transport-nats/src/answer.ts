@@ -69,7 +69,7 @@ const decodeFailure = (code: ErrorCode, data: Uint8Array): TidemarkError => {
 /** Body of an answer as bytes of the caller's own; throws the failure that the answer carries. */
 export const readAnswer = (message: Msg): Uint8Array => {
   const code = message.headers?.get(codeHeader) ?? '';
-  if (code === '') return message.data.slice();
+  if (code === '') return new Uint8Array(message.data);
   throw isCode(code)
     ? decodeFailure(code, message.data)
     : new TidemarkError('newer-protocol', 'the server answered with an unknown error', {});

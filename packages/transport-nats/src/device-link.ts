@@ -96,8 +96,8 @@ export class DeviceLink implements Link {
     body: Uint8Array,
     signal?: AbortSignalLike,
   ): Promise<Uint8Array> => {
-    // Bytes are copied before anything waits: the caller may write into them.
-    const bytes = body.slice();
+    // Bytes are copied before anything waits: the caller may write into them. A Buffer's slice copies none.
+    const bytes = new Uint8Array(body);
     return this.#whileOpen(bytes, signal, async () => {
       for (let asked = 1; ; asked += 1) {
         try {
@@ -113,7 +113,7 @@ export class DeviceLink implements Link {
   };
 
   readonly publish = (envelope: Uint8Array, signal?: AbortSignalLike): Promise<void> => {
-    const bytes = envelope.slice();
+    const bytes = new Uint8Array(envelope);
     return this.#whileOpen(bytes, signal, () =>
       this.#parts.window.run(bytes.length, () => this.#store(bytes, signal)),
     );

@@ -162,7 +162,7 @@ class TenantServer implements ServedTenant {
     if (asked.ask === 'hello') return encodeHello({ generation: await generation() });
     const caller: Caller = { tenant, replica: asked.replica, user };
     // The connection reads on into the same buffer: what is answered later needs its own bytes.
-    return service.answer(caller, asked.ask, message.data.slice());
+    return service.answer(caller, asked.ask, new Uint8Array(message.data));
   }
 
   #fail(message: Msg, cause: unknown): void {

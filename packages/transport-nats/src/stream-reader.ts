@@ -200,7 +200,7 @@ export class StreamReader {
       ...deliveryOf(message.reply ?? ''),
       subject: message.subject,
       user: this.#userOf(message),
-      bytes: message.data.slice(),
+      bytes: new Uint8Array(message.data),
     };
   }
 }

@@ -1,6 +1,7 @@
 import { nodeCrypto, systemClock, systemEntropy, systemTimer } from '@tidemark/node';
 import { registerTransportContract } from '@tidemark/testkit';
 import type { Service } from '@tidemark/ports';
+import { webSocketTransport } from '@tidemark/transport-nats';
 import { tcpTransport, type NatsTransport } from '@tidemark/transport-nats/node';
 import {
   connectServer,
@@ -8,7 +9,7 @@ import {
   serveTenant,
   type EnvelopeSender,
 } from '@tidemark/transport-nats/server';
-import { afterAll, beforeAll, describe } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { NatsServer, natsProgram, Wire } from '../../processes/nats-server.js';
 
 const effects = { clock: systemClock, timer: systemTimer, entropy: systemEntropy };
@@ -63,25 +64,125 @@ describe.skipIf(natsProgram === undefined)('on a real nats-server', () => {
   });
   afterAll(() => server.dispose());
 
-  registerTransportContract('transport-nats over TCP', async () => {
-    const wire = await Wire.open(server.port);
-    let transport: NatsTransport | undefined;
-    let stop = () => Promise.resolve();
-    return {
-      connect: async (service) => {
-        stop = await serve(server.url, service);
-        transport = tcpTransport({ ...effects, servers: [wire.url] });
-        return transport;
-      },
-      cut: () => {
-        wire.cut();
-        return Promise.resolve();
-      },
-      dispose: async () => {
-        await transport?.disconnect();
-        await stop();
-        await wire.close();
+  const kinds = [
+    ['TCP', () => server.port, (port: number) => tcpTransport({ ...effects, servers: [`nats://127.0.0.1:${port}`] })],
+    ['WebSocket', () => server.webSocketPort, (port: number) => webSocketTransport({ ...effects, servers: [`ws://127.0.0.1:${port}`] })],
+  ] as const;
+  for (const [name, portOf, transportTo] of kinds)
+    registerTransportContract(`transport-nats over ${name}`, async () => {
+      const wire = await Wire.open(portOf());
+      let transport: NatsTransport | undefined;
+      let stop = () => Promise.resolve();
+      return {
+        connect: async (service) => {
+          stop = await serve(server.url, service);
+          transport = transportTo(wire.port);
+          return transport;
+        },
+        cut: () => {
+          wire.cut();
+          return Promise.resolve();
+        },
+        dispose: async () => {
+          await transport?.disconnect();
+          await stop();
+          await wire.close();
+        },
+      };
+    });
+
+  const caller = { tenant, replica: 'r1', user: 'ann' };
+  const echo: Service = {
+    publish: () => Promise.resolve(),
+    answer: (_caller, _endpoint, body) => Promise.resolve(body),
+    onTick: () => () => undefined,
+  };
+  const silent: Service = { ...echo, answer: () => new Promise(() => undefined) };
+
+  it('[NAT-40] a call to a server that was killed goes to another one', async () => {
+    const stop = await serve(server.url, echo);
+    const frozen = await Wire.open(server.port);
+    const connection = await connectServer({ servers: [frozen.url] }, systemEntropy);
+    await serveTenant({
+      connection,
+      tenant,
+      service: silent,
+      timer: { sleep: (ms, signal) => systemTimer.sleep(1_000 * ms, signal) },
+      generation: () => Promise.resolve(1),
+    });
+    const transport = tcpTransport({ ...effects, servers: [server.url] });
+    const link = await transport.open(caller);
+    const calls = Array.from({ length: 8 }, (_, i) => link.request('pull', Uint8Array.of(i)));
+    await systemTimer.sleep(200);
+    frozen.setOpen(false);
+    expect((await Promise.all(calls)).map(([byte]) => byte)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    await link.close();
+    await connection.close();
+    await frozen.close();
+    await stop();
+  });
+
+  it('[NAT-41] a slow server that says that it works is waited for', async () => {
+    let asked = 0;
+    const slow: Service = {
+      ...echo,
+      answer: async (_caller, _endpoint, body) => {
+        asked += 1;
+        await systemTimer.sleep(6_000);
+        return body;
       },
     };
+    const stop = await serve(server.url, slow);
+    const transport = tcpTransport({ ...effects, servers: [server.url] });
+    const link = await transport.open(caller);
+    expect(await link.request('pull', Uint8Array.of(7))).toEqual(Uint8Array.of(7));
+    expect(asked).toBe(1);
+    await link.close();
+    await stop();
+  });
+
+  it('[NAT-42] one connection serves all links of a transport, and closes with the last', async () => {
+    const stop = await serve(server.url, echo);
+    let dialled = 0;
+    const wire = await Wire.open(server.port, () => {
+      dialled += 1;
+    });
+    const transport = tcpTransport({ ...effects, servers: [wire.url] });
+    const links = await Promise.all(
+      ['r1', 'r2', 'r3'].map((replica) => transport.open({ ...caller, replica })),
+    );
+    expect(transport.openLinks()).toBe(3);
+    expect(dialled).toBe(1);
+    for (const link of links) await link.close();
+    expect(transport.openLinks()).toBe(0);
+    await vi.waitFor(() => expect(wire.connections()).toBe(0));
+    await wire.close();
+    await stop();
+  });
+
+  it('[NAT-43] after failures it waits before it dials again, drawn at random and bounded', async () => {
+    const slept: number[] = [];
+    const transport = tcpTransport({
+      clock: { nowMs: () => 1_000_000 },
+      entropy: { bytes: (count) => new Uint8Array(count).fill(255) },
+      timer: {
+        sleep: (ms) => {
+          slept.push(ms);
+          return Promise.resolve();
+        },
+      },
+      servers: ['nats://127.0.0.1:1'],
+    });
+    for (let tried = 0; tried < 9; tried += 1)
+      await expect(transport.open(caller)).rejects.toMatchObject({ code: 'unreachable' });
+    expect(slept).toEqual([100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
+  });
+
+  it('[NAT-44] nobody serves, or nobody stores: the call is unreachable, and nothing is lost', async () => {
+    const transport = tcpTransport({ ...effects, servers: [server.url] });
+    await expect(transport.open({ ...caller, tenant: 'nobody' })).rejects.toMatchObject({
+      code: 'unreachable',
+    });
+    expect(transport.openLinks()).toBe(0);
   });
 });
