@@ -17,13 +17,7 @@ interface ProjectOptions {
   readonly nats?: boolean;
 }
 
-const project = ({
-  name,
-  include,
-  exclude = [],
-  testTimeoutMs,
-  nats = false,
-}: ProjectOptions) => ({
+const project = ({ name, include, exclude = [], testTimeoutMs, nats = false }: ProjectOptions) => ({
   root,
   resolve: { conditions: [...conditions, 'module', 'node', 'development|production'] },
   ssr: { resolve: { conditions: [...conditions, 'node'], externalConditions: conditions } },

@@ -11,7 +11,13 @@ import {
   type NatsTransport,
   type Replica,
 } from '@tidemark/node';
-import { connectServer, openServer, type Server, type ServerEvent, type ServerNats } from '@tidemark/server';
+import {
+  connectServer,
+  openServer,
+  type Server,
+  type ServerEvent,
+  type ServerNats,
+} from '@tidemark/server';
 import { expect } from 'vitest';
 import { NatsServer } from '../processes/nats-server.js';
 

@@ -19,7 +19,9 @@ const freePort = (): Promise<number> =>
     server.once('error', reject);
     server.listen(0, host, () => {
       const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+      server.close(() =>
+        resolve(typeof address === 'object' && address !== null ? address.port : 0),
+      );
     });
   });
 

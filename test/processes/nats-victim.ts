@@ -6,8 +6,7 @@ import { schema, serverStep, tallyId, tenant } from './kill-schema.js';
 
 /** What a server on NATS says. */
 export type NatsVictimSaying =
-  | { readonly say: 'open' }
-  | { readonly say: 'written'; readonly batch: number };
+  { readonly say: 'open' } | { readonly say: 'written'; readonly batch: number };
 
 /** What a parent asks of a server on NATS. */
 export interface NatsVictimAsking {

@@ -94,7 +94,8 @@ const runIn = (folder, program, args) => {
     timeout: downloadMsMax,
     env: { ...process.env, LC_ALL: 'C' },
   });
-  if (status !== 0) throw new Error(`${program} failed: ${String(stderr).trim().split('\n').at(-1)}`);
+  if (status !== 0)
+    throw new Error(`${program} failed: ${String(stderr).trim().split('\n').at(-1)}`);
 };
 
 /** Downloads and unpacks the Debian package of a suite into the cache; nothing else is changed. */
@@ -153,7 +154,8 @@ export const findNatsServer = ({ say = () => undefined, download = true } = {}) 
   ].filter(Boolean);
   const durable = candidates.find((one) => one.durable);
   if (durable !== undefined) return durable;
-  const line = installLine[process.platform] ?? 'see https://docs.nats.io, "Installing a NATS Server"';
+  const line =
+    installLine[process.platform] ?? 'see https://docs.nats.io, "Installing a NATS Server"';
   const [old] = candidates;
   if (isDebian() && download) {
     try {

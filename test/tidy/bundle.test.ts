@@ -4,7 +4,7 @@ import { build } from 'esbuild';
 import { expect, test } from 'vitest';
 import { root } from './repository.js';
 
-const portable = ['model', 'merge', 'filter', 'protocol', 'client'];
+const portable = ['model', 'merge', 'filter', 'protocol', 'client', 'transport-nats'];
 
 test('what runs on a device bundles for a browser without Node built-ins', async () => {
   const present = portable.filter((name) =>

@@ -198,7 +198,8 @@ const doorOf = <T extends Tables>(
       user,
       typeof input === 'function' ? await collect(input) : (input as Iterable<LooseOperation>),
     ),
-  foreign: (backend, rows) => reportForeign(renewing.current(), backend, rows as readonly ForeignRow<Tables>[]),
+  foreign: (backend, rows) =>
+    reportForeign(renewing.current(), backend, rows as readonly ForeignRow<Tables>[]),
   publish: (schema, { user }) => publish(renewing.current(), schema, user),
   changes: (options = {}) => renewing.current().changes(options.since ?? null, options.signal),
   explain: (table, id, field, limit) =>

@@ -61,15 +61,15 @@ class Renewal {
 
   async open(): Promise<void> {
     let mustRenew = false;
-    let opened: Merger | undefined;
+    let isOpen = false;
     const merger = await this.#options.open((event) => {
       this.#options.onEvent(event);
       // The fold stopped because the input lost what it had folded: opening finds out how to go on.
       if (event.type !== 'fold-failed' || event.code !== 'input-mismatch' || !event.halted) return;
       mustRenew = true;
-      if (opened !== undefined && this.#merger === opened) this.#renew();
+      if (isOpen) this.#renew();
     });
-    opened = merger;
+    isOpen = true;
     this.#merger = merger;
     this.#stopTicks = merger.service.onTick(() => {
       for (const tick of [...this.#ticks]) tick();
@@ -103,7 +103,7 @@ class Renewal {
   }
 
   async #reopen(): Promise<void> {
-    const { clock, timer, onEvent } = this.#options;
+    const { clock, onEvent } = this.#options;
     const isSettled = Math.abs(clock.nowMs() - this.#renewedAtMs) > renewSettledMs;
     await this.#leave()?.close();
     if (isSettled) this.#pauseMs = renewPauseMsFirst;

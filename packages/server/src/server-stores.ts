@@ -1,6 +1,13 @@
 import { mkdir } from 'node:fs/promises';
 import { encodeInputEntry, type ServerEvent } from '@tidemark/merger';
-import type { CheckpointFolder, Clock, InputLog, Marker, ServerStore, Timer } from '@tidemark/ports';
+import type {
+  CheckpointFolder,
+  Clock,
+  InputLog,
+  Marker,
+  ServerStore,
+  Timer,
+} from '@tidemark/ports';
 import { openInputLog, openServerStore, type Database } from '@tidemark/store-level';
 import {
   openCheckpointFolder,
@@ -102,8 +109,7 @@ const openNatsStores = async (
       clock,
       timer,
       entropy: systemEntropy,
-      envelopeEntry: (caller, envelope) =>
-        encodeInputEntry({ kind: 'envelope', caller, envelope }),
+      envelopeEntry: (caller, envelope) => encodeInputEntry({ kind: 'envelope', caller, envelope }),
       onSpace: ({ bytes, bytesMax, alarm }) =>
         onEvent({ type: 'input-space', bytes, bytesMax, alarmPercent: alarm }),
       ...(streamBytesMax === undefined ? {} : { bytesMax: streamBytesMax }),

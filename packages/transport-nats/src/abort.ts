@@ -26,10 +26,7 @@ export class Abort implements AbortSignalLike {
 }
 
 /** Waits for a promise, but rejects with `aborted` as soon as the signal fires. */
-export const orAborted = <A>(
-  work: Promise<A>,
-  signal: AbortSignalLike | undefined,
-): Promise<A> => {
+export const orAborted = <A>(work: Promise<A>, signal: AbortSignalLike | undefined): Promise<A> => {
   if (signal === undefined) return work;
   if (signal.aborted) {
     work.catch(() => undefined);

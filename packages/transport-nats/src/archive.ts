@@ -44,7 +44,7 @@ const chain = (hash: Hash, before: Uint8Array, frame: Uint8Array): Uint8Array =>
 };
 
 async function* framesOf(reader: StreamReader, range: ArchivedRange): AsyncGenerator<Uint8Array> {
-  for (let next = range.first; next <= range.last; ) {
+  for (let next = range.first; next <= range.last;) {
     const maxMessages = Math.min(archiveStepMessages, range.last - next + 1);
     const found = await reader.read(next, { maxBytes: archiveStepBytes, maxMessages });
     if (found.length === 0)
@@ -118,10 +118,14 @@ export const archiveGeneration = async (
     } else for await (const frame of counted()) void frame;
     const kept = await hashOfArchive(archive, name, hash);
     if (kept !== toHex(head))
-      throw new TidemarkError('storage-damaged', 'the archive of the input reads back differently', {
-        archive: name,
-        messages,
-      });
+      throw new TidemarkError(
+        'storage-damaged',
+        'the archive of the input reads back differently',
+        {
+          archive: name,
+          messages,
+        },
+      );
   } finally {
     await reader.close();
   }

@@ -9,7 +9,14 @@ import { dialPauseMs } from './back-off.js';
 import type { ByteWindow } from './byte-window.js';
 import { connectionFailure, isNoResponders, refusalFailure, refusalOf } from './failure.js';
 import { decodeHello } from './hello.js';
-import { askSubject, opsSubject, streamName, tenantToken, tickSubject, type Ask } from './subjects.js';
+import {
+  askSubject,
+  opsSubject,
+  streamName,
+  tenantToken,
+  tickSubject,
+  type Ask,
+} from './subjects.js';
 
 /** Longest wait for the word that an envelope is stored, ms. */
 export const storedMsMax = 10_000;
@@ -188,11 +195,7 @@ export class DeviceLink implements Link {
     }
   }
 
-  async #ask(
-    ask: Ask,
-    body: Uint8Array,
-    signal: AbortSignalLike | undefined,
-  ): Promise<Uint8Array> {
+  async #ask(ask: Ask, body: Uint8Array, signal: AbortSignalLike | undefined): Promise<Uint8Array> {
     const { connection, caller, timer, inbox } = this.#parts;
     const message = await askServer({
       connection,

@@ -17,7 +17,13 @@ import { dialPauseMs } from './back-off.js';
 import { GrowthWatch } from './growth-watch.js';
 import type { NatsServerConnection } from './server-connection.js';
 import { SpaceAlarm, type InputSpace } from './space-alarm.js';
-import { missingInput, refusalIn, streamFailure, StreamStore, type StreamExtent } from './stream-store.js';
+import {
+  missingInput,
+  refusalIn,
+  streamFailure,
+  StreamStore,
+  type StreamExtent,
+} from './stream-store.js';
 import { StreamReader, type StreamMessage } from './stream-reader.js';
 import { endSubject, entrySubject, storedKind, tenantToken } from './subjects.js';
 import { TurnQueue } from './turn-queue.js';
@@ -146,7 +152,7 @@ class JetStreamInputLog implements NatsInputLog {
     this.#turns.run(() =>
       this.#guarded(async () => {
         const positions: InputPosition[] = [];
-        for (let at = 0; at < messages.length; ) {
+        for (let at = 0; at < messages.length;) {
           const window = windowFrom(messages, at);
           positions.push(...(await this.#appendWindow(window)));
           at += window.length;
@@ -200,13 +206,9 @@ class JetStreamInputLog implements NatsInputLog {
         const id = this.#newId();
         // Stored directly behind the last message or not at all: exactly one caller ends a generation.
         const offered = await this.#offerUntilKnown(() =>
-          this.#streams.offer(
-            generation,
-            endSubject(this.#streams.token, generation),
-            first,
-            id,
-            { lastSeq: last },
-          ),
+          this.#streams.offer(generation, endSubject(this.#streams.token, generation), first, id, {
+            lastSeq: last,
+          }),
         );
         if (offered.tag === 'refused' && offered.refusal !== 'wrong-sequence') throw offered.error;
         const end = await this.#streams.end(generation);
@@ -378,7 +380,7 @@ class JetStreamInputLog implements NatsInputLog {
     let bytes = 0;
     let { generation, seq } = start;
     let emptyReads = 0;
-    for (let followed = 0; followed < generationsFollowedMax; ) {
+    for (let followed = 0; followed < generationsFollowedMax;) {
       if (generation > this.#current) await this.#openExtent();
       if (generation > this.#current) return messages;
       const room = {
@@ -479,7 +481,12 @@ class JetStreamInputLog implements NatsInputLog {
       const { first, last } = await this.#openExtent();
       if (generation !== this.#current) return 'again';
       if (first > seq + 1)
-        throw missingInput('the input before this position was trimmed', generation, seq + 1, first);
+        throw missingInput(
+          'the input before this position was trimmed',
+          generation,
+          seq + 1,
+          first,
+        );
       return last > seq ? 'wait' : 'nothing';
     }
     const extent = await this.#streams.extent(generation);

@@ -1,4 +1,4 @@
-import { isReplicaId, TidemarkError, utf8Encode } from '@tidemark/model';
+import { isReplicaId, isWellFormed, TidemarkError, utf8Encode } from '@tidemark/model';
 import type { Endpoint } from '@tidemark/ports';
 
 /** Longest token of a tenant in bytes: names of streams hold it, and files are named by those. */
@@ -7,7 +7,8 @@ export const tenantTokenBytesMax = 160;
 /**
  * Tenant as one token of a subject and of a stream's name: small letters, digits and `-` stand for
  * themselves, every other byte is `_` and two hexadecimal digits. Different tenants give different tokens,
- * also where names of files ignore case. Throws `invalid-id` for a tenant whose token would be too long.
+ * also where names of files ignore case. Throws `invalid-id` for a tenant whose token would be empty or
+ * too long, or whose name is no well-formed text.
  */
 export const tenantToken = (tenant: string): string => {
   let token = '';
@@ -15,8 +16,8 @@ export const tenantToken = (tenant: string): string => {
     const character = String.fromCharCode(byte);
     token += /[a-z0-9-]/.test(character) ? character : `_${byte.toString(16).padStart(2, '0')}`;
   }
-  if (token === '' || token.length > tenantTokenBytesMax)
-    throw new TidemarkError('invalid-id', 'the name of the tenant is too long for NATS', {
+  if (!isWellFormed(tenant) || token === '' || token.length > tenantTokenBytesMax)
+    throw new TidemarkError('invalid-id', 'the name of the tenant does not fit NATS', {
       bytes: token.length,
       max: tenantTokenBytesMax,
     });

@@ -16,7 +16,7 @@ const effects = { clock: systemClock, timer: systemTimer, entropy: systemEntropy
 const tenant = 'acme';
 
 /** Serves a service on NATS: calls directly, envelopes as they come out of the stream. */
-const serve = async (url: string, service: Service) => {
+const serveWithInput = async (url: string, service: Service) => {
   const connection = await connectServer({ servers: [url] }, systemEntropy);
   const senders: EnvelopeSender[] = [];
   const input = await openNatsInputLog({
@@ -49,13 +49,16 @@ const serve = async (url: string, service: Service) => {
     timer: systemTimer,
     generation: async () => (await input.extent()).generation,
   });
-  return async () => {
+  const stop = async (): Promise<void> => {
     await served.close();
     await reading;
     await input.close();
     await connection.close();
   };
+  return { stop, input };
 };
+
+const serve = async (url: string, service: Service) => (await serveWithInput(url, service)).stop;
 
 describe.skipIf(natsProgram === undefined)('on a real nats-server', () => {
   let server: NatsServer;
@@ -65,8 +68,16 @@ describe.skipIf(natsProgram === undefined)('on a real nats-server', () => {
   afterAll(() => server.dispose());
 
   const kinds = [
-    ['TCP', () => server.port, (port: number) => tcpTransport({ ...effects, servers: [`nats://127.0.0.1:${port}`] })],
-    ['WebSocket', () => server.webSocketPort, (port: number) => webSocketTransport({ ...effects, servers: [`ws://127.0.0.1:${port}`] })],
+    [
+      'TCP',
+      () => server.port,
+      (port: number) => tcpTransport({ ...effects, servers: [`nats://127.0.0.1:${port}`] }),
+    ],
+    [
+      'WebSocket',
+      () => server.webSocketPort,
+      (port: number) => webSocketTransport({ ...effects, servers: [`ws://127.0.0.1:${port}`] }),
+    ],
   ] as const;
   for (const [name, portOf, transportTo] of kinds)
     registerTransportContract(`transport-nats over ${name}`, async () => {
@@ -184,5 +195,29 @@ describe.skipIf(natsProgram === undefined)('on a real nats-server', () => {
       code: 'unreachable',
     });
     expect(transport.openLinks()).toBe(0);
+  });
+
+  it('[NAT-45] an envelope that is offered again is stored again: who skipped it needs it once more', async () => {
+    const { stop, input } = await serveWithInput(server.url, echo);
+    const transport = tcpTransport({ ...effects, servers: [server.url] });
+    const link = await transport.open(caller);
+    const before = await input.extent();
+    for (let i = 0; i < 3; i += 1) await link.publish(Uint8Array.of(1, 2, 3));
+    expect(await input.extent()).toEqual({ ...before, last: before.last + 3 });
+    await link.close();
+    await stop();
+  });
+
+  it('[NAT-46] a link whose generation has ended finds the one that takes envelopes', async () => {
+    const { stop, input } = await serveWithInput(server.url, echo);
+    const transport = tcpTransport({ ...effects, servers: [server.url] });
+    const link = await transport.open(caller);
+    await link.publish(Uint8Array.of(1));
+    const { generation, last } = await input.extent();
+    await input.startGeneration({ generation, last }, Uint8Array.of(0));
+    await Promise.all([link.publish(Uint8Array.of(2)), link.publish(Uint8Array.of(3))]);
+    expect(await input.extent()).toEqual({ generation: generation + 1, first: 1, last: 3 });
+    await link.close();
+    await stop();
   });
 });
