@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { natsProgram } from '../processes/nats-server.js';
+import { testOnNats } from '../processes/on-nats.js';
 
 const finder = fileURLToPath(new URL('../run/nats-server.mjs', import.meta.url));
 const run = (env: Readonly<Record<string, string>>) =>
@@ -13,7 +14,7 @@ test('[NAT-60] the finder says what to do and exits 2 where there is no nats-ser
   expect(stderr).toContain('is no nats-server');
 });
 
-test.skipIf(natsProgram === undefined)('[NAT-60] the finder takes the one that is named', () => {
+testOnNats('[NAT-60] the finder takes the one that is named', () => {
   const { status, stdout } = run({ NATS_SERVER: natsProgram ?? '' });
   expect(status).toBe(0);
   expect(stdout).toMatch(/\d+\.\d+\.\d+ \(NATS_SERVER\)/);

@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { natsTransport, openReplica } from '@tidemark/node';
 import { openServer } from '@tidemark/server';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { SeededRandom } from '../convergence/seeded-random.js';
 import { Child } from '../processes/child.js';
 import { schema, serverStep, tallyId, tenant } from '../processes/kill-schema.js';
-import { NatsServer, natsProgram } from '../processes/nats-server.js';
+import { NatsServer } from '../processes/nats-server.js';
+import { testOnNats } from '../processes/on-nats.js';
 import type { NatsVictimSaying } from '../processes/nats-victim.js';
 import { buildProgram } from '../processes/program.js';
 
@@ -15,7 +16,7 @@ const seed = Number(process.env['TIDEMARK_SEED'] ?? 1);
 const rounds = 8;
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-test.skipIf(natsProgram === undefined)(
+testOnNats(
   '[NAT-26] servers and nats-server killed at any moment keep what was promised, once',
   async () => {
     console.log(`kills on NATS, seed ${seed}`);

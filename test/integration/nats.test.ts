@@ -1,14 +1,14 @@
 import path from 'node:path';
 import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { readArchive } from '@tidemark/transport-nats/server';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { natsProgram } from '../processes/nats-server.js';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { describeOnNats } from '../processes/on-nats.js';
 import { NatsWorld } from './nats-world.js';
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const office = { user: 'office' };
 
-describe.skipIf(natsProgram === undefined)('servers behind a real nats-server', () => {
+describeOnNats('servers behind a real nats-server', () => {
   let world: NatsWorld;
   beforeEach(async () => {
     world = await NatsWorld.open();

@@ -50,7 +50,8 @@ export const endSubject = (token: string, generation: number): string =>
 /** Subjects that the stream of a generation stores. */
 export const streamSubjects = (token: string, generation: number): string[] => [
   `tm.${token}.ops.${generation}.*`,
-  `tm.${token}.in.${generation}.*`,
+  entrySubject(token, generation),
+  endSubject(token, generation),
 ];
 
 /** What the subject of a stored message says of it. */

@@ -12,8 +12,9 @@ import {
   type NatsInputLogOptions,
   type NatsServerConnection,
 } from '@tidemark/transport-nats/server';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { NatsServer, natsProgram } from '../../processes/nats-server.js';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { NatsServer } from '../../processes/nats-server.js';
+import { describeOnNats } from '../../processes/on-nats.js';
 
 const start = { generation: 1, seq: 0 };
 const headersOf = (user: string) => {
@@ -25,7 +26,7 @@ const wide = { maxBytes: 10_000_000, maxMessages: 10_000 } as const;
 const print = ({ position, bytes }: InputMessage): string =>
   `${position.generation}/${position.seq} ${utf8Decode(bytes)}`;
 
-describe.skipIf(natsProgram === undefined)('input on JetStream that several servers share', () => {
+describeOnNats('input on JetStream that several servers share', () => {
   let server: NatsServer;
   let connection: NatsServerConnection;
   const logs: NatsInputLog[] = [];

@@ -1,10 +1,11 @@
 import { registerInputLogContract } from '@tidemark/testkit';
 import { nodeCrypto, systemClock, systemEntropy, systemTimer } from '@tidemark/node';
 import { connectServer, openNatsInputLog } from '@tidemark/transport-nats/server';
-import { afterAll, beforeAll, describe } from 'vitest';
-import { NatsServer, natsProgram } from '../../processes/nats-server.js';
+import { afterAll, beforeAll } from 'vitest';
+import { NatsServer } from '../../processes/nats-server.js';
+import { describeOnNats } from '../../processes/on-nats.js';
 
-describe.skipIf(natsProgram === undefined)('on a real nats-server', () => {
+describeOnNats('on a real nats-server', () => {
   let server: NatsServer;
   let tenants = 0;
   beforeAll(async () => {

@@ -9,8 +9,9 @@ import {
   serveTenant,
   type EnvelopeSender,
 } from '@tidemark/transport-nats/server';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { NatsServer, natsProgram, Wire } from '../../processes/nats-server.js';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { NatsServer, Wire } from '../../processes/nats-server.js';
+import { describeOnNats } from '../../processes/on-nats.js';
 
 const effects = { clock: systemClock, timer: systemTimer, entropy: systemEntropy };
 const tenant = 'acme';
@@ -60,7 +61,7 @@ const serveWithInput = async (url: string, service: Service) => {
 
 const serve = async (url: string, service: Service) => (await serveWithInput(url, service)).stop;
 
-describe.skipIf(natsProgram === undefined)('on a real nats-server', () => {
+describeOnNats('on a real nats-server', () => {
   let server: NatsServer;
   beforeAll(async () => {
     server = await NatsServer.start();
