@@ -31,6 +31,7 @@ import { serveTenant } from '@tidemark/transport-nats/server';
 import { nodeCrypto, nodeTimer, systemClock, systemEntropy } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
+import { createSpaceKeeper, type SpaceKeeper } from './space-keeper.js';
 import { openServerStores, type ServerPlace, type ServerStores } from './server-stores.js';
 import type {
   ForeignRow,
@@ -278,10 +279,13 @@ export const openServer = async <const T extends Tables>(
   const clock = options.clock ?? systemClock;
   const timer = options.timer ?? nodeTimer;
   const { tenant, logger } = options;
-  let freeSpace: () => void = () => undefined;
+  let alarm = 0;
+  let keeper: SpaceKeeper | undefined;
   const onEvent = (event: ServerEvent): void => {
     options.onEvent?.(event);
-    if (event.type === 'input-space' && event.alarmPercent > 0) freeSpace();
+    if (event.type !== 'input-space') return;
+    alarm = event.alarmPercent;
+    keeper?.note(alarm);
   };
   const stores = await openServerStores(options, { tenant, clock, timer, onEvent });
   try {
@@ -291,16 +295,15 @@ export const openServer = async <const T extends Tables>(
       onEvent,
       open: (tell) => openMerger(mergerOptions(options, stores, { clock, timer }, tell)),
     });
-    freeSpace = () => {
-      if (options.checkpoints?.trimInput !== true) return;
-      // What a checkpoint holds may leave the input.
-      Promise.resolve()
-        .then(() => renewing.current().checkpoint())
-        .catch((cause: unknown) => {
-          const code = cause instanceof TidemarkError ? cause.code : 'invariant-violation';
-          onEvent({ type: 'background-failed', work: 'freeing the input', code });
-        });
-    };
+    if (options.checkpoints?.trimInput === true) {
+      keeper = createSpaceKeeper({
+        timer,
+        free: () => renewing.current().checkpoint(),
+        look: () => stores.input.extent(),
+        onEvent,
+      });
+      keeper.note(alarm);
+    }
     try {
       await renewing.current().settle();
       await publishAtOpen(renewing.current(), options.schema as TypedSchema<Tables>);
@@ -320,10 +323,12 @@ export const openServer = async <const T extends Tables>(
       return doorOf<T>(renewing, transport, async () => {
         transport.setService(null);
         await served?.close();
+        await keeper?.close();
         await renewing.close();
         await stores.close();
       });
     } catch (cause) {
+      await keeper?.close();
       await renewing.close();
       throw cause;
     }

@@ -27,22 +27,23 @@ const appendWindow = async (
   generations: InputGenerations,
   messages: readonly Uint8Array[],
 ): Promise<readonly InputPosition[]> => {
-  const { streams } = generations;
   const positions = new Map<number, InputPosition>();
   const isOpen = (at: number): boolean => !positions.has(at);
   for (let followed = 0; followed < generationsFollowedMax; followed += 1) {
     const generation = generations.current;
-    const subject = entrySubject(streams.token, generation);
+    const subject = entrySubject(generations.streams.token, generation);
     const open = messages.map((_, at) => at).filter(isOpen);
     if (open.length === 0) break;
     const offers = open.map((at) => {
       const id = generations.newId();
       const bytes = messages[at] as Uint8Array;
-      return generations.offerUntilKnown(() => streams.offer(generation, subject, bytes, id));
+      return generations.offerUntilKnown(() =>
+        generations.streams.offer(generation, subject, bytes, id),
+      );
     });
     const outcomes = await Promise.allSettled(offers);
     // A message behind the end is stored, but it is no part of the input.
-    const end = await streams.end(generation);
+    const end = await generations.endFor(generation);
     outcomes.forEach((outcome, i) => {
       if (outcome.status === 'rejected' || outcome.value.tag === 'refused') return;
       const { seq } = outcome.value;

@@ -102,6 +102,19 @@ export class InputGenerations {
     this.#current = next;
   }
 
+  /** End of a generation, asked for until NATS answers: a message stored before may lie behind it. */
+  async endFor(generation: number): Promise<StoredMsg | undefined> {
+    const { timer, entropy } = this.#parts;
+    for (let tried = 1; ; tried += 1) {
+      try {
+        return await this.streams.end(generation);
+      } catch (cause) {
+        if (tried >= appendTriesMax) throw cause;
+        await timer.sleep(dialPauseMs(tried, entropy));
+      }
+    }
+  }
+
   /** Offers a message until its fate is known. Rejects when it stays unknown: it may be stored or not. */
   async offerUntilKnown(
     offer: () => Promise<Offered>,

@@ -19,13 +19,7 @@ import { InputGenerations, newestGeneration } from './input-generations.js';
 import { InputReader } from './input-reader.js';
 import type { NatsServerConnection } from './server-connection.js';
 import { SpaceAlarm, type InputSpace } from './space-alarm.js';
-import {
-  missingInput,
-  refusalIn,
-  streamFailure,
-  StreamStore,
-  type StreamExtent,
-} from './stream-store.js';
+import { streamFailure, StreamStore } from './stream-store.js';
 import { StreamReader } from './stream-reader.js';
 import { endSubject, storedKind, tenantToken } from './subjects.js';
 import { TurnQueue } from './turn-queue.js';
