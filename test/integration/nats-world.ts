@@ -82,7 +82,8 @@ export class NatsWorld {
       checkpoints: {
         folder: path.join(this.folder, `${name}-checkpoints`),
         keep: 1,
-        trimInput: true,
+        // Only where one server is alone: another one may still need what this one has folded.
+        trimInput: more.streamBytesMax !== undefined,
       },
       onEvent: (event) => this.events.push({ ...event, of: name }),
     });
