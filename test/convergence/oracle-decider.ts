@@ -157,16 +157,14 @@ export class OracleDecider {
   /** The author's earlier operations on the record that its base does not include, newest first. */
   #chain({ author, index, op }: Sent): readonly (readonly [Sent, Verdict])[] {
     const found: (readonly [Sent, Verdict])[] = [];
-    const { base } = op;
     let { prev } = op;
     let at = index;
-    while (prev > 0) {
+    // What lies behind the oldest operation that the author had not seen decided is no part of the chain.
+    while (prev > 0 && at - prev >= index - op.since) {
       at -= prev;
       const sent = this.log.get(`${author}/${at}`);
       const verdict = this.verdicts.get(`${author}/${at}`);
       if (sent === undefined || verdict === undefined) break;
-      // What the base has reached is no part of the chain any more.
-      if (base !== null && verdict.n <= base.n) break;
       found.push([sent, verdict]);
       // A create that began a life has nothing of the earlier ones behind it.
       if (verdict.began === true) break;
@@ -177,12 +175,10 @@ export class OracleDecider {
 
   /** Life that the author meant: that which its own create began or met, else that of its base. */
   #lifeMeant(sent: Sent): number {
-    const { base: seen } = sent.op;
     // A backend knows of no lives: its row is whatever record has that id.
     if (sent.author.startsWith('backend:'))
       return this.records.get(`${sent.op.table}/${sent.op.record}`)?.life ?? 0;
-    for (const [, verdict] of this.#chain(sent))
-      if (verdict.hasLife === true && (seen === null || verdict.n > seen.n)) return verdict.life;
+    for (const [, verdict] of this.#chain(sent)) if (verdict.hasLife === true) return verdict.life;
     const { base, table, record } = sent.op;
     const found = this.records.get(`${table}/${record}`);
     // Who saw no version, and whose create came to nothing, means whatever is there.
@@ -332,9 +328,10 @@ export class OracleDecider {
         outcomes.push('applied');
         continue;
       }
-      const picked = choice.choices.find(
-        (one) => one.field === field && one.table === op.table && one.record === op.record,
-      );
+      // Of several choices for a field the last counts.
+      const picked = [...choice.choices]
+        .reverse()
+        .find((one) => one.field === field && one.table === op.table && one.record === op.record);
       const time = Math.max(sent.at, op.seen + 1);
       let outcome: FieldOutcome;
       if (picked?.pick === 'theirs') outcome = 'superseded';

@@ -261,6 +261,7 @@ export class Oracle extends OracleDecider {
       kind: shadow === undefined ? 'create' : 'update',
       base: shadow === undefined ? null : base,
       prev: 0,
+      since: 0,
       seen: 0,
       set: changed
         .filter(([field]) => this.field(row.table, field)?.type !== 'text')
@@ -269,8 +270,8 @@ export class Oracle extends OracleDecider {
         }),
       inc: [],
       crdt: [],
-      row:
-        shadow === undefined || !isLive ? null : fields.map(([field, value]) => ({ field, value })),
+      // Without a shadow it is not known what the backend holds on purpose.
+      row: shadow === undefined ? null : fields.map(([field, value]) => ({ field, value })),
     };
     this.#foreign += 1;
     const part: Part = { sent: [], whole: [] };

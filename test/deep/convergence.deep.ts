@@ -7,12 +7,6 @@ const target = 20_000;
 const seedStride = 1_000_000;
 const seed = Number(process.env['TIDEMARK_SEED'] ?? 1);
 const minutes = Number(process.env['TIDEMARK_MINUTES'] ?? 1);
-/**
- * Open fault: about one history in sixty differs from the oracle (seeds 751309000030 and 751309000032: texts
- * over several lives of a record; 424242000000 and the next 243: a chain over a late decision). Until it is
- * mended, each is printed and counted, and only more of them than this share fails the suite.
- */
-const brokenShareMax = 0.08;
 
 /** Runs one seed after the other until the target or the share of the time is reached. */
 const runFor = async (
@@ -35,8 +29,8 @@ const runFor = async (
   process.stdout.write(`DEEP ${name} ${count}/${target}\n`);
   expect(count).toBeGreaterThan(0);
   process.stdout.write(`DEEP ${name}: violations ${broken.length}/0\n`);
-  for (const one of broken.slice(0, 10)) process.stdout.write(`OPEN ${one.slice(0, 2_000)}\n`);
-  expect(broken.length / count).toBeLessThan(brokenShareMax);
+  for (const one of broken.slice(0, 10)) process.stdout.write(`${one.slice(0, 8_000)}\n`);
+  expect(broken.length).toBe(0);
 };
 
 describe('convergence, deep', () => {

@@ -5,8 +5,8 @@ import { crdt } from '../convergence/memory-parts.js';
 import { runHistory } from '../convergence/run-history.js';
 
 // The deep suite runs 20,000 of each; here as many as keep `npm test` short.
-const historiesPlain = 160;
-const historiesResolved = 120;
+const historiesPlain = 110;
+const historiesResolved = 90;
 const ordersOfArrival = 100;
 const firstSeed = 1;
 

@@ -65,6 +65,7 @@ const transaction: Transaction = {
       kind: 'create',
       base: null,
       prev: 0,
+      since: 0,
       seen: 0,
       set: [
         { field: 1, before: null, after: 'Žilina \u{1f600}' },
@@ -82,6 +83,7 @@ const transaction: Transaction = {
       kind: 'update',
       base: { incarnation: 1, n: 77, born: 'r-1/1/5', modifiedOn: 1_699_999_999_999 },
       prev: 1,
+      since: 1,
       seen: 1_699_999_999_000,
       set: [{ field: 9_999, before: '12.5', after: null }],
       inc: [],
@@ -97,6 +99,7 @@ const transaction: Transaction = {
       kind: 'delete',
       base: null,
       prev: 0,
+      since: 0,
       seen: 0,
       set: [],
       inc: [],

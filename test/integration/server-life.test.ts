@@ -1,4 +1,5 @@
 import { MemoryLevel } from 'memory-level';
+import { queryRecordsMax, type ServerQuery } from '@tidemark/server';
 import { describe, expect, test } from 'vitest';
 import { isLeft, toHex, TidemarkError } from '@tidemark/model';
 import type { Link } from '@tidemark/ports';
@@ -157,6 +158,20 @@ describe('writes, explanations, changes', () => {
       await f.server.write([{ kind: 'put', table: 'places', id, fields: { name: id } }], user);
     expect((await f.server.query('places')).map(({ id }) => id)).toHaveLength(4);
     expect(await f.server.get('places', '__proto__')).toMatchObject({ name: '__proto__' });
+    await f.server.close();
+  });
+
+  test('[SRV-76] a query cuts nothing unseen: beyond its bound it asks for a limit', async () => {
+    const { f } = await open();
+    const places = Array.from({ length: queryRecordsMax + 1 }, (_, i) => place(i));
+    for (let at = 0; at < places.length; at += 1_000)
+      await f.server.write(places.slice(at, at + 1_000), user);
+    const found = async (query: ServerQuery) => (await f.server.query('places', query)).length;
+    await expect(f.server.query('places')).rejects.toMatchObject({ code: 'query-too-large' });
+    expect(await found({ limit: queryRecordsMax })).toBe(queryRecordsMax);
+    expect(await found({ filter: 'size < 3' })).toBe(3);
+    expect(await found({ limit: 7, after: 'p09998' })).toBe(2);
+    await expect(found({ limit: queryRecordsMax + 1 })).rejects.toThrow('go on with after');
     await f.server.close();
   });
 

@@ -19,6 +19,7 @@ export class Child<S extends Saying> {
   readonly #heard: S[] = [];
   readonly #listeners = new Set<(saying: S | undefined) => void>();
   #errorText = '';
+  #isGone = false;
 
   constructor(program: string, args: readonly string[], execArgv: readonly string[] = []) {
     this.channel = fork(program, [...args], {
@@ -39,6 +40,7 @@ export class Child<S extends Saying> {
     const exited = new Promise<void>((resolve) => this.channel.once('close', () => resolve()));
     const unheard = new Promise<void>((resolve) => this.channel.once('disconnect', resolve));
     this.gone = Promise.all([exited, unheard]).then(() => {
+      this.#isGone = true;
       for (const listener of [...this.#listeners]) listener(undefined);
     });
   }
@@ -46,6 +48,12 @@ export class Child<S extends Saying> {
   /** Everything that the child has said so far. */
   get heard(): readonly S[] {
     return this.#heard;
+  }
+
+  /** Signal or exit code that ended the child; undefined while it lives. */
+  get endedBy(): string | undefined {
+    const { signalCode, exitCode } = this.channel;
+    return signalCode ?? (exitCode === null ? undefined : `exit code ${exitCode}`);
   }
 
   /** What the child wrote to its standard error. */
@@ -61,8 +69,7 @@ export class Child<S extends Saying> {
     type Wanted = Extract<S, { readonly say: W }>;
     const known = this.#heard.find(({ say }) => say === word);
     if (known !== undefined) return Promise.resolve(known as Wanted);
-    if (this.channel.exitCode !== null && !this.channel.connected)
-      return Promise.resolve(undefined);
+    if (this.#isGone) return Promise.resolve(undefined);
     return new Promise((resolve, reject) => {
       const end = (): void => {
         clearTimeout(timer);

@@ -6,6 +6,7 @@ import { MemoryLevel } from 'memory-level';
 import { SeededRandom } from '../convergence/seeded-random.js';
 import { Child } from './child.js';
 import type { VictimSaying } from './device-victim.js';
+import { everyVisit } from './every-visit.js';
 import { serveChannel } from './ipc-transport.js';
 import {
   applyEdit,
@@ -147,6 +148,8 @@ export const killDevices = async (options: CampaignOptions): Promise<DeviceKills
       await wait(random.below(random.chance(50) ? 60 : 350));
       await child.kill();
       afterLife(child);
+      if (child.endedBy !== 'SIGKILL')
+        problems.push(`life ${counts.kills}: the device ended by ${child.endedBy}`);
       counts.kills += 1;
     }
     const last = start('rest');
@@ -188,13 +191,8 @@ const checkEnd = async (
   const tally = (await server.get('tally', tallyId))?.total ?? 0;
   expect('steps of the server', Math.floor(tally / serverStep), steps);
   expect('device at rest', stateText(stateOf(rest.visits, tally % serverStep)), wanted);
-  const rows = await server.query('visits');
-  const visits = rows.map(({ id, subject, count, note }) => ({
-    id,
-    subject,
-    count: count ?? 0,
-    note: note ?? '',
-  }));
+  const visits: Visit[] = [];
+  for await (const visit of everyVisit(server)) visits.push(visit);
   expect('server', stateText(stateOf(visits, tally % serverStep)), wanted);
   const prints = [await server.fingerprint('visits'), await server.fingerprint('tally')];
   expect('fingerprints', rest.fingerprints.join(), prints.join());

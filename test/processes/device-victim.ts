@@ -5,6 +5,7 @@ import { SeededRandom } from '../convergence/seeded-random.js';
 import { sayToParent } from './child.js';
 import { channelTransport } from './ipc-transport.js';
 import { schema, tallyId, tenant, type Edit, type Visit } from './kill-schema.js';
+import { settlingRun } from './settling-run.js';
 
 /** What a victim says. */
 export type VictimSaying =
@@ -114,9 +115,9 @@ const main = async (): Promise<void> => {
   });
   const tally = await replica.get('tally', tallyId);
   await say({ say: 'open', visits: await showVisits(replica), tally: tally?.total ?? null });
-  if (life === 'rest') return rest(replica, await replica.sync());
+  if (life === 'rest') return rest(replica, await settlingRun(replica));
   if (begin === 'settle') {
-    const log = await replica.sync();
+    const log = await settlingRun(replica);
     await say({ say: 'settled', log, problem: replica.status.error?.message ?? null });
   }
   return editForEver(replica, new SeededRandom(Number(life)), life);

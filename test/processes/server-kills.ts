@@ -6,9 +6,10 @@ import { SeededRandom } from '../convergence/seeded-random.js';
 import { Child } from './child.js';
 import type { CampaignOptions } from './device-kills.js';
 import { channelTransport } from './ipc-transport.js';
-import { batchPrefix, schema, serverStep, tallyId, tenant } from './kill-schema.js';
+import { schema, serverStep, tallyId, tenant } from './kill-schema.js';
 import { buildProgram } from './program.js';
-import type { ServerSaying } from './server-victim.js';
+import type { BatchCount, ServerSaying } from './server-victim.js';
+import { settlingRun } from './settling-run.js';
 
 /** What a campaign of kills met, and how it ended. */
 export interface ServerKills {
@@ -127,18 +128,24 @@ class ServerCampaign {
       this.counts.killedOpening += 1;
       return;
     }
-    const found = new Set<number>();
-    for (const { batch, records } of open.batches) {
-      found.add(batch);
-      if (records !== recordsPerBatch) this.#report(`batch ${batch} has ${records} records`);
-    }
-    for (const batch of this.#written)
-      if (!found.has(batch)) this.#report(`batch ${batch} was promised and is gone`);
+    const found = this.#checkBatches(open.batches);
     // What was stored without a promise is known from now on.
     for (const batch of found) this.#written.add(batch);
     const steps = Math.floor(open.tally / serverStep);
     if (steps !== found.size)
       this.#report(`${found.size} batches, but ${steps} steps of the tally`);
+  }
+
+  /** Each batch must be whole, and each known one there. */
+  #checkBatches(batches: readonly BatchCount[]): ReadonlySet<number> {
+    const found = new Set<number>();
+    for (const { batch, records } of batches) {
+      found.add(batch);
+      if (records !== recordsPerBatch) this.#report(`batch ${batch} has ${records} records`);
+    }
+    for (const batch of this.#written)
+      if (!found.has(batch)) this.#report(`batch ${batch} was promised and is gone`);
+    return found;
   }
 
   #report(problem: string): void {
@@ -158,7 +165,7 @@ class ServerCampaign {
     await victim.hear('written');
     this.#written.add(0);
     for (const { replica } of this.#editors) {
-      const log = await replica.sync();
+      const log = await settlingRun(replica);
       if (log.result !== 'synced') this.#report(`the first run ended ${log.result}`);
     }
   }
@@ -184,6 +191,7 @@ class ServerCampaign {
     this.#checkOpen(victim);
     this.#hearWritten(victim);
     if (this.#asked > Math.max(...this.#written) + 1) this.counts.killedWriting += 1;
+    if (victim.endedBy !== 'SIGKILL') this.#report(`the server ended by ${victim.endedBy}`);
     if (victim.errorText !== '') this.#report(victim.errorText);
     this.counts.kills += 1;
   }
@@ -219,7 +227,7 @@ class ServerCampaign {
     }
     this.#checkOpen(victim);
     for (const { replica, name } of [...this.#editors, ...this.#editors]) {
-      const { result, error } = await replica.sync();
+      const { result, error } = await settlingRun(replica);
       if (result !== 'synced') this.#report(`${name} ended ${result} ${error ?? ''}`);
     }
     victim.tell({ say: 'rest' });
@@ -228,9 +236,8 @@ class ServerCampaign {
     const counted = this.#editors.reduce((sum, editor) => sum + editor.counted, 0);
     this.#expect('tally', rest.tally, this.#written.size * serverStep + counted);
     this.#expect('sync errors', rest.errors, 0);
-    const shown = rest.visits
-      .filter(({ id }) => !id.startsWith(batchPrefix))
-      .map(({ id, subject, count }) => `${id} ${subject} ${count}`);
+    this.#expect('batches', this.#checkBatches(rest.batches).size, this.#written.size);
+    const shown = rest.visits.map(({ id, subject, count }) => `${id} ${subject} ${count}`);
     const wanted = this.#editors.flatMap(({ subjects, counts }) =>
       [...subjects].map(([id, subject]) => `${id} ${subject} ${counts.get(id) ?? 0}`),
     );

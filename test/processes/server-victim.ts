@@ -2,8 +2,9 @@
 import path from 'node:path';
 import { openServer } from '@tidemark/server';
 import { sayToParent } from './child.js';
+import { everyVisit } from './every-visit.js';
 import { serveChannel } from './ipc-transport.js';
-import { batchPrefix, schema, serverStep, tallyId, tenant } from './kill-schema.js';
+import { batchPrefix, schema, serverStep, tallyId, tenant, type Visit } from './kill-schema.js';
 
 /** What a server says. Numbers name the batches that its parent asked for. */
 export type ServerSaying =
@@ -11,11 +12,9 @@ export type ServerSaying =
   | { readonly say: 'written'; readonly batch: number }
   | {
       readonly say: 'rest';
-      readonly visits: readonly {
-        readonly id: string;
-        readonly subject: string;
-        readonly count: number;
-      }[];
+      /** Visits of devices: those of the batches are counted only. */
+      readonly visits: readonly Pick<Visit, 'id' | 'subject' | 'count'>[];
+      readonly batches: readonly BatchCount[];
       readonly tally: number;
       readonly fingerprints: readonly string[];
       readonly errors: number;
@@ -45,14 +44,23 @@ const server = await openServer({
 
 const tally = async (): Promise<number> => (await server.get('tally', tallyId))?.total ?? 0;
 
-const countBatches = async (): Promise<readonly BatchCount[]> => {
+interface Contents {
+  readonly batches: readonly BatchCount[];
+  readonly visits: readonly Pick<Visit, 'id' | 'subject' | 'count'>[];
+}
+
+const readVisits = async (): Promise<Contents> => {
   const counts = new Map<number, number>();
-  for (const { id } of await server.query('visits')) {
-    if (!id.startsWith(batchPrefix)) continue;
+  const visits: Pick<Visit, 'id' | 'subject' | 'count'>[] = [];
+  for await (const { id, subject, count } of everyVisit(server)) {
+    if (!id.startsWith(batchPrefix)) {
+      visits.push({ id, subject, count });
+      continue;
+    }
     const batch = Number(id.slice(batchPrefix.length).split('-')[0]);
     counts.set(batch, (counts.get(batch) ?? 0) + 1);
   }
-  return [...counts].map(([batch, records]) => ({ batch, records }));
+  return { batches: [...counts].map(([batch, records]) => ({ batch, records })), visits };
 };
 
 /** One transaction: records of a batch, and one step of the tally. */
@@ -71,19 +79,25 @@ const write = async (batch: number, records: number): Promise<void> => {
 
 const rest = async (): Promise<void> => {
   await server.settle();
-  const visits = await server.query('visits');
   await say({
     say: 'rest',
-    visits: visits.map(({ id, subject, count }) => ({ id, subject, count: count ?? 0 })),
+    ...(await readVisits()),
     tally: await tally(),
     fingerprints: [await server.fingerprint('visits'), await server.fingerprint('tally')],
     errors: (await server.errors.list()).length,
   });
 };
 
+const sayOpen = async (): Promise<void> => {
+  const { batches } = await readVisits();
+  await say({ say: 'open', batches, tally: await tally() });
+};
+
+const opened = sayOpen();
 process.on('message', (message: ServerAsking | { readonly say?: undefined }) => {
-  if (message.say === 'write') void write(message.batch, message.records);
-  if (message.say === 'rest') void rest();
+  // A write that came between the two reads of `open` would make them differ.
+  if (message.say === 'write') void opened.then(() => write(message.batch, message.records));
+  if (message.say === 'rest') void opened.then(rest);
 });
 serveChannel(process, server.transport);
-await say({ say: 'open', batches: await countBatches(), tally: await tally() });
+await opened;

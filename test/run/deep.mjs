@@ -6,8 +6,12 @@ import path from 'node:path';
 import { conclude, install, root, seconds, vitest } from './steps.mjs';
 
 const minutesMax = 40;
-const propertyShare = 0.2;
+/** Part of the run that properties may take, and of that what one law of the merge may. */
+const propertyShare = 0.45;
+const lawShare = 0.7;
 const propertyLimitMs = 20_000;
+/** How the rest is shared out; what a suite leaves over goes to those after it. */
+const weights = { 'convergence.deep.ts': 4, 'kills.deep.ts': 5, 'memory.deep.ts': 1 };
 // A suite stops by itself when its minutes are over; this much later it is ended, but never after the
 // whole run's end.
 const graceMs = 120_000;
@@ -62,14 +66,17 @@ const { code } = install();
 if (code !== 0) {
   conclude({ passed: 0, failures: ['install'], skipped: [] });
 } else {
-  const limitMs = Math.min(propertyLimitMs, (minutes * 60_000 * propertyShare) / 20);
+  const shareMs = minutes * 60_000 * propertyShare;
+  const limitMs = Math.min(propertyLimitMs, shareMs / 40);
   await run('properties', ['--project', 'property'], minutes * propertyShare, {
     FC_LIMIT_MS: String(Math.round(limitMs)),
+    FC_LAW_LIMIT_MS: String(Math.round(shareMs * lawShare)),
   });
   for (const [at, suite] of suites.entries()) {
     // What an earlier suite left over is given to those still to come.
     const left = minutes - (performance.now() - begun) / 60_000;
-    const share = Math.max(0.1, left / (suites.length - at));
+    const toCome = suites.slice(at).reduce((sum, name) => sum + (weights[name] ?? 1), 0);
+    const share = Math.max(0.1, (left * (weights[suite] ?? 1)) / toCome);
     await run(suite, ['--project', 'deep', `test/deep/${suite}`], share);
   }
   console.log(`\ncounts beside their targets (TIDEMARK_SEED=${seed}):`);

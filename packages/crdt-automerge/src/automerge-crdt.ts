@@ -1,5 +1,4 @@
 import {
-  concatBytes,
   invariant,
   isWellFormed,
   TidemarkError,
@@ -10,13 +9,18 @@ import {
 } from '@tidemark/model';
 import type { CrdtApplied, CrdtEdit, CrdtKey, FieldCrdt } from '@tidemark/ports';
 import { defaultAutomergeLimits, type AutomergeLimits } from './automerge-limits.js';
-import { TooLargeError, UndecodableError } from './byte-reader.js';
-import { packChangeChunk, readChangeChunk, type ChangeChunk } from './change-chunk.js';
+import { TooLargeError } from './byte-reader.js';
+import {
+  packChangeChunk,
+  readChangeChunk,
+  type ChangeChunk,
+  type ChunkBudget,
+} from './change-chunk.js';
 import { joinChanges, splitChanges } from './change-list.js';
 import { orderChanges } from './change-order.js';
-import { LoadedDocuments, type LoadedDocument } from './loaded-documents.js';
 import { singleSplice } from './text-splice.js';
-import { documentChunk, openText, textOf, type Automerge, type TextDoc } from './text-document.js';
+import { textOf, type Automerge, type TextDoc } from './text-document.js';
+import { TextDocuments, undecodableReason, type LoadedText } from './text-documents.js';
 
 /** AutomergeCrdtOptions are the hash that everything is named by, and limits. */
 export interface AutomergeCrdtOptions {
@@ -25,11 +29,10 @@ export interface AutomergeCrdtOptions {
   readonly limits?: Partial<AutomergeLimits>;
 }
 
-type Loaded = LoadedDocument<TextDoc>;
 type Refused = Exclude<CrdtApplied, { readonly tag: 'applied' }>;
 type Applied = {
   readonly tag: 'applied';
-  readonly loaded: Loaded;
+  readonly loaded: LoadedText;
   readonly genesis: string | undefined;
 };
 
@@ -51,17 +54,13 @@ class AutomergeCrdt {
   readonly #automerge: Automerge;
   readonly #hash: Hash;
   readonly #limits: AutomergeLimits;
-  readonly #loaded: LoadedDocuments<TextDoc>;
+  readonly #documents: TextDocuments;
 
   constructor(automerge: Automerge, { hash, limits }: AutomergeCrdtOptions) {
     this.#automerge = automerge;
     this.#hash = hash;
     this.#limits = { ...defaultAutomergeLimits, ...limits };
-    this.#loaded = new LoadedDocuments(
-      this.#limits.loadedDocumentsMax,
-      this.#limits.loadedOperationsMax,
-      (doc) => automerge.free(doc),
-    );
+    this.#documents = new TextDocuments(automerge, hash, this.#limits);
   }
 
   genesis(key: CrdtKey, value: string): Uint8Array {
@@ -76,19 +75,19 @@ class AutomergeCrdt {
       value,
     ]);
     const actor = toHex(this.#hash(utf8Encode(seed)).subarray(0, actorBytes));
-    return this.#keep(this.#newText(actor, value)).bytes;
+    return this.#documents.keep(this.#newText(actor, value)).bytes;
   }
 
   read(document: Uint8Array): string {
-    return textOf(this.#open(document).doc);
+    return this.#documents.open(document).text;
   }
 
   heads(document: Uint8Array): readonly string[] {
-    return this.#headsOf(this.#open(document).doc);
+    return this.#documents.open(document).heads;
   }
 
   changesOf(document: Uint8Array): Uint8Array {
-    const changes = this.#automerge.getAllChanges(this.#open(document).doc);
+    const changes = this.#documents.changesOf(this.#documents.open(document));
     return joinChanges(changes.map((change) => packChangeChunk(change)));
   }
 
@@ -128,22 +127,21 @@ class AutomergeCrdt {
   apply(document: Uint8Array | null, runs: readonly Uint8Array[]): CrdtApplied {
     const result = this.#apply(document, runs);
     if (result.tag !== 'applied') return result;
-    const { bytes, doc } = result.loaded;
-    return { tag: 'applied', document: bytes, value: textOf(doc) };
+    const { bytes, text } = result.loaded;
+    return { tag: 'applied', document: bytes, value: text };
   }
 
   textDifference(
     side: Uint8Array | null,
     runs: readonly Uint8Array[],
   ): ReturnType<FieldCrdt['textDifference']> {
-    // Read first: a document in memory is only sure to stay until the next one is put there.
     const earlier = side === null ? undefined : this.read(side);
     const result = this.#apply(side, runs);
     if (result.tag !== 'applied') return result;
-    const { bytes, doc } = result.loaded;
-    const after = textOf(doc);
+    const { bytes, text: after } = result.loaded;
     if (earlier !== undefined) return { tag: 'difference', before: earlier, after, side: bytes };
     invariant(result.genesis !== undefined, 'a document without earlier side has a genesis');
+    const doc = this.#documents.docOf(result.loaded);
     const before = textOf(this.#automerge.view(doc, [result.genesis]));
     return { tag: 'difference', before, after, side: bytes };
   }
@@ -198,107 +196,69 @@ class AutomergeCrdt {
   ): CrdtEdit {
     invariant(actor.length === actorBytes, 'an actor is 16 bytes');
     const automerge = this.#automerge;
-    const { doc, bytes } = this.#open(document);
-    const before = textOf(doc);
-    if (before === after) return { document: bytes, changes: new Uint8Array(0), value: before };
-    const draft = automerge.clone(doc, { actor: toHex(actor) });
+    const base = this.#documents.open(document);
+    if (base.text === after)
+      return { document: base.bytes, changes: new Uint8Array(0), value: after };
+    const draft = automerge.clone(this.#documents.docOf(base), { actor: toHex(actor) });
     const edited = automerge.change(draft, { time: Math.floor(timeMs / 1000) }, edit);
     const change = automerge.getLastLocalChange(edited);
     invariant(change !== undefined && textOf(edited) === after, 'an edit gives the text asked for');
-    if (automerge.stats(edited).numOps > this.#limits.documentOperationsMax) {
-      automerge.free(edited);
-      throw new TidemarkError('record-too-large', 'the history of the text is full');
-    }
-    const kept = this.#keep(edited);
+    const kept = this.#keepEdited(base, edited, change);
     return { document: kept.bytes, changes: joinChanges([packChangeChunk(change)]), value: after };
   }
 
+  #keepEdited(base: LoadedText, edited: TextDoc, change: Uint8Array): LoadedText {
+    try {
+      const chunk = readChangeChunk(change, this.#hash, this.#budget());
+      this.#verifyOperations(base, [chunk]);
+      const extended = this.#documents.extend(base, [chunk]);
+      if (extended === undefined) return this.#documents.keep(edited);
+      if (extended.doc === undefined) extended.doc = edited;
+      else this.#automerge.free(edited);
+      return extended;
+    } catch (cause) {
+      this.#automerge.free(edited);
+      if (!(cause instanceof TooLargeError)) throw cause;
+      throw new TidemarkError('record-too-large', 'the history of the text is full');
+    }
+  }
+
   #apply(document: Uint8Array | null, runs: readonly Uint8Array[]): Applied | Refused {
-    const base = document === null ? undefined : this.#open(document);
+    const documents = this.#documents;
+    const base = document === null ? undefined : documents.open(document);
     try {
       const chunks = runs.flatMap((run) => this.#readRun(run));
-      const order = orderChanges(chunks, (hash) => this.#known(base, hash), base !== undefined);
+      const known = (hash: string) => base && documents.known(base, hash);
+      const order = orderChanges(chunks, known, base !== undefined);
       if (order.tag !== 'ordered') return order;
       const genesis = order.changes.find(({ deps }) => deps.length === 0)?.hash;
       if (order.changes.length === 0) {
         if (base === undefined) return { tag: 'missing-dependencies' };
         return { tag: 'applied', loaded: base, genesis: undefined };
       }
-      return { tag: 'applied', loaded: this.#applyOrdered(base, order.changes), genesis };
+      this.#verifyOperations(base, order.changes);
+      const extended = base && documents.extend(base, order.changes);
+      const loaded = extended ?? documents.applyGuarded(base, order.changes);
+      return { tag: 'applied', loaded, genesis };
     } catch (cause) {
-      if (cause instanceof UndecodableError || cause instanceof TooLargeError) {
-        return { tag: 'undecodable', reason: cause.message };
-      }
-      throw cause;
+      return { tag: 'undecodable', reason: undecodableReason(cause) };
     }
   }
 
-  #applyOrdered(base: Loaded | undefined, changes: readonly ChangeChunk[]): Loaded {
-    const automerge = this.#automerge;
+  #verifyOperations(base: LoadedText | undefined, changes: readonly ChangeChunk[]): void {
     let operations = base?.operations ?? 0;
     for (const change of changes) operations += change.operations;
-    if (operations > this.#limits.documentOperationsMax) {
+    if (operations > this.#limits.documentOperationsMax)
       throw new TooLargeError('the history of the text is full');
-    }
-    const chunks = changes.map(({ bytes }) => bytes);
-    let doc: TextDoc = base === undefined ? automerge.init() : automerge.clone(base.doc);
-    let copy: TextDoc | undefined;
-    try {
-      [doc] = automerge.applyChanges(doc, chunks);
-      const bytes = automerge.save(doc);
-      // Automerge accepts some forged changes and then cannot load what it saved (measured: one in
-      // thirteen of those it accepts). So what is stored has been loaded once.
-      copy = openText(automerge, bytes);
-      const same =
-        textOf(copy) === textOf(doc) &&
-        this.#headsOf(copy).join() === this.#headsOf(doc).join() &&
-        (base === undefined ||
-          automerge.getObjectId(copy, 't') === automerge.getObjectId(base.doc, 't'));
-      if (!same) throw new UndecodableError('the changes do not make a text');
-      const loaded = { bytes, doc: copy, operations: automerge.stats(copy).numOps };
-      this.#loaded.put(loaded);
-      return loaded;
-    } catch {
-      if (copy !== undefined) automerge.free(copy);
-      throw new UndecodableError('Automerge refuses the changes');
-    } finally {
-      automerge.free(doc);
-    }
+  }
+
+  #budget(): ChunkBudget {
+    return { bytes: this.#limits.runBytesMax, operations: this.#limits.runOperationsMax };
   }
 
   #readRun(run: Uint8Array): ChangeChunk[] {
-    const budget = { bytes: this.#limits.runBytesMax, operations: this.#limits.runOperationsMax };
+    const budget = this.#budget();
     return splitChanges(run).map((chunk) => readChangeChunk(chunk, this.#hash, budget));
-  }
-
-  #known(base: Loaded | undefined, hash: string): { readonly maxOp: number } | undefined {
-    if (base === undefined) return undefined;
-    return this.#automerge.getBackend(base.doc).getChangeMetaByHash(hash) ?? undefined;
-  }
-
-  #headsOf(doc: TextDoc): readonly string[] {
-    return [...this.#automerge.getHeads(doc)].sort();
-  }
-
-  #keep(doc: TextDoc): Loaded {
-    const bytes = this.#automerge.save(doc);
-    const loaded = { bytes, doc, operations: this.#automerge.stats(doc).numOps };
-    this.#loaded.put(loaded);
-    return loaded;
-  }
-
-  #open(document: Uint8Array): Loaded {
-    const found = this.#loaded.find(document);
-    if (found !== undefined) return found;
-    try {
-      const doc = openText(this.#automerge, documentChunk(document));
-      const bytes = concatBytes([document]);
-      const loaded = { bytes, doc, operations: this.#automerge.stats(doc).numOps };
-      this.#loaded.put(loaded);
-      return loaded;
-    } catch (cause) {
-      throw new TidemarkError('malformed-message', 'bytes are no CRDT text document', {}, cause);
-    }
   }
 }
 

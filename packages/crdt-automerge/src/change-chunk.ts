@@ -30,6 +30,8 @@ export interface ChunkBudget {
 export interface ChangeChunk {
   /** Whole chunk, never deflated: what Automerge is given. */
   readonly bytes: Uint8Array;
+  /** What the checksum covers behind type and length: head and columns. */
+  readonly content: Uint8Array;
   /** Hash of the change, hexadecimal. */
   readonly hash: string;
   readonly deps: readonly string[];
@@ -79,7 +81,7 @@ const countOperations = (reader: ByteReader, operationsMax: number): number => {
 const readContent = (
   content: Uint8Array,
   operationsMax: number,
-): Omit<ChangeChunk, 'bytes' | 'hash'> => {
+): Omit<ChangeChunk, 'bytes' | 'content' | 'hash'> => {
   const reader = new ByteReader(content);
   const depCount = reader.uleb();
   if (depCount > depsMax) throw new UndecodableError('too many dependencies');
@@ -131,7 +133,7 @@ export const readChangeChunk = (
   budget.bytes -= content.length;
   budget.operations -= head.operations;
   const bytes = type === changeType ? chunk : chunkOf(changeType, checksum, content);
-  return { ...head, bytes, hash: toHex(digest) };
+  return { ...head, bytes, content, hash: toHex(digest) };
 };
 
 /** Deflates an uncompressed change chunk when that saves space: large pastes cost the op log less. */

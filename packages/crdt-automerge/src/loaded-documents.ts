@@ -1,28 +1,33 @@
 import { equalBytes } from '@tidemark/model';
 
-/** LoadedDocument is a document in Automerge's memory. It is never edited: edits go to a clone. */
-export interface LoadedDocument<Doc> {
+/** What LoadedDocuments must know of a document it keeps. */
+export interface Loaded {
   readonly bytes: Uint8Array;
-  readonly doc: Doc;
   readonly operations: number;
 }
 
-// A document's own checksum and its length; equality of all bytes decides.
-const keyOf = (bytes: Uint8Array): string =>
-  `${bytes.length}:${bytes[4]}:${bytes[5]}:${bytes[6]}:${bytes[7]}`;
+const lastBytes = 64;
+
+// Versions of a document begin alike, so the last bytes count too; equality of all bytes decides.
+const keyOf = (bytes: Uint8Array): string => {
+  let sum = 0;
+  for (let i = Math.max(0, bytes.length - lastBytes); i < bytes.length; i += 1)
+    sum = (Math.imul(sum, 31) + (bytes[i] as number)) | 0;
+  return `${bytes.length}:${bytes[4]}:${bytes[5]}:${bytes[6]}:${bytes[7]}:${sum}`;
+};
 
 /**
  * LoadedDocuments keeps the documents used last in memory, found by their saved bytes, so that
  * edits on one note do not load it again. Bounded by count and by operations; what leaves is freed.
  */
-export class LoadedDocuments<Doc> {
-  readonly #entries = new Map<string, LoadedDocument<Doc>>();
+export class LoadedDocuments<Entry extends Loaded> {
+  readonly #entries = new Map<string, Entry>();
   readonly #documentsMax: number;
   readonly #operationsMax: number;
-  readonly #free: (doc: Doc) => void;
+  readonly #free: (entry: Entry) => void;
   #operations = 0;
 
-  constructor(documentsMax: number, operationsMax: number, free: (doc: Doc) => void) {
+  constructor(documentsMax: number, operationsMax: number, free: (entry: Entry) => void) {
     this.#documentsMax = documentsMax;
     this.#operationsMax = operationsMax;
     this.#free = free;
@@ -34,17 +39,18 @@ export class LoadedDocuments<Doc> {
   }
 
   /** Document with exactly these bytes, or undefined. It is valid until the next `put`. */
-  find(bytes: Uint8Array): LoadedDocument<Doc> | undefined {
+  find(bytes: Uint8Array): Entry | undefined {
     const key = keyOf(bytes);
     const entry = this.#entries.get(key);
-    if (entry === undefined || !equalBytes(entry.bytes, bytes)) return undefined;
+    if (entry === undefined) return undefined;
+    if (entry.bytes !== bytes && !equalBytes(entry.bytes, bytes)) return undefined;
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     return entry;
   }
 
   /** Takes a document over. Frees those used longest ago, and at the latest by the next `put` itself. */
-  put(entry: LoadedDocument<Doc>): void {
+  put(entry: Entry): void {
     const key = keyOf(entry.bytes);
     this.#drop(key);
     this.#entries.set(key, entry);
@@ -62,6 +68,6 @@ export class LoadedDocuments<Doc> {
     if (entry === undefined) return;
     this.#entries.delete(key);
     this.#operations -= entry.operations;
-    this.#free(entry.doc);
+    this.#free(entry);
   }
 }

@@ -122,7 +122,9 @@ const applyChanges = (
     difference = crdt.textDifference(null, [changes]);
   if (difference.tag !== 'difference') return;
   sides.set(field, difference.side);
-  if (!onPlain && document === undefined && difference.before === textOf(draft.fields[field])) {
+  // The server can go on from a document only if the pending edits bring all of it.
+  const isWhole = side === null && document === undefined;
+  if (!onPlain && isWhole && difference.before === textOf(draft.fields[field])) {
     draft.docs[field] = toBase64(difference.side);
     put(draft.fields, field, difference.after);
     return;
@@ -182,14 +184,14 @@ const applyParts = (
 
 const nothing: Readonly<Record<FieldId, never>> = {};
 
-/** A create over a live record of somebody else's: its texts have another history. */
-const beneathCreate = (row: LocalRow, op: Operation): LocalRow => {
-  const others = op.set.filter(({ field }) => row.docs[field] !== undefined);
+/**
+ * A create over a live record of somebody else's: its texts have another history, which is gone if that
+ * record is when the create is decided.
+ */
+const beneathCreate = (row: LocalRow): LocalRow => {
+  const others = Object.keys(row.docs).map(Number);
   if (others.length === 0) return row;
-  const docs = { ...row.docs };
-  for (const { field } of others) delete docs[field];
-  const plain = new Set([...row.plain, ...others.map(({ field }) => field)]);
-  return { ...row, docs, plain: [...plain] };
+  return { ...row, docs: nothing, plain: [...new Set([...row.plain, ...others])] };
 };
 
 /**
@@ -209,7 +211,7 @@ export const applyLocally = (
       const start =
         row === undefined || row.deleted
           ? { fields: {}, docs: nothing, deleted: false, plain: [] }
-          : beneathCreate(row, op);
+          : beneathCreate(row);
       return applyParts(start, op, context, known);
     }
     case 'delete':

@@ -1,5 +1,5 @@
-import { parseOpId, type Operation } from '@tidemark/model';
-import type { Author, ChainState, MergeRecord } from './decision.js';
+import { parseOpId, type FieldId, type Operation } from '@tidemark/model';
+import type { Author, ChainField, ChainState, MergeRecord } from './decision.js';
 
 /** Stands in a chain for the life that the author's own create began, once it met another one. */
 export const lostLife = '';
@@ -38,18 +38,16 @@ export const isOtherLife = (
 ): boolean => {
   if (isOwnBirth(record, op, author)) return false;
   // Of a chain that lost its record only the own create is known; a base tells more.
-  const isLost = chain === undefined || chain.born === lostLife;
-  const born = isLost ? op.base?.born : (chain.born ?? op.base?.born);
+  const met = chain?.life?.born;
+  const isLost = chain === undefined || met === lostLife;
+  const born = isLost ? op.base?.born : (met ?? op.base?.born);
   return born === undefined ? op.prev > 0 && isLost : born !== record.row.born;
 };
 
-/**
- * Tells whether a predecessor fared worse than applied. What is `parked` when a later operation is decided
- * is that operation itself, or one behind it: else it would wait.
- */
+/** Tells whether a predecessor fared worse than applied. */
 const isBroken = ({ record, fields }: ChainState): boolean => {
-  if (record !== null && record !== 'parked') return true;
-  for (const id in fields) if (fields[id]?.end !== 'parked') return true;
+  if (record !== null) return true;
+  for (const id in fields) if (fields[id] !== undefined) return true;
   return false;
 };
 
@@ -81,9 +79,24 @@ export const isClean = (
   );
 };
 
-/** Tells whether a chain state still bears on an operation: its base has not passed the decision. */
-export const isChainActive = (chain: ChainState, op: Operation): boolean =>
-  op.prev > 0 &&
-  (op.base === null ||
-    op.base.incarnation < chain.at.incarnation ||
-    (op.base.incarnation === chain.at.incarnation && op.base.n < chain.at.n));
+/**
+ * What of a chain still bears on an operation at an index: the parts about operations that its base does
+ * not include. Undefined when that is nothing.
+ */
+export const activeChain = (
+  chain: ChainState | undefined,
+  op: Operation,
+  index: number,
+): ChainState | undefined => {
+  if (chain === undefined || op.prev === 0) return undefined;
+  const oldest = index - op.since;
+  const fields: Record<FieldId, ChainField> = {};
+  for (const id in chain.fields) {
+    const field = chain.fields[id];
+    if (field !== undefined && field.index >= oldest) fields[id] = field;
+  }
+  const record = (chain.record?.index ?? 0) < oldest ? null : chain.record;
+  const life = (chain.life?.index ?? 0) < oldest ? undefined : chain.life;
+  const active = { record, ...(life === undefined ? {} : { life }), fields };
+  return life === undefined && !isBroken(active) ? undefined : active;
+};

@@ -68,7 +68,13 @@ const composePair = (first: Operation, then: Operation): Operation | undefined =
   // A life that ended and one that follows it are decided one after the other.
   if (first.kind === 'delete' || then.kind === 'create') return undefined;
   if (then.kind === 'delete')
-    return { ...then, base: first.base, prev: first.prev, seen: first.seen };
+    return {
+      ...then,
+      base: first.base,
+      prev: first.prev,
+      since: first.since,
+      seen: first.seen,
+    };
   // Within an operation plain writes come before CRDT edits, so the other order cannot be one.
   const edited = new Set(first.crdt.map(({ field }) => field));
   if (then.set.some(({ field }) => edited.has(field))) return undefined;

@@ -1,7 +1,7 @@
 import type { FieldId, Value } from '@tidemark/model';
 import { ruleOfField } from '@tidemark/model';
 import { existenceChoice, recordExistence } from './decide-existence.js';
-import { decideParts, noteAllEnds } from './decide-parts.js';
+import { decideParts, noteAllSuperseded } from './decide-parts.js';
 import { commitRow, editRow, opIdAt, type RowEdit, type Work } from './work.js';
 
 /** Row of a new life with the plain fields that the operation sets. */
@@ -58,7 +58,7 @@ export const decideCreate = (work: Work): void => {
   work.met = record.row.born;
   if (existenceChoice(work) === 'theirs') {
     work.recordEnd = 'superseded';
-    noteAllEnds(work, 'superseded');
+    noteAllSuperseded(work);
     recordExistence(work, true, true, true, 'resolution', 'superseded');
     return;
   }

@@ -102,11 +102,10 @@ export const judge = (
   if (start === 'values' && equalValues(before, after))
     return { outcome: 'same', rule: 'no-change', base, value: after };
   // A predecessor that did not reach the server counts as theirs: only equal values spare the conflict.
-  const binds = entry !== undefined && entry.end !== 'parked';
-  if (start !== 'unknown' && !binds && equalValues(server, base))
+  if (start !== 'unknown' && entry === undefined && equalValues(server, base))
     return { outcome: 'applied', rule: 'unchanged', base, value: after };
   if (equalValues(server, after)) return { outcome: 'same', rule: 'same', base, value: after };
-  if (binds && entry.end === 'superseded' && ruleOfField(work.table, field) === 'latest-wins')
+  if (entry?.end === 'superseded' && ruleOfField(work.table, field) === 'latest-wins')
     return { outcome: 'superseded', rule: 'chain', base, value: after };
   return { ...byRule(work, edit, field), base, value: after };
 };

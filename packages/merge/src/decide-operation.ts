@@ -1,7 +1,7 @@
-import type { FieldId, Outcome, Value } from '@tidemark/model';
+import type { FieldId, Outcome } from '@tidemark/model';
 import { invariant } from '@tidemark/model';
-import { isChainActive } from './clean-base.js';
-import type { ChainEnd, ChainState, FieldDecision } from './decision.js';
+import { activeChain, isOwnOperation } from './clean-base.js';
+import type { ChainField, ChainState, FieldDecision } from './decision.js';
 import { decideCreate } from './decide-create.js';
 import { decideDelete } from './decide-delete.js';
 import { decideUpdate } from './decide-update.js';
@@ -32,13 +32,14 @@ export const beginWork = (part: Part, position: number): Work => {
   const table = op === undefined ? undefined : context.schema.tablesById.get(op.table);
   invariant(op !== undefined && table !== undefined, 'only checked operations are decided');
   const chain = context.author.kind === 'device' ? draft.chain(op.table, op.record) : undefined;
+  const index = indexAt(context.author, position);
   return {
     part,
     op,
     position,
-    index: indexAt(context.author, position),
+    index,
     table,
-    chain: chain !== undefined && isChainActive(chain, op) ? chain : undefined,
+    chain: activeChain(chain, op, index),
     time: editTime(context, transaction, op),
     fields: [],
     conflicts: [],
@@ -49,30 +50,33 @@ export const beginWork = (part: Part, position: number): Work => {
   };
 };
 
+/** Life to remember: the one that the chain met, unless the author's base or its own create tells it. */
+const lifeAfter = (
+  { met, op, part }: Work,
+  earlier: ChainState | undefined,
+): string | undefined => {
+  const born = met ?? earlier?.life?.born;
+  if (born === undefined || born === op.base?.born) return undefined;
+  return isOwnOperation(part.context.author, born) ? undefined : born;
+};
+
 /**
  * Chain state after an operation: fields whose edit did not reach the server, each with the first value
- * before. Null when nothing is left to remember.
+ * before, and the life that the chain is in. Null when nothing is left to remember.
  */
 export const chainAfter = (work: Work): ChainState | null => {
-  const { chain, ends, recordEnd, op } = work;
+  const { chain, ends, recordEnd, op, index } = work;
   // A create that was applied begins a life of which all earlier operations are no part.
-  const fresh = op.kind === 'create' && recordEnd === null;
-  const fields: Record<FieldId, { readonly before: Value; readonly end: ChainEnd }> = fresh
-    ? {}
-    : { ...chain?.fields };
-  let noted = recordEnd !== null;
+  const earlier = op.kind === 'create' && recordEnd === null ? undefined : chain;
+  const fields: Record<FieldId, ChainField> = { ...earlier?.fields };
   for (const [field, { before, end }] of ends) {
     if (end === null) delete fields[field];
-    else {
-      fields[field] = { before, end };
-      noted = true;
-    }
+    else fields[field] = { before, end, index };
   }
-  const record = recordEnd ?? (fresh ? null : (chain?.record ?? null));
-  if (record === null && Object.keys(fields).length === 0) return null;
-  const at = noted || chain === undefined ? work.part.context.version : chain.at;
-  const born = work.met ?? (fresh ? undefined : chain?.born);
-  return { at, record, ...(born === undefined ? {} : { born }), fields };
+  const record = recordEnd === null ? (earlier?.record ?? null) : { end: recordEnd, index };
+  const born = lifeAfter(work, earlier);
+  if (record === null && born === undefined && Object.keys(fields).length === 0) return null;
+  return { record, ...(born === undefined ? {} : { life: { born, index } }), fields };
 };
 
 /** Keeps the chain state of the record in the draft, and drops one that is over. */

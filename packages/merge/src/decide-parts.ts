@@ -84,7 +84,7 @@ export const decideParts = (
   for (const { field: id } of work.op.crdt) decideCrdtEdit(work, edit, definitionOf(work, id));
 };
 
-/** Marks every field that the operation sets with how the whole operation fared, for the chain. */
-export const noteAllEnds = (work: Work, end: 'superseded' | 'same' | 'parked'): void => {
-  for (const { field, before } of work.op.set) noteEnd(work, field, before, end);
+/** Notes for the chain that no field which the operation sets reached the server. */
+export const noteAllSuperseded = (work: Work): void => {
+  for (const { field, before } of work.op.set) noteEnd(work, field, before, 'superseded');
 };

@@ -1,15 +1,14 @@
 import {
   checkValue,
-  fromBase64,
-  invariant,
   TidemarkError,
-  toBase64,
   type FieldChange,
   type FieldDefinition,
   type FieldId,
   type Outcome,
 } from '@tidemark/model';
 import { judge, settle, type Start } from './decide-field.js';
+import type { MergeRecord } from './decision.js';
+import { storedDocument, storedText } from './stored-document.js';
 import {
   choiceFor,
   fieldName,
@@ -38,13 +37,12 @@ const textOf = (edit: RowEdit, field: FieldId): string => {
   return typeof value === 'string' ? value : '';
 };
 
+type Documents = Pick<RowEdit, 'docs'>;
+
 /** Document of a field in the edited row; undefined while the field is a plain value. */
-const documentOf = (edit: RowEdit, field: FieldId): Uint8Array | undefined => {
+const documentOf = (work: Work, edit: Documents, field: FieldId): Uint8Array | undefined => {
   const text = edit.docs[field];
-  if (text === undefined) return undefined;
-  const bytes = fromBase64(text);
-  invariant(bytes !== undefined, 'a stored document is base64');
-  return bytes;
+  return text === undefined ? undefined : storedDocument(work.part.context.crdt, text);
 };
 
 const genesisOf = (work: Work, field: FieldId, value: string): Uint8Array => {
@@ -153,26 +151,32 @@ const writeText = (
   const problem = checkValue(work.table, field, value);
   if (problem !== undefined) noteTrouble(work, 'invalid', problem.message);
   setValue(edit, field.id, value);
-  if (document !== undefined) edit.docs[field.id] = toBase64(document);
+  if (document !== undefined) edit.docs[field.id] = storedText(work.part.context.crdt, document);
 };
 
 /** Keeps the document of an author whose edits are dropped, so that its later edits still fit somewhere. */
-const keepSide = (work: Work, field: FieldId, edit: RowEdit, runs: readonly Uint8Array[]): void => {
+const keepSide = (
+  work: Work,
+  field: FieldId,
+  edit: Documents,
+  runs: readonly Uint8Array[],
+): void => {
   const { crdt } = work.part.context;
   const { draft } = work.part;
   const { table, record } = work.op;
-  const start = draft.side(table, record, field) ?? documentOf(edit, field) ?? null;
+  const start = draft.side(table, record, field) ?? documentOf(work, edit, field) ?? null;
   let found = crdt.textDifference(start, runs);
   if (found.tag === 'other-genesis' && start !== null) found = crdt.textDifference(null, runs);
   if (found.tag === 'difference') draft.setSide(table, record, field, found.side);
 };
 
-/** Keeps the author's documents of all CRDT edits of an operation that is dropped. */
-export const keepSides = (work: Work, edit: RowEdit): void => {
+/** Keeps the author's documents of all CRDT edits of an operation that is dropped, whatever is there. */
+export const keepSides = (work: Work, record: MergeRecord | undefined): void => {
+  const docs = record?.row.docs ?? {};
   for (const { field } of work.op.crdt) {
     if (work.part.crdtDone.has(`${work.position}/${field}`)) continue;
     if (work.table.fieldsById.get(field)?.type !== 'text') continue;
-    keepSide(work, field, edit, changesFrom(work, field));
+    keepSide(work, field, { docs }, changesFrom(work, field));
   }
 };
 
@@ -201,7 +205,7 @@ export const decideCrdtEdit = (work: Work, edit: RowEdit, field: FieldDefinition
     record('applied', 'resolution');
     return;
   }
-  const document = documentOf(edit, field.id);
+  const document = documentOf(work, edit, field.id);
   const placed = withinLimits(work, field.id, () =>
     document === undefined
       ? onPlainValue(work, field.id, textOf(edit, field.id), runs)
@@ -236,7 +240,7 @@ const writeDifference = (
 ): void => {
   const { crdt, mergerActor, now } = work.part.context;
   const server = textOf(edit, field.id);
-  const document = documentOf(edit, field.id);
+  const document = documentOf(work, edit, field.id);
   if (document === undefined && server === before) {
     writeText(work, edit, field, undefined, after);
     return;

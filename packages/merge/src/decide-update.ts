@@ -3,13 +3,15 @@ import { isClean, isOtherLife, lostLife } from './clean-base.js';
 import type { MergeRecord } from './decision.js';
 import { beginLife } from './decide-create.js';
 import { existenceChoice, parkExistence, recordExistence } from './decide-existence.js';
-import { decideParts, noteAllEnds } from './decide-parts.js';
+import { decideParts, noteAllSuperseded } from './decide-parts.js';
+import { keepSides } from './decide-text.js';
 import { commitRow, editRow, noteTrouble, type Work } from './work.js';
 
 const supersede = (work: Work, record: MergeRecord | undefined, rule: string): void => {
   const alive = record !== undefined && !record.deleted;
   work.recordEnd = 'superseded';
-  noteAllEnds(work, 'superseded');
+  noteAllSuperseded(work);
+  keepSides(work, record);
   recordExistence(work, alive, true, alive, rule, 'superseded');
 };
 

@@ -11,10 +11,10 @@ import {
 import type { Decision, MergeContext, MergeReader, OperationDecision, Park } from './decision.js';
 import { beginWork, chainAfter, decideOperation, outcomeOf } from './decide-operation.js';
 import { recordExistence } from './decide-existence.js';
-import { noteAllEnds } from './decide-parts.js';
+import { noteAllSuperseded } from './decide-parts.js';
 import { keepSides } from './decide-text.js';
 import { Draft, recordKey } from './draft.js';
-import { editRow, indexAt, opIdAt, type Part, type Work } from './work.js';
+import { indexAt, opIdAt, type Part, type Work } from './work.js';
 
 interface Refused {
   readonly kind: SyncErrorKind;
@@ -140,8 +140,8 @@ const takeServer = (part: Part): Work[] =>
     const work = beginWork(part, position);
     const record = part.draft.record(op.table, op.record);
     const alive = record !== undefined && !record.deleted;
-    noteAllEnds(work, 'superseded');
-    if (record !== undefined) keepSides(work, editRow(record, false));
+    noteAllSuperseded(work);
+    keepSides(work, record);
     if (op.kind !== 'update') work.recordEnd = 'superseded';
     recordExistence(work, alive, op.kind !== 'delete', alive, 'resolution', 'superseded');
     if (part.context.author.kind === 'device')
@@ -160,21 +160,6 @@ const decidePart = (part: Part, reader: MergeReader): Decided => {
   const conflicts = works.flatMap((work) => work.conflicts);
   const { trouble, position } = first;
   return { part, works, refused: { ...trouble, position, conflicts, root: null } };
-};
-
-/** Chain states after a part was parked: what its operations set binds the author's later ones. */
-const parkedChains = (part: Part, reader: MergeReader): Decision['chains'] => {
-  if (part.context.author.kind !== 'device') return [];
-  const parked: Part = { ...part, draft: new Draft(reader) };
-  for (const position of part.positions) {
-    const op = part.transaction.ops[position];
-    if (op === undefined || !part.context.schema.tablesById.has(op.table)) continue;
-    const work = beginWork(parked, position);
-    noteAllEnds(work, 'parked');
-    work.recordEnd = 'parked';
-    parked.draft.setChain(op.table, op.record, chainAfter(work));
-  }
-  return parked.draft.chains();
 };
 
 const rootOf = (part: Part): string => {
@@ -287,9 +272,7 @@ export const decide = (
     writes: untroubled.flatMap(({ part }) => part.draft.writes()),
     // Roots first: a part may wait under one that comes later in the transaction.
     parks: [...parks.filter((one) => !one.dependent), ...parks.filter((one) => one.dependent)],
-    chains: decided.flatMap(({ part, refused }) =>
-      refused === null ? part.draft.chains() : parkedChains(part, reader),
-    ),
+    chains: untroubled.flatMap(({ part }) => part.draft.chains()),
     sides: untroubled.flatMap(({ part }) => part.draft.sides()),
   };
 };

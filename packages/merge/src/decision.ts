@@ -26,21 +26,31 @@ export interface MergeRecord {
   readonly chainFrom: number;
 }
 
-/** How the first edit of a chain on a field fared: later edits of the chain are judged like it. */
-export type ChainEnd = 'superseded' | 'parked' | 'same';
+/** How the newest edit of a chain on a field fared: later edits of the chain are judged like it. */
+export type ChainEnd = 'superseded' | 'same';
+
+/** Memory of a chain about one field. */
+export interface ChainField {
+  /** Value before the first edit that did not reach the server. */
+  readonly before: Value;
+  readonly end: ChainEnd;
+  /** Index of the newest edit. */
+  readonly index: number;
+}
 
 /**
- * Sparse memory of a replica's chain of operations on one record whose predecessor was not simply
- * applied: per field the first before value and how it fared. `at` is the version that decided it; the
- * chain is over once the replica's base has passed it.
+ * Sparse memory of a replica's chain of operations on one record whose predecessor was decided and not
+ * simply applied; one that waits lets those behind it wait, too. Each part bears on operations whose chain reaches back, by `since`, to the one at `index`.
  */
 export interface ChainState {
-  readonly at: ServerVersion;
-  /** Set when the create itself, or the whole record, was superseded, same or parked. */
-  readonly record: ChainEnd | null;
-  /** Birth of the record that the chain met last: the chain goes on in that life. */
-  readonly born?: string;
-  readonly fields: Readonly<Record<FieldId, { readonly before: Value; readonly end: ChainEnd }>>;
+  /** Set when the create itself, or the whole record, was superseded or same. */
+  readonly record: { readonly end: ChainEnd; readonly index: number } | null;
+  /**
+   * Life of the record that the chain met last, where the author's base does not tell it and its own create
+   * did not begin it: the chain goes on in that life.
+   */
+  readonly life?: { readonly born: string; readonly index: number };
+  readonly fields: Readonly<Record<FieldId, ChainField>>;
 }
 
 /** Everything that decide may read: prefetched by the caller, so that deciding is synchronous and pure. */

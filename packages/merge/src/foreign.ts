@@ -24,7 +24,7 @@ export interface ForeignRow {
   readonly deleted: boolean;
 }
 
-const noParts = { prev: 0, seen: 0, set: [], inc: [], crdt: [], row: null } as const;
+const noParts = { prev: 0, since: 0, seen: 0, set: [], inc: [], crdt: [], row: null } as const;
 
 const valueOf = (fields: RowFields, id: number): Value => fields[id] ?? null;
 

@@ -15,6 +15,7 @@ export {
   type PlacedTransaction,
 } from './compose.js';
 export { rowHash } from './row-hash.js';
+export { storedDocument } from './stored-document.js';
 export { clockLeadMsMax } from './times.js';
 export { mergedRecordBytesMax } from './work.js';
 export type {

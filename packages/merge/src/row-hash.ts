@@ -1,5 +1,6 @@
-import { fromBase64, invariant, utf8Encode, type Hash } from '@tidemark/model';
+import { utf8Encode, type Hash } from '@tidemark/model';
 import type { MergeCrdt, MergeRecord } from './decision.js';
+import { storedDocument } from './stored-document.js';
 
 /**
  * Logical hash of a record: what it says, never how it is stored.
@@ -15,9 +16,7 @@ export const rowHash = (
   const { row } = record;
   const heads: Record<string, readonly string[]> = {};
   for (const id in row.docs) {
-    const document = fromBase64(row.docs[id] ?? '');
-    invariant(document !== undefined, 'a stored document is base64');
-    heads[id] = crdt.heads(document);
+    heads[id] = crdt.heads(storedDocument(crdt, row.docs[id] ?? ''));
   }
   const fields: Record<string, unknown> = {};
   for (const id in row.fields) if (row.fields[id] !== null) fields[id] = row.fields[id];

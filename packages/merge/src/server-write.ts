@@ -40,7 +40,7 @@ interface Live {
   readonly base: BaseVersion | null;
 }
 
-const noParts = { prev: 0, seen: 0, set: [], inc: [], crdt: [], row: null } as const;
+const noParts = { prev: 0, since: 0, seen: 0, set: [], inc: [], crdt: [], row: null } as const;
 
 const createOp = (write: ServerWrite, fields: RowFields): Operation => {
   const set: FieldChange[] = [];

@@ -14,11 +14,15 @@ export const utf8Encode = (text: string): Uint8Array => encoder.encode(text);
 /** Decodes UTF-8. Throws `TypeError` on malformed input. */
 export const utf8Decode = (bytes: Uint8Array): string => decoder.decode(bytes);
 
+const anySurrogate = /[\ud800-\udfff]/;
+
 const isPair = (unit: number, next: number): boolean =>
   unit >= 0xd800 && unit <= 0xdbff && next >= 0xdc00 && next <= 0xdfff;
 
 /** Tells whether a string holds no lone surrogate, so that UTF-8 gives it back unchanged. */
 export const isWellFormed = (text: string): boolean => {
+  // Most texts hold no surrogate at all, which is told much faster.
+  if (!anySurrogate.test(text)) return true;
   for (let i = 0; i < text.length; i += 1) {
     const unit = text.charCodeAt(i);
     if (unit < 0xd800 || unit > 0xdfff) continue;
@@ -92,46 +96,66 @@ const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 const SEXTET = new Int16Array(128).fill(-1);
 for (let i = 0; i < ALPHABET.length; i += 1) SEXTET[ALPHABET.charCodeAt(i)] = i;
 
+const DIGIT = encoder.encode(ALPHABET);
+const PAD = '='.charCodeAt(0);
+
 /** Prints bytes as base64 with padding. */
 export const toBase64 = (bytes: Uint8Array): string => {
-  const out: string[] = [];
-  for (let i = 0; i < bytes.length; i += 3) {
-    const a = bytes[i] as number;
-    const b = bytes[i + 1];
-    const c = bytes[i + 2];
-    const word = (a << 16) | ((b ?? 0) << 8) | (c ?? 0);
-    out.push(
-      (ALPHABET[word >> 18] as string) +
-        (ALPHABET[(word >> 12) & 63] as string) +
-        (b === undefined ? '=' : (ALPHABET[(word >> 6) & 63] as string)) +
-        (c === undefined ? '=' : (ALPHABET[word & 63] as string)),
-    );
+  const out = new Uint8Array(Math.ceil(bytes.length / 3) * 4).fill(PAD);
+  const whole = bytes.length - (bytes.length % 3);
+  let at = 0;
+  for (let i = 0; i < whole; i += 3) {
+    const word =
+      ((bytes[i] as number) << 16) | ((bytes[i + 1] as number) << 8) | (bytes[i + 2] as number);
+    out[at] = DIGIT[word >> 18] as number;
+    out[at + 1] = DIGIT[(word >> 12) & 63] as number;
+    out[at + 2] = DIGIT[(word >> 6) & 63] as number;
+    out[at + 3] = DIGIT[word & 63] as number;
+    at += 4;
   }
-  return out.join('');
+  if (whole < bytes.length) {
+    const second = bytes[whole + 1];
+    const word = ((bytes[whole] as number) << 16) | ((second ?? 0) << 8);
+    out[at] = DIGIT[word >> 18] as number;
+    out[at + 1] = DIGIT[(word >> 12) & 63] as number;
+    if (second !== undefined) out[at + 2] = DIGIT[(word >> 6) & 63] as number;
+  }
+  return decoder.decode(out);
+};
+
+/** Digit at a position, or a negative number when there is none: it stays negative when it is shifted and combined. */
+const sextetAt = (text: string, at: number): number => {
+  const code = text.charCodeAt(at);
+  return code < 128 ? (SEXTET[code] as number) : -1;
 };
 
 /** Reads padded base64; `undefined` unless the text is exactly what `toBase64` prints. */
 export const fromBase64 = (text: string): Uint8Array | undefined => {
   if (text.length % 4 !== 0) return undefined;
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
-  const digits = text.length - padding;
   const out = new Uint8Array((text.length / 4) * 3 - padding);
-  let word = 0;
-  let bits = 0;
+  const whole = padding === 0 ? text.length : text.length - 4;
   let at = 0;
-  for (let i = 0; i < digits; i += 1) {
-    const code = text.charCodeAt(i);
-    const sextet = code < 128 ? (SEXTET[code] as number) : -1;
-    if (sextet < 0) return undefined;
-    word = ((word << 6) | sextet) & 0xffffff;
-    bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      out[at] = (word >> bits) & 255;
-      at += 1;
-    }
+  for (let i = 0; i < whole; i += 4) {
+    const word =
+      (sextetAt(text, i) << 18) |
+      (sextetAt(text, i + 1) << 12) |
+      (sextetAt(text, i + 2) << 6) |
+      sextetAt(text, i + 3);
+    if (word < 0) return undefined;
+    out[at] = word >> 16;
+    out[at + 1] = word >> 8;
+    out[at + 2] = word;
+    at += 3;
   }
-  return (word & ((1 << bits) - 1)) === 0 ? out : undefined;
+  if (padding === 0) return out;
+  const third = padding === 1 ? sextetAt(text, whole + 2) : 0;
+  const word = (sextetAt(text, whole) << 18) | (sextetAt(text, whole + 1) << 12) | (third << 6);
+  // Bits behind the last byte must be 0: every value has one form.
+  if (word < 0 || (word & (padding === 2 ? 0xffff : 0xff)) !== 0) return undefined;
+  out[at] = word >> 16;
+  if (padding === 1) out[at + 1] = word >> 8;
+  return out;
 };
 
 /** Hash is a synchronous SHA-256: 32 bytes for any input. */

@@ -25,7 +25,7 @@ const { customization: own } = defineSchema({
 const schema = indexSchema(own, systemTables);
 
 const op = (change: Partial<Operation>): Operation => ({
-  ...{ table: 1, record: 'a', kind: 'update', base: null, prev: 0, seen: 0 },
+  ...{ table: 1, record: 'a', kind: 'update', base: null, prev: 0, since: 0, seen: 0 },
   ...{ set: [], inc: [], crdt: [], row: null },
   ...change,
 });

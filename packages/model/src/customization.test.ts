@@ -85,6 +85,8 @@ describe('[MOD-13] a shape that is wrong', () => {
         ['tables[1].fields[3]', 'expected a field, got null'],
         ['tables[2]', 'expected a table, got string'],
         ['tables[3]', 'expected a table, got list'],
+        // Of another kind, and told all the same.
+        ['tables[1].id', '"1" is used twice'],
       ]),
     );
   });
@@ -238,6 +240,26 @@ describe('[MOD-14] a meaning that is wrong', () => {
   test.each(Object.keys(cases))('%s', (name) => {
     const [json, paths] = cases[name] as readonly [unknown, readonly string[]];
     expect(pathsOf(json)).toEqual(paths);
+  });
+
+  test('is told beside a wrong shape, and nothing is said twice of one place', () => {
+    const fields = [field, { ...field, id: 10_000, name: 'a b' }, { id: 2, name: 'c', type: 'no' }];
+    const indexes = [{ name: 'by', fields: ['nowhere'] }];
+    const json = {
+      ...{ format: 1, version: 0 },
+      tables: [
+        { ...table, fields, indexes },
+        { ...table, id: 'x', name: 'notes', indexes },
+      ],
+    };
+    expect(pathsOf(json)).toEqual([
+      'tables[0].fields[2].type',
+      'tables[1].id',
+      'version',
+      'tables[0].fields[1].id',
+      'tables[0].fields[1].name',
+      'tables[1].indexes[0].fields[0]',
+    ]);
   });
 
   test('every problem is reported, not only the first', () => {

@@ -1,12 +1,9 @@
-import * as E from 'fp-ts/lib/Either.js';
-import * as t from 'io-ts';
 import { isWellFormed, utf8Length } from './bytes.js';
+import { decodeShape } from './customization-shape.js';
 import type { Problem } from './error.js';
 import { left, right, type Result } from './result.js';
 import {
-  deleteRules,
   fieldIdMax,
-  resolutionRules,
   userTableIdMax,
   type Customization,
   type FieldDefinition,
@@ -14,7 +11,7 @@ import {
   type TableDefinition,
 } from './schema.js';
 import { systemTables } from './system-tables.js';
-import { fieldTypes, stringLengthMax, textLengthMax, type FieldType } from './value.js';
+import { stringLengthMax, textLengthMax, type FieldType } from './value.js';
 
 /** Maximum tables of a customization. */
 export const tablesMax = 500;
@@ -31,83 +28,6 @@ export const customizationBytesMax = 240 * 1024;
 /** Maximum problems that are reported of one customization. */
 const problemsMax = 100;
 const optionLengthMax = 255;
-
-const literals = (values: readonly string[]): t.Type<string> =>
-  new t.Type<string>(
-    values.join(' | '),
-    (u): u is string => typeof u === 'string' && values.includes(u),
-    (u, c) => (typeof u === 'string' && values.includes(u) ? t.success(u) : t.failure(u, c)),
-    t.identity,
-  );
-
-const FieldJson = t.intersection([
-  t.type({ id: t.number, name: t.string, type: literals(fieldTypes) }, 'a field'),
-  t.partial(
-    {
-      required: t.boolean,
-      maxLength: t.number,
-      options: t.array(t.string, 'a list of texts'),
-      table: t.string,
-      rule: literals(resolutionRules),
-    },
-    'a field',
-  ),
-]);
-
-const TableJson = t.intersection([
-  t.type(
-    {
-      id: t.number,
-      name: t.string,
-      fields: t.array(FieldJson, 'a list of fields'),
-      rule: literals(resolutionRules),
-      onDelete: literals(deleteRules),
-      indexes: t.array(
-        t.type({ name: t.string, fields: t.array(t.string, 'a list of names') }, 'an index'),
-        'a list of indexes',
-      ),
-    },
-    'a table',
-  ),
-  t.partial({ scopeKey: t.string }, 'a table'),
-]);
-
-const CustomizationJson = t.type(
-  { format: t.literal(1), version: t.number, tables: t.array(TableJson, 'a list of tables') },
-  'a customization',
-);
-
-const tagOf = (type: t.Decoder<unknown, unknown> | undefined): unknown =>
-  (type as { readonly _tag?: unknown } | undefined)?._tag;
-
-const pathOf = (context: t.Context): string => {
-  let path = '';
-  context.forEach(({ key }, i) => {
-    const parent = tagOf(context[i - 1]?.type);
-    // Intersections add the positions of their parts to the context; the input does not have them.
-    if (i === 0 || parent === 'IntersectionType') return;
-    path += parent === 'ArrayType' ? `[${key}]` : path === '' ? key : `.${key}`;
-  });
-  return path;
-};
-
-const kindOf = (value: unknown): string => {
-  if (value === undefined) return 'nothing';
-  if (value === null) return 'null';
-  return Array.isArray(value) ? 'list' : typeof value;
-};
-
-const shapeProblems = (errors: t.Errors): Problem[] => {
-  const byPath = new Map<string, Problem>();
-  for (const error of errors) {
-    const last = error.context[error.context.length - 1];
-    const path = pathOf(error.context);
-    const message = `expected ${last?.type.name ?? 'a value'}, got ${kindOf(error.value)}`;
-    if (!byPath.has(path)) byPath.set(path, { path, message });
-    if (byPath.size === problemsMax) break;
-  }
-  return [...byPath.values()];
-};
 
 const isName = (name: string): boolean =>
   /^[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(name) && name !== '__proto__';
@@ -242,9 +162,23 @@ const checkTable = (
  * Reports all problems with their paths (at most 100). Unknown properties are dropped.
  */
 export const decodeCustomization = (json: unknown): Result<readonly Problem[], Customization> => {
-  const decoded = CustomizationJson.decode(json);
-  if (E.isLeft(decoded)) return left(shapeProblems(decoded.left).slice(0, problemsMax));
-  const customization = tidy(decoded.right as unknown as Customization);
+  const shape = decodeShape(json, problemsMax);
+  const meant = problemsOfMeaning(shape.rest);
+  if (shape.problems.length > 0) {
+    const others = meant.filter(({ path }) => !shape.problems.some((one) => isWithin(path, one)));
+    return left([...shape.problems, ...others].slice(0, problemsMax));
+  }
+  const customization = tidy(shape.rest);
+  if (utf8Length(JSON.stringify(customization)) > customizationBytesMax)
+    meant.push({ path: '', message: `expected at most ${customizationBytesMax} bytes` });
+  return meant.length > 0 ? left(meant) : right(customization);
+};
+
+/** Tells whether a path leads to what a problem is about, or into it. */
+const isWithin = (path: string, { path: place }: Problem): boolean =>
+  path === place || place === '' || path.startsWith(`${place}.`) || path.startsWith(`${place}[`);
+
+const problemsOfMeaning = (customization: Customization): Problem[] => {
   const problems = new Problems();
   if (!Number.isSafeInteger(customization.version) || customization.version < 1)
     problems.add('version', 'expected a positive integer');
@@ -259,9 +193,7 @@ export const decodeCustomization = (json: unknown): Result<readonly Problem[], C
     problems.unique(`tables[${i}].id`, seenIds, table.id);
     if (isReserved(table.name)) problems.add(`tables[${i}].name`, 'the name is reserved');
   });
-  if (utf8Length(JSON.stringify(customization)) > customizationBytesMax)
-    problems.add('', `expected at most ${customizationBytesMax} bytes`);
-  return problems.list.length > 0 ? left(problems.list) : right(customization);
+  return problems.list;
 };
 
 /** Rebuilds the customization with known properties in a fixed order, so that its JSON is canonical. */

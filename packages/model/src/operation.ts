@@ -34,8 +34,9 @@ export interface FieldValue {
  * Recorded intent to change one record.
  *
  * `base` is null when the author had seen no server version. `prev` is the distance in indexes to this
- * replica's preceding operation on the record that `base` does not include, else 0. `seen` is the
- * greatest `editedAt` (ms) of the fields it sets that its author had seen, else 0. A delete carries no parts.
+ * replica's newest operation on the record that `base` does not include, else 0; `since` is the distance
+ * to the oldest one, so `prev` or more. `seen` is the greatest `editedAt` (ms) of the fields it sets that
+ * its author had seen, else 0. A delete carries no parts.
  */
 export interface Operation {
   readonly table: TableId;
@@ -43,6 +44,7 @@ export interface Operation {
   readonly kind: OperationKind;
   readonly base: BaseVersion | null;
   readonly prev: number;
+  readonly since: number;
   readonly seen: number;
   readonly set: readonly FieldChange[];
   readonly inc: readonly FieldIncrement[];

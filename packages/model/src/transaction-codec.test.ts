@@ -6,7 +6,19 @@ import { transactionOpsMax, type Transaction } from './operation.js';
 import { decodeTransaction, encodeTransaction } from './transaction-codec.js';
 
 const json = (value: unknown): Uint8Array => utf8Encode(JSON.stringify(value));
-const op = [1, 'a', 1, [1, 5, 'r/1/1', 1_000], 2, 3, [[4, 'x', 'y']], [[5, 2]], [[6, 'AQID']], 0];
+const op = [
+  1,
+  'a',
+  1,
+  [1, 5, 'r/1/1', 1_000],
+  2,
+  3,
+  [[4, 'x', 'y']],
+  [[5, 2]],
+  [[6, 'AQID']],
+  0,
+  5,
+];
 const payload = (...ops: readonly unknown[]): unknown => [7, 1_000, 0, 0, ops];
 const decodeOp = (...elements: readonly unknown[]) => decodeTransaction(json(payload(elements)));
 
@@ -21,6 +33,7 @@ const decoded: Transaction = {
       kind: 'update',
       base: { incarnation: 1, n: 5, born: 'r/1/1', modifiedOn: 1_000 },
       prev: 2,
+      since: 5,
       seen: 3,
       set: [{ field: 4, before: 'x', after: 'y' }],
       inc: [{ field: 5, by: 2 }],
@@ -76,6 +89,7 @@ test('[MOD-36] unknown trailing elements are ignored on every level', () => {
     [[5, 2, 'new']],
     [[6, 'AQID', 'new']],
     0,
+    5,
     { new: true },
   ];
   const bytes = json([...(payload(longer) as readonly unknown[]), 'new', { __proto__: null }]);
@@ -89,7 +103,7 @@ test('[MOD-36] parts at the end may be missing', () => {
       ...decoded,
       ops: [
         {
-          ...{ table: 1, record: 'a', kind: 'delete', base: null, prev: 0, seen: 0 },
+          ...{ table: 1, record: 'a', kind: 'delete', base: null, prev: 0, since: 0, seen: 0 },
           ...{ set: [], inc: [], crdt: [], row: null },
         },
       ],

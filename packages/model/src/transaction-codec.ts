@@ -37,6 +37,8 @@ const encodeOperation = (op: Operation): Json => [
   op.inc.length === 0 ? 0 : op.inc.map(({ field, by }) => [field, by]),
   op.crdt.length === 0 ? 0 : op.crdt.map(({ field, changes }) => [field, toBase64(changes)]),
   op.row === null ? 0 : op.row.map(({ field, value }) => [field, encodeValue(value)]),
+  // Most chains are one operation long, and then both distances are one.
+  ...(op.since === op.prev ? [] : [op.since]),
 ];
 
 /** Encodes a transaction as payload bytes, format 1: positional JSON. */
@@ -124,8 +126,14 @@ const decodeValue = ([field, value]: readonly unknown[]): FieldValue => ({
   value: asValue(value),
 });
 
+const decodeSince = (since: unknown, prev: number): number => {
+  if (since === undefined) return prev;
+  const distance = asCount(since, 'since');
+  return distance > prev && prev > 0 ? distance : fail('since');
+};
+
 const decodeOperation = (json: unknown): Operation => {
-  const [table, record, kind, base, prev, seen, set, inc, crdt, row] = asArray(
+  const [table, record, kind, base, prev, seen, set, inc, crdt, row, since] = asArray(
     json,
     6,
     'operation',
@@ -136,6 +144,7 @@ const decodeOperation = (json: unknown): Operation => {
     kind: kinds[asCount(kind, 'kind')] ?? fail('kind'),
     base: decodeBase(base),
     prev: asCount(prev, 'prev'),
+    since: decodeSince(since, asCount(prev, 'prev')),
     seen: asCount(seen, 'seen'),
     set: decodeList(set, 'set', decodeChange),
     inc: decodeList(inc, 'inc', decodeIncrement),

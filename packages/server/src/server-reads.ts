@@ -12,6 +12,7 @@ import {
   isLeft,
   problemsError,
   projectRow,
+  TidemarkError,
   type Row,
   type SchemaTable,
   type Value,
@@ -88,26 +89,46 @@ const compile = (table: SchemaTable, text: string): FilterPredicate => {
 export interface ServerQuery {
   readonly filter?: string;
   readonly after?: string;
-  /** At most `queryRecordsMax`. */
+  /** Whole number, at most `queryRecordsMax`. Without it more matches than that are refused. */
   readonly limit?: number;
 }
 
-/** Reads records in id order. */
+/** Throws `invalid-option` for a limit that is none. */
+const limitOf = ({ limit }: ServerQuery): number | undefined => {
+  if (
+    limit === undefined ||
+    (Number.isSafeInteger(limit) && limit >= 0 && limit <= queryRecordsMax)
+  )
+    return limit;
+  throw new TidemarkError('invalid-option', `limit is 0 to ${queryRecordsMax}; go on with after`, {
+    option: 'limit',
+  });
+};
+
+/** Reads records in id order. Throws `query-too-large` without a limit, so that nothing is cut unseen. */
 export const queryRecords = async (
   merger: Merger,
   tableName: string,
   query: ServerQuery,
 ): Promise<readonly NamedRecord[]> => {
   const table = tableOf(merger.schema(), tableName);
-  const limit = Math.min(query.limit ?? queryRecordsMax, queryRecordsMax);
+  const limit = limitOf(query);
   const accepts = query.filter === undefined ? undefined : compile(table, query.filter);
   const found: NamedRecord[] = [];
-  if (limit <= 0) return found;
+  if (limit === 0) return found;
   for await (const { id, row: bytes } of liveRecords(merger, table, query.after)) {
     const row = decodeRow(bytes);
     if (accepts !== undefined && !accepts(filterInput(id, row))) continue;
+    if (found.length >= queryRecordsMax)
+      throw new TidemarkError(
+        'query-too-large',
+        `more than ${queryRecordsMax} records; give a limit`,
+        {
+          table: tableName,
+        },
+      );
     found.push(nameRecord(table, id, row));
-    if (found.length >= limit) break;
+    if (found.length === limit) break;
   }
   return found;
 };

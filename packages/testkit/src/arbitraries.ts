@@ -185,18 +185,24 @@ const perField = <A extends { readonly field: FieldId }>(
   fc.uniqueArray(one, { maxLength: 4, selector: ({ field }) => field });
 
 /** Operation of any kind and shape that the transaction format holds; it need not fit a schema. */
-export const operation: fc.Arbitrary<Operation> = fc.record({
-  table: count,
-  record: recordId,
-  kind: fc.constantFrom('create', 'update', 'delete'),
-  base: fc.option(baseVersion),
-  prev: count,
-  seen: count,
-  set: perField(fc.record({ field: fieldId, before: value, after: value })),
-  inc: perField(fc.record({ field: fieldId, by: finite })),
-  crdt: perField(fc.record({ field: fieldId, changes: fc.uint8Array({ maxLength: 20 }) })),
-  row: fc.option(perField(fc.record({ field: fieldId, value })).filter((row) => row.length > 0)),
-});
+export const operation: fc.Arbitrary<Operation> = fc
+  .record({
+    table: count,
+    record: recordId,
+    kind: fc.constantFrom('create', 'update', 'delete'),
+    base: fc.option(baseVersion),
+    prev: count,
+    seen: count,
+    set: perField(fc.record({ field: fieldId, before: value, after: value })),
+    inc: perField(fc.record({ field: fieldId, by: finite })),
+    crdt: perField(fc.record({ field: fieldId, changes: fc.uint8Array({ maxLength: 20 }) })),
+    row: fc.option(perField(fc.record({ field: fieldId, value })).filter((row) => row.length > 0)),
+    further: count,
+  })
+  .map(({ further, ...op }) => ({
+    ...op,
+    since: op.prev === 0 ? 0 : Math.min(op.prev + further, Number.MAX_SAFE_INTEGER),
+  }));
 
 /** Transaction of one to five operations. */
 export const transaction: fc.Arbitrary<Transaction> = fc.record({

@@ -21,6 +21,7 @@ export type OperationSketch = Pick<Operation, 'table' | 'record' | 'kind'> & Par
 export const sketchOperation = (sketch: OperationSketch): Operation => ({
   base: null,
   prev: 0,
+  since: sketch.prev ?? 0,
   seen: 0,
   set: [],
   inc: [],

@@ -153,15 +153,18 @@ describe('edits', () => {
     await replica.update('visits', 'v', { city: 'Rome' });
     await replica.create('tasks', { title: 'x' }, { id: 'x' });
     await replica.update('visits', 'v', { city: 'Oslo' });
-    const [first, second, third] = await operations();
+    await replica.update('visits', 'v', { city: 'Bonn' });
+    const [first, second, third, fourth] = await operations();
     expect(first).toMatchObject({
       base: { incarnation: 1, n: 5, born: 'other/1/1', modifiedOn: 1_005 },
       prev: 0,
       set: [{ field: 1, before: 'Paris', after: 'Rome' }],
       row: [{ field: 1, value: 'Rome' }],
     });
-    expect(second).toMatchObject({ base: null, prev: 0, row: null });
-    expect(third).toMatchObject({ prev: 2, set: [{ field: 1, before: 'Rome', after: 'Oslo' }] });
+    expect(second).toMatchObject({ base: null, prev: 0, since: 0, row: null });
+    const change = { field: 1, before: 'Rome', after: 'Oslo' };
+    expect(third).toMatchObject({ prev: 2, since: 2, set: [change] });
+    expect(fourth).toMatchObject({ prev: 1, since: 3 });
   });
 
   test('[REP-7] values that are there already are left out; nothing is recorded when none remains', async () => {

@@ -60,6 +60,26 @@ test('[PUL-18] an edit of a record that the server deleted stays visible until i
   await second.close();
 });
 
+test('[REP-12] counters and texts tell before and after also while the server has deleted the record', async () => {
+  const disk = newDisk();
+  const { replica, close } = await openOn(disk);
+  await replica.rewrap({ epoch: 1, provisional: 'aa', granted: true, above: 0 });
+  const row = rowOf(1, { 1: 'server', 4: 5, 5: 'hello' });
+  await download(replica, [pageOf(1, [upsert('a', row)])], 1, 0);
+  await replica.increment('tasks', 'a', 'votes', 2);
+  await replica.increment('tasks', 'a', 'votes', 3);
+  await download(replica, [evict('a')], 2, 1);
+  await replica.editText('tasks', 'a', 'note', 'hello you');
+  await replica.increment('tasks', 'a', 'votes', 4);
+  const votes = (before: number, after: number) => [{ field: 'votes', before, after }];
+  const typed = [{ field: 'note', before: 'hello', after: 'hello you' }];
+  const changes = async () => (await replica.pending()).map((one) => one.changes);
+  expect(await changes()).toEqual([votes(7, 10), typed, votes(10, 14)]);
+  await download(replica, [evict('a')], 3, 2);
+  expect(await changes()).toEqual([typed, votes(10, 14)]);
+  await close();
+});
+
 test('[PUL-18] a deletion by the author itself stays one', async () => {
   const { replica, close } = await openOn(newDisk());
   const row = rowOf(1, { 1: 'server' });

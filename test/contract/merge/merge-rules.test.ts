@@ -1,62 +1,28 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import type { Operation } from '@tidemark/model';
 import {
-  indexSchema,
-  systemTables,
-  toBase64,
-  type FieldDefinition,
-  type Operation,
-  type TableDefinition,
-} from '@tidemark/model';
-import {
-  applyLocally,
-  type LocalContext,
   clockLeadMsMax,
   composeTransactions,
   foreignTransaction,
   serverTransaction,
 } from '@tidemark/merge';
-import type { SchemaTable } from '@tidemark/model';
 import type { FieldCrdt } from '@tidemark/ports';
 import { MergeWorld, openCrdt, operation, outcomesOf, schemaOf } from './merge-world.js';
+import { fields, record, set, tableOf, typing as edits } from './rule-tables.js';
 
-const fields: readonly FieldDefinition[] = [
-  { id: 1, name: 'title', type: 'string', maxLength: 20 },
-  { id: 2, name: 'phone', type: 'string' },
-  { id: 3, name: 'note', type: 'text', maxLength: 30 },
-  { id: 9, name: 'essay', type: 'text' },
-  { id: 4, name: 'count', type: 'counter' },
-  { id: 5, name: 'parent', type: 'reference', table: 't1' },
-];
-const tableOf = (id: number, more: Partial<TableDefinition> = {}): TableDefinition => ({
-  id,
-  name: `t${id}`,
-  fields,
-  rule: 'manual',
-  onDelete: 'edit-wins',
-  indexes: [],
-  ...more,
-});
 const schema = schemaOf([
   tableOf(1),
   tableOf(2, { rule: 'latest-wins', onDelete: 'manual' }),
   tableOf(3, { rule: 'device-wins-full' }),
   tableOf(4, { rule: 'server-wins' }),
 ]);
-const record = 'r';
-
 let crdt: FieldCrdt;
 beforeAll(async () => {
   crdt = await openCrdt();
 });
 
-const set = (field: number, before: string | null, after: string | null) => [
-  { field, before, after },
-];
-const typing = (table: number, from: string, to: string, actor: number): Operation['crdt'] => {
-  const genesis = crdt.genesis({ tenant: 'acme', table, record, field: 3 }, from);
-  const { document } = crdt.editText(genesis, to, new Uint8Array(16).fill(actor), 0);
-  return [{ field: 3, changes: crdt.changesOf(document) }];
-};
+const typing = (table: number, from: string, to: string, actor: number): Operation['crdt'] =>
+  edits(crdt, table, from, to, actor);
 
 /** World in which a record of each table is known to all, and operations on it. */
 const seeded = () => {
@@ -195,13 +161,39 @@ describe('parts and chains', () => {
     const { world, op } = seeded();
     world.send('other', [op('update', 4, { set: set(1, 'A', 'X') })]);
     const first = world.send('author', [op('update', 4, { set: set(1, 'A', 'B') })]);
-    expect(first.chains[0]?.chain?.fields[1]).toEqual({ before: 'A', end: 'superseded' });
+    expect(first.chains[0]?.chain?.fields[1]).toEqual({ before: 'A', end: 'superseded', index: 1 });
     const second = world.send('author', [op('update', 4, { prev: 1, set: set(1, 'B', 'C') })]);
     expect(second.operations[0]?.fields[0]).toMatchObject({ base: 'A', outcome: 'superseded' });
     const base = world.base(4, record);
     const third = world.send('author', [op('update', 4, { base, set: set(1, 'X', 'D') })]);
     expect(outcomesOf(third)).toEqual(['applied']);
     expect(third.chains).toEqual([{ table: 4, id: record, chain: null }]);
+  });
+
+  test('[MRG-9] an operation that waits leaves nothing to remember', () => {
+    const { world, op } = seeded();
+    world.send('other', [op('update', 1, { set: set(1, 'A', 'X') })]);
+    const first = world.send('author', [op('update', 1, { set: set(1, 'A', 'B') })]);
+    const second = world.send('author', [op('update', 1, { prev: 1, set: set(1, 'B', 'C') })]);
+    expect([...outcomesOf(first), ...outcomesOf(second)]).toEqual(['parked', 'parked']);
+    expect([...first.chains, ...second.chains]).toEqual([]);
+  });
+
+  test('[MRG-9] a field whose outcome the author saw is free again, though other fields of the chain wait', () => {
+    const started = () => {
+      const { world, op } = seeded();
+      world.send('other', [op('update', 4, { set: set(1, 'A', 'X') })]);
+      world.send('author', [op('update', 4, { set: set(1, 'A', 'B') })]);
+      const third = [op('update', 4, { prev: 1, set: set(2, '1', '2') })];
+      expect(outcomesOf(world.send('author', third))).toEqual(['applied']);
+      return { world, op };
+    };
+    const seen = started();
+    const after = seen.op('update', 4, { prev: 1, since: 1, set: set(1, 'X', 'D') });
+    expect(outcomesOf(seen.world.send('author', [after]))).toEqual(['applied']);
+    const unseen = started();
+    const behind = unseen.op('update', 4, { prev: 1, since: 2, set: set(1, 'B', 'D') });
+    expect(outcomesOf(unseen.world.send('author', [behind]))).toEqual(['superseded']);
   });
 });
 
@@ -300,6 +292,25 @@ describe('rules of fields', () => {
     const poison = world.send('third', [op('update', 1, { crdt: noise })]);
     expect([outcomesOf(poison), poison.parks[0]?.kind]).toEqual([['rejected'], 'poison']);
   });
+});
+
+test('[MRG-17] an edit that delete-wins drops leaves its document beside for the edits that stand on it', () => {
+  const world = new MergeWorld(schemaOf([tableOf(1, { onDelete: 'delete-wins' })]), crdt);
+  const create = operation('create', { table: 1, record, set: set(1, null, 'A') });
+  world.send('other', [create]);
+  const base = world.base(1, record);
+  world.send('other', [operation('delete', { table: 1, record, base })]);
+  world.send('other', [create]);
+  const key = { tenant: 'acme', table: 1, record, field: 3 };
+  const one = crdt.editText(crdt.genesis(key, ''), 'one', new Uint8Array(16).fill(2), 0);
+  const two = crdt.editText(one.document, 'one two', new Uint8Array(16).fill(2), 0);
+  const typed = (changes: Uint8Array) => [{ field: 3, changes }];
+  const dropped = { table: 1, record, base, crdt: typed(crdt.changesOf(one.document)) };
+  expect(outcomesOf(world.send('author', [operation('update', dropped)]))).toEqual(['superseded']);
+  const later = { table: 1, record, base: world.base(1, record), prev: 1 };
+  const onIt = operation('update', { ...later, crdt: typed(two.changes) });
+  expect(outcomesOf(world.send('author', [onIt]))).toEqual(['combined']);
+  expect(world.fields(1, record)).toMatchObject({ 3: ' two' });
 });
 
 describe('existence', () => {
@@ -428,73 +439,5 @@ describe('people, server and backends', () => {
     ]);
     expect(lives?.members).toEqual([[1, 2], [3]]);
     expect(composeTransactions([])).toBeUndefined();
-  });
-});
-
-describe('the local view', () => {
-  const view = (table: TableDefinition) =>
-    indexSchema({ format: 1, version: 1, tables: [table] }, systemTables).tablesById.get(table.id);
-
-  const on = (table: SchemaTable): LocalContext => ({
-    tenant: 'acme',
-    table,
-    crdt,
-    sides: new Map(),
-  });
-
-  test('[MRG-32] pending operations show on the image, whatever it became', () => {
-    const table = view(tableOf(1));
-    if (table === undefined) throw new Error('the schema has its table');
-    const image = { fields: { 1: 'A', 4: 1 }, docs: {}, plain: [], deleted: false };
-    const edit = operation('update', {
-      table: 1,
-      record,
-      set: set(1, 'A', 'B'),
-      inc: [{ field: 4, by: 2 }],
-    });
-    expect(applyLocally(image, edit, on(table))).toEqual({ ...image, fields: { 1: 'B', 4: 3 } });
-    expect(applyLocally({ ...image, deleted: true }, edit, on(table))?.deleted).toBe(false);
-    expect(applyLocally(undefined, edit, on(table))).toBeUndefined();
-    const create = operation('create', { table: 1, record, set: set(1, null, 'N') });
-    expect(applyLocally({ ...image, deleted: true }, create, on(table))?.fields).toEqual({
-      1: 'N',
-    });
-    expect(applyLocally(image, operation('delete', { table: 1, record }), on(table))?.deleted).toBe(
-      true,
-    );
-    const kept = view(tableOf(1, { onDelete: 'delete-wins' }));
-    if (kept === undefined) throw new Error('the schema has its table');
-    expect(applyLocally({ ...image, deleted: true }, edit, on(kept))?.deleted).toBe(true);
-  });
-
-  test('[MRG-32] typing shows on a plain image, on its own document and beside another one', () => {
-    const table = view(tableOf(1));
-    if (table === undefined) throw new Error('the schema has its table');
-    const edit = operation('update', {
-      table: 1,
-      record,
-      crdt: typing(1, 'hello', 'author hello', 2),
-    });
-    const plain = { fields: { 3: 'hello' }, docs: {}, plain: [], deleted: false };
-    expect(applyLocally(plain, edit, on(table))?.fields).toEqual({ 3: 'author hello' });
-    const key = { tenant: 'acme', table: 1, record, field: 3 };
-    const documentOf = (from: string, to: string) =>
-      toBase64(crdt.editText(crdt.genesis(key, from), to, new Uint8Array(16).fill(9), 0).document);
-    const shared = {
-      ...plain,
-      fields: { 3: 'hello other' },
-      docs: { 3: documentOf('hello', 'hello other') },
-    };
-    expect(applyLocally(shared, edit, on(table))?.fields).toEqual({ 3: 'author hello other' });
-    const other = {
-      ...plain,
-      fields: { 3: 'hallo other' },
-      docs: { 3: documentOf('hallo', 'hallo other') },
-    };
-    const shown = applyLocally(other, edit, on(table));
-    expect(shown?.fields[3]).toMatch(/^author h.*llo other$/);
-    expect(shown?.plain).toEqual([3]);
-    const noise = { ...edit, crdt: [{ field: 3, changes: new Uint8Array(3) }] };
-    expect(applyLocally(shared, noise, on(table))?.fields).toEqual({ 3: 'hello other' });
   });
 });

@@ -38,6 +38,7 @@ export const operation = (
   kind,
   base: null,
   prev: 0,
+  since: parts.prev ?? 0,
   seen: 0,
   set: [],
   inc: [],

@@ -402,6 +402,41 @@ describe('parts', () => {
   });
 });
 
+describe('several roots', () => {
+  it('[MRG-4] lets what refers to a record wait while one of its parked creates does', async () => {
+    const world = await FoldWorld.open();
+    const a = await world.enrol('a', 'user-1');
+    const put = (id: string) =>
+      ({ kind: 'upsert', table: 1, id, fields: { 1: 'north', 2: 'server' } }) as const;
+    await world.give({ kind: 'write', user: 'boss', ops: [put('v1'), put('v2')] });
+    const create = (record: string, prev: number) =>
+      ({
+        table: 1,
+        record,
+        kind: 'create',
+        prev,
+        set: set({ 1: [null, 'north'], 2: [null, 'mine'] }),
+      }) as const;
+    await world.give(a.send(create('v1', 0)));
+    await world.give(a.send(create('v2', 0)));
+    // Waits under the root of v2, and holds a second create of v1.
+    const third = a.write({ ...create('v2', 1), kind: 'delete', set: [] }, create('v1', 3));
+    await world.give(a.envelope(third));
+    const note = (record: string) =>
+      ({ table: 2, record, kind: 'create', set: set({ 1: [null, 'v1'] }) }) as const;
+    await world.give(a.send(note('n1')));
+    expect(await resolveCentrally(world, a.op(2), 'take-server')).toBe('done');
+    await world.give(a.send(note('n2')));
+    expect((await errorOf(world, a.op(1)))?.ranges).toEqual([
+      { epoch: 1, from: 1, to: 1 },
+      { epoch: 1, from: 5, to: 6 },
+    ]);
+    expect(await resolveCentrally(world, a.op(1), 'take-server')).toBe('done');
+    await world.give(a.send(note('n3')));
+    expect(await world.fields(2, 'n3')).toEqual({ 1: 'v1' });
+  });
+});
+
 describe('input', () => {
   it('[SRV-27] folds everything before an entry of a newer format', async () => {
     const world = await FoldWorld.open();

@@ -259,6 +259,27 @@ describe('resolutions', () => {
     expect(await lookups(world)).toBe(0);
   });
 
+  it('[ERR-11] splits a transaction whose first record waits for a later one that stays', async () => {
+    const world = await FoldWorld.open();
+    const a = await world.enrol('a', 'user-1');
+    const put = { kind: 'upsert', table: 1, id: 'v1', fields: { 2: 'server' } } as const;
+    await world.give({ kind: 'write', user: 'boss', ops: [put] });
+    const note = { table: 2, record: 'n1', kind: 'create', set: set({ 1: [null, 'v1'] }) } as const;
+    const create = { ...visit, kind: 'create', set: set({ 2: [null, 'mine'] }) } as const;
+    await world.give(a.send(note, create));
+    const [root, rest] = [a.op(1), a.op(2)];
+    expect(await resolveCentrally({ world, root }, 'split')).toBe('done');
+    expect(await errorOf({ world, root })).toMatchObject({ disposition: 'split' });
+    expect(await errorOf({ world, root: rest })).toMatchObject({
+      state: 'open',
+      ranges: [
+        { epoch: 1, from: 2, to: 2 },
+        { epoch: 1, from: 1, to: 1 },
+      ],
+    });
+    expect(await resolveCentrally({ world, root: rest }, 'split')).toBe('still-parked');
+  });
+
   it('[ERR-12] takes the server side for the root of a create and the children listed', async () => {
     const world = await FoldWorld.open({
       validate: ({ operations }) =>

@@ -19,6 +19,7 @@ import type { FieldCrdt } from '@tidemark/ports';
 import type { OperationSketch } from '@tidemark/testkit';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { lawRuns } from '../../law-runs.js';
 import { customizationOf, FoldWorld, set, sha256, testTables, type Device } from './fold-world.js';
 
 const deviceNames = ['a', 'b'] as const;
@@ -182,6 +183,7 @@ class Crowd {
       ops: ops.map((op) => ({
         base: null,
         prev: 0,
+        since: op.prev ?? 0,
         seen: 0,
         set: [],
         inc: [],
@@ -409,5 +411,6 @@ it('[SRV-21] gives the same store whatever the windows are', async () => {
         }
       },
     ),
+    lawRuns(),
   );
 });

@@ -19,7 +19,7 @@ import { compareTexts } from '@tidemark/filter';
 import { needsCrdt, type KnownTexts } from '@tidemark/merge';
 import type { Durability, LayerPut, LogEntry } from '@tidemark/ports';
 import { pushIndexPuts } from './index-entries.js';
-import { lastOfRuns, noRuns } from './op-runs.js';
+import { firstOfRuns, lastOfRuns, noRuns } from './op-runs.js';
 import {
   baseOfView,
   decodeView,
@@ -118,7 +118,8 @@ export class EditSession {
       });
     const { core } = this;
     const index = this.#firstIndex + this.#ops.length;
-    const last = lastOfRuns(record.view?.ops ?? noRuns);
+    const earlier = record.view?.ops ?? noRuns;
+    const last = lastOfRuns(earlier);
     // Member by member: spreading and then overwriting costs ten times as much.
     const op: Operation = {
       table: record.table.id,
@@ -126,6 +127,7 @@ export class EditSession {
       kind: parts.kind,
       base: baseOfView(record.view),
       prev: last === 0 ? 0 : index - last,
+      since: last === 0 ? 0 : index - firstOfRuns(earlier),
       seen: greatestSeen(record.view, parts),
       set: parts.set,
       inc: parts.inc,

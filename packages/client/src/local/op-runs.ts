@@ -15,6 +15,9 @@ export const appendRun = (runs: OpRuns, index: number): OpRuns => {
     : [...runs, [index, 1]];
 };
 
+/** First index; 0 when there is none. */
+export const firstOfRuns = (runs: OpRuns): number => runs[0]?.[0] ?? 0;
+
 /** Last index; 0 when there is none. */
 export const lastOfRuns = (runs: OpRuns): number => {
   const last = runs.at(-1);

@@ -150,10 +150,12 @@ export class PendingList {
       store.getRows('view', table.id, [id], stack),
       store.getRows('image', table.id, [id], stack),
     ]);
+    const shown = view === undefined ? null : decodeView(view);
+    const beneath = image === undefined ? (shown?.beneath ?? null) : decodeRow(image);
     return {
-      view: image === undefined ? null : viewOfImage(decodeRow(image)),
+      view: beneath === null ? null : viewOfImage(beneath),
       upTo: 0,
-      ops: [...indexesOf(view === undefined ? noRuns : decodeView(view).ops)],
+      ops: [...indexesOf(shown?.ops ?? noRuns)],
       sides: new Map(),
     };
   }

@@ -3,6 +3,8 @@ import {
   baseOfRow,
   decodeRow,
   encodeRow,
+  fromBase64,
+  toBase64,
   utf8Decode,
   type BaseVersion,
   type FieldId,
@@ -17,6 +19,7 @@ import { appendRun, noRuns, type OpRuns } from './op-runs.js';
  * `row` keeps version, birth and times of the image row, or of the one last seen before the server deleted
  * it; `onImage` is false then, and when there never was one (version 0). `plain` names
  * text fields whose document the server does not share: they are edited by plain differences.
+ * `beneath` stands in for the image while that lacks the record: the row before the first of `ops`.
  */
 export interface PendingView {
   readonly onImage: boolean;
@@ -25,6 +28,7 @@ export interface PendingView {
   readonly plain: readonly FieldId[];
   /** Author's own documents (base64) of such fields as they were before the first of `ops`. */
   readonly start: Readonly<Record<FieldId, string>>;
+  readonly beneath: Row | null;
   readonly row: Row;
 }
 
@@ -37,6 +41,7 @@ export const viewOfImage = (row: Row): PendingView => ({
   ops: noRuns,
   plain: [],
   start: {},
+  beneath: null,
   row,
 });
 
@@ -84,6 +89,7 @@ export const viewWith = (
     ops: appendRun(view?.ops ?? noRuns, index),
     plain: next?.plain ?? [],
     start: view?.start ?? {},
+    beneath: view?.beneath ?? null,
     row: next === undefined || next.deleted ? row : withFields(row, next),
   };
 };
@@ -105,7 +111,8 @@ const withFields = (row: Row, { fields, docs }: LocalRow): Row => ({
 export const encodeView = (view: PendingView): Uint8Array => {
   // Numbers and base64 only, hence ASCII: as many bytes as characters.
   const facts: unknown[] = [view.onImage ? 1 : 0, view.deleted ? 1 : 0, view.ops, view.plain];
-  if (Object.keys(view.start).length > 0) facts.push(view.start);
+  if (Object.keys(view.start).length > 0 || view.beneath !== null) facts.push(view.start);
+  if (view.beneath !== null) facts.push(toBase64(encodeRow(view.beneath)));
   const head = JSON.stringify(facts);
   const row = encodeRow(view.row);
   const { length } = head;
@@ -134,13 +141,16 @@ export const decodeView = (bytes: Uint8Array): PendingView => {
     OpRuns,
     readonly FieldId[],
     Readonly<Record<FieldId, string>>?,
+    string?,
   ];
+  const beneath = head[5] === undefined ? undefined : fromBase64(head[5]);
   return {
     onImage: head[0] === 1,
     deleted: head[1] === 1,
     ops: head[2],
     plain: head[3],
     start: head[4] ?? {},
+    beneath: beneath === undefined ? null : decodeRow(beneath),
     row: decodeRow(bytes.subarray(5 + length)),
   };
 };

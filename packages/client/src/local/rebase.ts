@@ -5,6 +5,7 @@ import {
   toBase64,
   type FieldId,
   type RecordId,
+  type Row,
   type RowFields,
   type SchemaTable,
   type TableId,
@@ -127,6 +128,10 @@ export class Rebase {
     return view === null ? [] : [...indexesOf(view.ops)].filter((index) => this.#stays(index));
   }
 
+  #leaving(view: PendingView): readonly number[] {
+    return [...indexesOf(view.ops)].filter((index) => !this.#stays(index));
+  }
+
   /** Next records with pending operations of a table, after `after` in id order. */
   async views(table: SchemaTable, after: RecordId): Promise<RebaseStep<RecordId>> {
     const { store, meta } = this.#core;
@@ -217,7 +222,21 @@ export class Rebase {
   ): Promise<PendingView | null> {
     const seen = row.current ?? (await this.#replaced(table, id));
     if (seen === null) return this.#builder.build(table, null, ops);
-    return { ...seen, onImage: false, ops: runsOf(ops) };
+    const beneath = await this.#beneath(table, id, row.current);
+    return { ...seen, onImage: false, ops: runsOf(ops), beneath };
+  }
+
+  /** Row before the first operation that stays, for a record that the new image lacks. */
+  async #beneath(
+    table: SchemaTable,
+    id: RecordId,
+    current: PendingView | null,
+  ): Promise<Row | null> {
+    const held = current?.beneath ?? null;
+    const start = held === null ? await this.#replaced(table, id) : viewOfImage(held);
+    const leaving = current === null ? [] : this.#leaving(current);
+    const built = (await this.#builder.build(table, start, leaving)) ?? start;
+    return built === null || built.deleted ? null : built.row;
   }
 
   async #onImage(
@@ -251,7 +270,7 @@ export class Rebase {
     if (current === null) return sides;
     if (current.plain.length === 0 && Object.keys(current.row.docs).length === 0) return sides;
     for (const [field, text] of Object.entries(current.start)) set(sides, Number(field), text);
-    const leaving = [...indexesOf(current.ops)].filter((index) => !this.#stays(index));
+    const leaving = this.#leaving(current);
     if (leaving.length === 0) return sides;
     const image = await this.#replaced(table, id);
     const before = await this.#builder.build(table, image, leaving, sides);

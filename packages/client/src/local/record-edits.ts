@@ -66,6 +66,7 @@ const check = (session: EditSession, record: SessionRecord, parts: OperationPart
     kind: parts.kind,
     base: null,
     prev: 0,
+    since: 0,
     seen: 0,
     set: parts.set,
     inc: parts.inc,

@@ -141,7 +141,7 @@ export class AuthorView {
 
   #parkedCreate(table: TableId, id: RecordId): string | undefined {
     const { parkedCreates } = this.#window.overlay;
-    return this.#peek(parkedCreates, (replica) => parkedCreateKey(replica, table, id));
+    return this.#peek(parkedCreates, (replica) => parkedCreateKey(replica, table, id))?.[0];
   }
 
   /** What decide reads. Everything it may ask for has been loaded. */

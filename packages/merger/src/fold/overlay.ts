@@ -78,9 +78,10 @@ export class Overlay {
     decode: decodeParkedTransaction,
   });
   readonly parkedOps = new EntryCache<string>('parked', { encode: utf8Encode, decode: utf8Decode });
-  readonly parkedCreates = new EntryCache<string>('parked', {
-    encode: utf8Encode,
-    decode: utf8Decode,
+  /** Roots under which creates of a record wait, in log order. */
+  readonly parkedCreates = new EntryCache<readonly string[]>('parked', {
+    encode: (roots) => utf8Encode(roots.join('\n')),
+    decode: (bytes) => utf8Decode(bytes).split('\n'),
   });
   readonly parkedMembers = new EntryCache<readonly string[]>('parked', json<readonly string[]>());
   readonly #notes: ServerBatch['entries'][number][] = [];

@@ -42,7 +42,7 @@ export const parkedTransactionKey = (replica: string, epoch: number, first: numb
 export const parkedOperationKey = (replica: string, epoch: number, at: number): string =>
   `o/${replica}/${epochText(epoch)}/${index(at)}`;
 
-/** Key in space `parked` that leads from a record that a waiting create makes to the root. */
+/** Key in space `parked` that leads from a record that waiting creates make to their roots. */
 export const parkedCreateKey = (replica: string, table: number, id: string): string =>
   `c/${replica}/${table}/${id}`;
 

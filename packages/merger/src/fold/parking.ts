@@ -72,9 +72,12 @@ const keep = async (
   const key = memberKey(parked);
   overlay.parkedTransactions.set(key, parked);
   for (const at of indexes) overlay.parkedOps.set(parkedOperationKey(replica, epoch, at), root);
-  for (const op of transaction?.ops ?? [])
-    if (op.kind === 'create')
-      overlay.parkedCreates.set(parkedCreateKey(replica, op.table, op.record), root);
+  const creates = createKeys(replica, transaction);
+  await overlay.parkedCreates.load(overlay.store, creates);
+  for (const create of creates) {
+    const roots = overlay.parkedCreates.get(create) ?? [];
+    if (!roots.includes(root)) overlay.parkedCreates.set(create, [...roots, root]);
+  }
   await overlay.parkedMembers.load(overlay.store, [parkedMembersKey(root)]);
   const members = overlay.parkedMembers.get(parkedMembersKey(root)) ?? [];
   overlay.parkedMembers.set(parkedMembersKey(root), [...members, key]);
@@ -96,8 +99,10 @@ export const release = async (
     overlay.parkedTransactions.set(memberKey(parked), undefined);
     for (const at of parked.indexes)
       overlay.parkedOps.set(parkedOperationKey(parked.replica, parked.epoch, at), undefined);
-    for (const key of creates)
-      if (overlay.parkedCreates.get(key) === root) overlay.parkedCreates.set(key, undefined);
+    for (const key of creates) {
+      const others = (overlay.parkedCreates.get(key) ?? []).filter((one) => one !== root);
+      overlay.parkedCreates.set(key, others.length === 0 ? undefined : others);
+    }
     window.countParked(parked.replica, -parked.indexes.length);
   }
   overlay.parkedMembers.set(parkedMembersKey(root), undefined);

@@ -106,8 +106,9 @@ const decideAgain = async (
   });
   const waiting = decision.parks.reduce((sum, { ops }) => sum + ops.length, 0);
   const parts = new Set(decision.parks.map((one) => one.root)).size;
+  const isUnderRoot = decision.parks.every((one) => one.root === row.root);
   const done = { id: resolver.id, verdict: 'done' } as const;
-  if (parts === 1 && waiting === root.parked.indexes.length) {
+  if (isUnderRoot && waiting === root.parked.indexes.length) {
     const mayCorrect = action === 'retry' && (row.kind === 'invalid' || row.kind === 'rejected');
     if (mayCorrect && (await correctAgain(window, row.root, members, decider(resolver)))) {
       const applied = {

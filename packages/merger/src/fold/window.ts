@@ -1,8 +1,7 @@
-import type { Decision, MergeCrdt, MergeRecord } from '@tidemark/merge';
+import { storedDocument, type Decision, type MergeCrdt, type MergeRecord } from '@tidemark/merge';
 import {
   concatBytes,
   encodeRow,
-  fromBase64,
   toHex,
   fromHex,
   utf8Encode,
@@ -192,9 +191,9 @@ export class Window {
     let docs: Record<number, string> | undefined;
     for (const key in after.row.docs) {
       const field = Number(key);
-      const document = fromBase64(after.row.docs[field] ?? '');
+      const document = storedDocument(this.context.crdt, after.row.docs[field] ?? '');
       docs ??= {};
-      docs[field] = document === undefined ? '' : this.context.crdt.heads(document).join(' ');
+      docs[field] = this.context.crdt.heads(document).join(' ');
     }
     return docs === undefined ? row : encodeRow({ ...after.row, docs });
   }
@@ -259,7 +258,7 @@ export class Window {
       const key = `${replica}/${table}/${id}`;
       const had = chains.peek(key) !== undefined;
       // A clone keeps an inert chain, so that it does not meet the chain of the replica that it was.
-      const value = chain ?? (clone ? { at: this.version, record: null, fields: {} } : undefined);
+      const value = chain ?? (clone ? { record: null, fields: {} } : undefined);
       if (!had && value === undefined) continue;
       chains.set(key, value);
       chainCount += (value === undefined ? 0 : 1) - (had ? 1 : 0);
