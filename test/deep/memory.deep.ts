@@ -7,7 +7,7 @@ import { measureImport } from '../processes/memory-measures.js';
 const rowsWanted = 1_000_000;
 const minutes = Number(process.env['TIDEMARK_MINUTES'] ?? 10);
 /** Rows per minute of budget on a slow machine: a short budget imports fewer, and says so. */
-const rowsPerMinute = 200_000;
+const rowsPerMinute = 600_000;
 
 let folder: string;
 beforeEach(async () => {

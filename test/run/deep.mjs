@@ -6,9 +6,11 @@ import path from 'node:path';
 import { conclude, install, root, seconds, vitest } from './steps.mjs';
 
 const minutesMax = 40;
-/** Part of the run that properties may take, and of that what one law of the merge may. */
-const propertyShare = 0.45;
-const lawShare = 0.7;
+/** Part of the run that properties may take; laws of the merge name what part of that they may. */
+const propertyShare = 0.5;
+/** A long run is little behind its limits, so that its laws may reach their counts. */
+const longRunMinutes = 30;
+const longRunFactor = 1.3;
 const propertyLimitMs = 20_000;
 /** How the rest is shared out; what a suite leaves over goes to those after it. */
 const weights = { 'convergence.deep.ts': 4, 'kills.deep.ts': 5, 'memory.deep.ts': 1 };
@@ -67,10 +69,11 @@ if (code !== 0) {
   conclude({ passed: 0, failures: ['install'], skipped: [] });
 } else {
   const shareMs = minutes * 60_000 * propertyShare;
-  const limitMs = Math.min(propertyLimitMs, shareMs / 40);
+  const limitMs = Math.min(propertyLimitMs, shareMs / 80);
+  const lawsMs = minutes < longRunMinutes ? shareMs : shareMs * longRunFactor;
   await run('properties', ['--project', 'property'], minutes * propertyShare, {
     FC_LIMIT_MS: String(Math.round(limitMs)),
-    FC_LAW_LIMIT_MS: String(Math.round(shareMs * lawShare)),
+    FC_SHARE_MS: String(Math.round(lawsMs)),
   });
   for (const [at, suite] of suites.entries()) {
     // What an earlier suite left over is given to those still to come.

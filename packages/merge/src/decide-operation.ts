@@ -4,6 +4,7 @@ import { activeChain, isOwnOperation } from './clean-base.js';
 import type { ChainField, ChainState, FieldDecision } from './decision.js';
 import { decideCreate } from './decide-create.js';
 import { decideDelete } from './decide-delete.js';
+import { dropSides } from './decide-text.js';
 import { decideUpdate } from './decide-update.js';
 import { editTime } from './times.js';
 import { indexAt, type Part, type Work } from './work.js';
@@ -33,6 +34,7 @@ export const beginWork = (part: Part, position: number): Work => {
   invariant(op !== undefined && table !== undefined, 'only checked operations are decided');
   const chain = context.author.kind === 'device' ? draft.chain(op.table, op.record) : undefined;
   const index = indexAt(context.author, position);
+  if (context.author.kind === 'device') dropSides(part, table, op);
   return {
     part,
     op,

@@ -4,7 +4,9 @@ import {
   type FieldChange,
   type FieldDefinition,
   type FieldId,
+  type Operation,
   type Outcome,
+  type SchemaTable,
 } from '@tidemark/model';
 import { judge, settle, type Start } from './decide-field.js';
 import type { MergeRecord } from './decision.js';
@@ -16,6 +18,7 @@ import {
   noteEnd,
   noteTrouble,
   setValue,
+  type Part,
   type RowEdit,
   type Work,
 } from './work.js';
@@ -164,10 +167,25 @@ const keepSide = (
   const { crdt } = work.part.context;
   const { draft } = work.part;
   const { table, record } = work.op;
-  const start = draft.side(table, record, field) ?? documentOf(work, edit, field) ?? null;
-  let found = crdt.textDifference(start, runs);
-  if (found.tag === 'other-genesis' && start !== null) found = crdt.textDifference(null, runs);
-  if (found.tag === 'difference') draft.setSide(table, record, field, found.side);
+  // The edits stand on what the author had last, on the server's document, or bring one of their own.
+  const starts = [draft.side(table, record, field), documentOf(work, edit, field), null];
+  for (const start of starts) {
+    const found = start === undefined ? undefined : crdt.textDifference(start, runs);
+    if (found?.tag !== 'difference') continue;
+    draft.setSide(table, record, field, found.side);
+    return;
+  }
+};
+
+/**
+ * Drops the documents kept beside for an author who has nothing undecided on the record: its next edits
+ * stand on what the server has.
+ */
+export const dropSides = (part: Part, table: SchemaTable, op: Operation): void => {
+  if (op.prev > 0) return;
+  for (const { id, type } of table.fields)
+    if (type === 'text' && part.draft.side(op.table, op.record, id) !== undefined)
+      part.draft.setSide(op.table, op.record, id, null);
 };
 
 /** Keeps the author's documents of all CRDT edits of an operation that is dropped, whatever is there. */

@@ -94,7 +94,7 @@ describe('laws of merge', () => {
         }));
         expect(second).toEqual(first);
       }),
-      lawRuns(),
+      lawRuns(0.2),
     );
   });
 
@@ -119,7 +119,7 @@ describe('laws of merge', () => {
             expect(kept).toEqual([]);
         }
       }),
-      lawRuns(),
+      lawRuns(0.2),
     );
   });
 
@@ -165,7 +165,7 @@ describe('laws of merge', () => {
           expect(found === 'gone' ? 'gone' : found[field]).toBe(expected);
         }
       }),
-      lawRuns(),
+      lawRuns(0.2),
     );
   });
 
@@ -178,7 +178,7 @@ describe('laws of merge', () => {
         expect(outcomesOf(decision)).toEqual(['same']);
         expect(decision.parks).toEqual([]);
       }),
-      lawRuns(),
+      lawRuns(0.2),
     );
   });
 
@@ -242,7 +242,7 @@ describe('laws of merge', () => {
           found === 'gone' ? found : { ...found, 4: found[4] ?? 0 };
         expect(counted(ending(shuffled))).toEqual(counted(ending(straight)));
       }),
-      lawRuns(),
+      lawRuns(0.2),
     );
   });
 
@@ -266,7 +266,7 @@ describe('laws of merge', () => {
         expect(of(equal)).toBe(of(varied));
         expect(of(other)).not.toBe(of(varied));
       }),
-      lawRuns(),
+      lawRuns(0.2),
     );
   });
 });

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { Operation } from '@tidemark/model';
+import { fromBase64, type Operation } from '@tidemark/model';
 import {
   clockLeadMsMax,
   composeTransactions,
@@ -311,6 +311,45 @@ test('[MRG-17] an edit that delete-wins drops leaves its document beside for the
   const onIt = operation('update', { ...later, crdt: typed(two.changes) });
   expect(outcomesOf(world.send('author', [onIt]))).toEqual(['combined']);
   expect(world.fields(1, record)).toMatchObject({ 3: ' two' });
+});
+
+test('[MRG-17] a document beside serves the chain that left it, and no later one', () => {
+  const table = tableOf(1, { onDelete: 'delete-wins' });
+  const world = new MergeWorld(schemaOf([table]), crdt);
+  const create = (text: string) =>
+    operation('create', {
+      ...{ table: 1, record },
+      set: [...set(1, null, 'A'), ...set(3, null, text)],
+    });
+  const edit = (parts: Partial<Operation>) => operation('update', { table: 1, record, ...parts });
+  const typed = (changes: Uint8Array) => [{ field: 3, changes }];
+  world.send('other', [create('old')]);
+  const base = world.base(1, record);
+  world.send('other', [operation('delete', { table: 1, record, base })]);
+  const beside = world.send('author', [edit({ base, crdt: typing(1, 'old', 'old!', 2) })]);
+  expect([outcomesOf(beside), beside.sides.length]).toEqual([['superseded'], 1]);
+  world.send('other', [create('new')]);
+  world.send('other', [
+    edit({ base: world.base(1, record), crdt: typing(1, 'new', 'new text', 9) }),
+  ]);
+  // The author has seen all that; what it types stands on the server's document.
+  const seen = world.base(1, record);
+  const shared = fromBase64(world.record(1, record)?.row.docs[3] ?? '') ?? new Uint8Array();
+  const one = crdt.editText(shared, 'new text one', new Uint8Array(16).fill(3), 0);
+  const two = crdt.editText(one.document, 'new text one two', new Uint8Array(16).fill(3), 0);
+  world.send('other', [edit({ base: seen, set: set(1, 'A', 'X') })]);
+  const clash = edit({ base: seen, set: set(1, 'A', 'B'), crdt: typed(one.changes) });
+  expect(outcomesOf(world.send('author', [clash]))).toEqual(['parked']);
+  const resolution = { action: 'take-server', by: 'ann', choices: [] } as const;
+  const taken = world.send('author', [clash], { firstIndex: 2, resolution });
+  expect(outcomesOf(taken)).toEqual(['superseded']);
+  const next = world.send('author', [edit({ base: seen, prev: 1, crdt: typed(two.changes) })]);
+  expect(outcomesOf(next)).toEqual(['combined']);
+  expect(world.fields(1, record)).toMatchObject({ 3: 'new text two' });
+  const last = world.send('author', [
+    edit({ base: world.base(1, record), set: set(2, null, '1') }),
+  ]);
+  expect(last.sides).toEqual([{ table: 1, id: record, field: 3, document: null }]);
 });
 
 describe('existence', () => {

@@ -16,14 +16,15 @@ import {
   type TableId,
 } from '@tidemark/model';
 import { compareTexts } from '@tidemark/filter';
-import { needsCrdt, type KnownTexts } from '@tidemark/merge';
+import { compactDocuments, needsCrdt, type KnownTexts } from '@tidemark/merge';
 import type { Durability, LayerPut, LogEntry } from '@tidemark/ports';
 import { pushIndexPuts } from './index-entries.js';
-import { firstOfRuns, lastOfRuns, noRuns } from './op-runs.js';
+import { appendRun, firstOfRuns, lastOfRuns, noRuns } from './op-runs.js';
 import {
   baseOfView,
   decodeView,
   encodeView,
+  rowBytesOf,
   viewOfImage,
   viewWith,
   type PendingView,
@@ -31,7 +32,7 @@ import {
 } from './pending-view.js';
 import type { ReplicaCore } from './replica-core.js';
 
-/** Maximum bytes of a record with its texts: it must fit a page of the download. */
+/** Maximum bytes of a record with its texts, saved anew: it must fit a page of the download. */
 export const recordBytesMax = 512 * 1024;
 
 /** Record of a session: what its user sees, and the same on the staged image when it differs. */
@@ -56,6 +57,22 @@ const greatestSeen = (view: PendingView | null, parts: OperationParts): number =
   for (const { field } of parts.set) seen = Math.max(seen, view?.row.editedAt[field] ?? 0);
   return seen;
 };
+
+/**
+ * View for an image under way that lacks the record: its author keeps seeing what it sees until the
+ * operation is decided. `staged` is the view there so far.
+ */
+const withoutImage = (
+  before: PendingView,
+  after: PendingView,
+  staged: PendingView | null,
+  index: number,
+): PendingView => ({
+  ...after,
+  onImage: false,
+  ops: appendRun(staged?.ops ?? noRuns, index),
+  beneath: staged === null ? (before.deleted ? null : before.row) : staged.beneath,
+});
 
 /** One transaction in the making: reads records once, sees its own edits, writes all or nothing. */
 export class EditSession {
@@ -146,9 +163,14 @@ export class EditSession {
         ? { ...op, row: wholeRow(record.table, view.row.fields) }
         : op,
     );
+    if (record.staged !== null) {
+      const { view: staged } = record.staged;
+      record.staged.view =
+        record.view === null || staged?.onImage === true
+          ? viewWith(staged, op, index, this.#wallMs, context())
+          : withoutImage(record.view, view, staged, index);
+    }
     record.view = view;
-    if (record.staged !== null)
-      record.staged.view = viewWith(record.staged.view, op, index, this.#wallMs, context());
     record.changed = true;
   }
 
@@ -166,7 +188,7 @@ export class EditSession {
     const touched = new Map<TableId, RecordId[]>();
     for (const record of this.#records.values()) {
       if (!record.changed) continue;
-      this.#pushPuts(puts, record);
+      await this.#pushPuts(puts, record);
       const ids = touched.get(record.table.id);
       if (ids === undefined) touched.set(record.table.id, [record.id]);
       else ids.push(record.id);
@@ -212,32 +234,49 @@ export class EditSession {
     return { index: this.#firstIndex, opCount: this.#ops.length, head, bytes };
   }
 
-  #pushPuts(puts: LayerPut[], record: SessionRecord): void {
+  async #pushPuts(puts: LayerPut[], record: SessionRecord): Promise<void> {
     const { core } = this;
     const { table, id, view, staged } = record;
     const indexes = core.indexesOf(table);
     const one = (
       layer: number,
       shown: PendingView | null,
+      value: Uint8Array,
       before: RowFields | null,
       sure: boolean,
     ): void => {
-      const value = encodeView(shown as PendingView);
-      if (value.length > recordBytesMax)
-        throw new TidemarkError('record-too-large', 'the record exceeds 512 KB', {
-          table: table.name,
-          record: id,
-          bytes: value.length,
-        });
       puts.push({ space: 'view', layer, table: table.id, id, value });
       const target = { layer, table: table.id, id };
       pushIndexPuts(puts, target, indexes, [before], visibleFields(shown), sure);
     };
     const filling = core.isFilling(table.id);
-    one(core.topLayer, view, record.before, !filling);
+    const value = await this.#encode(record, view);
+    one(core.topLayer, view, value, record.before, !filling);
+    const layer = core.meta.staging?.layer as number;
     // While a table fills, readers look through the staged layer first: it must say the same.
-    if (filling) one(core.meta.staging?.layer as number, view, record.before, false);
-    if (staged !== null) one(core.meta.staging?.layer as number, staged.view, staged.before, true);
+    if (filling) one(layer, view, value, record.before, false);
+    if (staged !== null)
+      one(layer, staged.view, await this.#encode(record, staged.view), staged.before, true);
+  }
+
+  /** View as it is stored. Its documents are saved anew before the record is refused as too large. */
+  async #encode({ table, id }: SessionRecord, shown: PendingView | null): Promise<Uint8Array> {
+    const view = shown as PendingView;
+    const value = encodeView(view);
+    if (rowBytesOf(value) <= recordBytesMax) return value;
+    const { row } = view;
+    const docs =
+      Object.keys(row.docs).length === 0
+        ? row.docs
+        : compactDocuments(await this.core.crdt(), row.docs);
+    const compacted = encodeView({ ...view, row: { ...row, docs } });
+    const bytes = rowBytesOf(compacted);
+    if (bytes <= recordBytesMax) return compacted;
+    throw new TidemarkError('record-too-large', 'the record exceeds 512 KB', {
+      table: table.name,
+      record: id,
+      bytes,
+    });
   }
 }
 

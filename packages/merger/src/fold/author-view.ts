@@ -2,6 +2,7 @@ import type { Author, LogPart, MergeContext, MergeReader, MergeRecord } from '@t
 import {
   printOpId,
   utf8Encode,
+  type FieldId,
   type Operation,
   type RecordId,
   type TableId,
@@ -82,7 +83,7 @@ export class AuthorView {
           wanted.chains.push(chainKey(origin, op.table, op.record));
       }
       if (this.#sides)
-        for (const { field } of [...op.crdt, ...op.set]) {
+        for (const field of this.#sideFields(op)) {
           wanted.sides.push(sideKey(replica, op.table, field, op.record));
           for (const origin of this.#origins)
             wanted.sides.push(sideKey(origin, op.table, field, op.record));
@@ -98,13 +99,19 @@ export class AuthorView {
     }
   }
 
+  /** Text fields whose document beside an operation may read, or drop because it begins a chain. */
+  #sideFields(op: Operation): readonly FieldId[] {
+    if (op.prev > 0) return [...op.crdt, ...op.set].map(({ field }) => field);
+    const fields = this.#window.context.schema.tablesById.get(op.table)?.fields ?? [];
+    return fields.filter(({ type }) => type === 'text').map(({ id }) => id);
+  }
+
   /** Roots under which an operation waits by its predecessor, or by a record that it refers to. */
   rootsOf(op: Operation, index: number): readonly string[] {
     const before = op.prev > 0 ? this.parkedUnder(index - op.prev) : undefined;
     const roots = before === undefined ? [] : [before];
     this.#references(op, (table, id) => {
-      const root = this.#parkedCreate(table, id);
-      if (root !== undefined) roots.push(root);
+      roots.push(...this.#parkedCreates(table, id));
     });
     return roots;
   }
@@ -139,9 +146,10 @@ export class AuthorView {
     return undefined;
   }
 
-  #parkedCreate(table: TableId, id: RecordId): string | undefined {
+  /** Roots under which creates of a record wait, in log order. */
+  #parkedCreates(table: TableId, id: RecordId): readonly string[] {
     const { parkedCreates } = this.#window.overlay;
-    return this.#peek(parkedCreates, (replica) => parkedCreateKey(replica, table, id))?.[0];
+    return this.#peek(parkedCreates, (replica) => parkedCreateKey(replica, table, id)) ?? [];
   }
 
   /** What decide reads. Everything it may ask for has been loaded. */
@@ -153,7 +161,7 @@ export class AuthorView {
       side: (table, id, field) =>
         this.#peek(sides, (replica) => sideKey(replica, table, field, id)),
       parkedUnder: (index) => this.parkedUnder(index),
-      parkedCreate: (table, id) => this.#parkedCreate(table, id),
+      parkedCreate: (table, id) => this.#parkedCreates(table, id)[0],
     };
   }
 

@@ -61,6 +61,10 @@ export const loadMembers = async (
 const memberKey = ({ replica, epoch, indexes }: ParkedTransaction): string =>
   parkedTransactionKey(replica, epoch, indexes[0] ?? 0);
 
+const indexOfRoot = (root: string): number => Number(root.slice(root.lastIndexOf('/') + 1));
+
+const inLogOrder = (a: string, b: string): number => indexOfRoot(a) - indexOfRoot(b);
+
 /** Keeps a transaction under a root. `transaction` undefined: poison. */
 const keep = async (
   window: Window,
@@ -76,7 +80,7 @@ const keep = async (
   await overlay.parkedCreates.load(overlay.store, creates);
   for (const create of creates) {
     const roots = overlay.parkedCreates.get(create) ?? [];
-    if (!roots.includes(root)) overlay.parkedCreates.set(create, [...roots, root]);
+    if (!roots.includes(root)) overlay.parkedCreates.set(create, [...roots, root].sort(inLogOrder));
   }
   await overlay.parkedMembers.load(overlay.store, [parkedMembersKey(root)]);
   const members = overlay.parkedMembers.get(parkedMembersKey(root)) ?? [];
