@@ -5,6 +5,7 @@ import { defineConfig } from 'vitest/config';
 const conditions = ['@tidemark/source'];
 const root = fileURLToPath(new URL('..', import.meta.url));
 const setup = fileURLToPath(new URL('fast-check.setup.ts', import.meta.url));
+const natsSetup = fileURLToPath(new URL('nats.setup.mjs', import.meta.url));
 const ignored = ['**/node_modules/**', '**/dist/**'];
 
 interface ProjectOptions {
@@ -12,9 +13,11 @@ interface ProjectOptions {
   readonly include: readonly string[];
   readonly exclude?: readonly string[];
   readonly testTimeoutMs: number;
+  /** Some of its tests need a nats-server: one is looked for, and those are skipped without. */
+  readonly nats?: boolean;
 }
 
-const project = ({ name, include, exclude = [], testTimeoutMs }: ProjectOptions) => ({
+const project = ({ name, include, exclude = [], testTimeoutMs, nats = false }: ProjectOptions) => ({
   root,
   resolve: { conditions: [...conditions, 'module', 'node', 'development|production'] },
   ssr: { resolve: { conditions: [...conditions, 'node'], externalConditions: conditions } },
@@ -26,6 +29,9 @@ const project = ({ name, include, exclude = [], testTimeoutMs }: ProjectOptions)
     pool: 'forks' as const,
     maxWorkers: 2,
     setupFiles: [setup],
+    globalSetup: nats ? [natsSetup] : [],
+    // Node 20 has a WebSocket behind this flag; later ones have it anyway.
+    execArgv: nats ? ['--experimental-websocket'] : [],
     testTimeout: testTimeoutMs,
     hookTimeout: testTimeoutMs,
     sequence: { shuffle: false, concurrent: false },
@@ -54,12 +60,14 @@ export default defineConfig({
         name: 'contract',
         include: ['test/contract/**/*.test.ts'],
         exclude: ['**/*.property.test.ts'],
+        nats: true,
         testTimeoutMs: 60_000,
       }),
       project({
         name: 'integration',
         include: ['test/integration/**/*.test.ts'],
         exclude: ['**/*.property.test.ts'],
+        nats: true,
         testTimeoutMs: 120_000,
       }),
       ...(process.env['TIDEMARK_DEEP'] === '1'
@@ -67,6 +75,7 @@ export default defineConfig({
             project({
               name: 'deep',
               include: ['test/deep/**/*.deep.ts'],
+              nats: true,
               testTimeoutMs: 3_600_000,
             }),
           ]

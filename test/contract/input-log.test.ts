@@ -163,7 +163,7 @@ describe('damage to the files of an input log', () => {
         code: 'storage-damaged',
         details: { generation: 1, first: holeFrom },
       });
-      await input.startGeneration(1, message(0));
+      await input.startGeneration({ generation: 1, last: messages }, message(0));
       await close();
       const again = await openServerFolder(folder, { hash, clock });
       expect(again.input.damage).toEqual([]);

@@ -1,7 +1,6 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { openServer } from '@tidemark/server';
-import { schema } from './schema.js';
+import { natsUrl, openStage } from './stage.js';
 import {
   compare,
   editOffline,
@@ -21,8 +20,9 @@ const started = performance.now();
 const terminal = openTerminal(process.stdout);
 // Each run tells the story from its beginning; the folder of the last run is replaced.
 await rm(folder, { recursive: true, force: true });
-const server = await openServer({ folder: path.join(folder, 'server'), tenant: 'demo', schema });
-const stage: Stage = { terminal, server, folder, now: Date.now };
+const { server, others, transport, close } = await openStage(folder, natsUrl());
+if (others.length > 0) terminal.say('Two servers follow one stream of a real nats-server.');
+const stage: Stage = { terminal, server, others, transport, folder, now: Date.now };
 try {
   await importRecords(stage);
   const a = await openDevice(stage, 'a');
@@ -45,5 +45,5 @@ try {
   terminal.say('  npm run explore -- b visits');
   if (!equal) process.exitCode = 1;
 } finally {
-  await server.close();
+  await close();
 }

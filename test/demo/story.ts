@@ -1,4 +1,4 @@
-import type { OpenReplicaOptions, Replica, SyncLog } from '@tidemark/node';
+import type { OpenReplicaOptions, Replica, SyncLog, Transport } from '@tidemark/node';
 import { openReplica } from '@tidemark/node';
 import type { Server } from '@tidemark/server';
 import { demonstrationRecords, type NewRecord } from './dataset.js';
@@ -16,6 +16,10 @@ export const tableNames = ['countries', 'cities', 'visits', 'notes', 'stock'] as
 export interface Stage {
   readonly terminal: Terminal;
   readonly server: DemoServer;
+  /** Servers that follow the same input, and only download from it in this story. */
+  readonly others: readonly DemoServer[];
+  /** Way of a device to the servers. */
+  readonly transport: (device: string) => Transport;
   readonly folder: string;
   readonly now: () => number;
 }
@@ -58,7 +62,7 @@ export const openDevice = (stage: Stage, name: 'a' | 'b'): Promise<Device> => {
     tenant: 'demo',
     user: `user-${name}`,
     schema,
-    transport: stage.server.transport,
+    transport: stage.transport(name),
   };
   return openReplica(options);
 };
@@ -141,9 +145,12 @@ export const editOffline = async (stage: Stage, a: Device, b: Device): Promise<C
   await b.editText('notes', 'note-SK', 'body', `${note?.body ?? ''} From B.`);
   terminal.say('Note on SK: both type into the same text: both texts stay.');
   await a.transaction(async (edits) => {
-    const place = await edits.create('cities', { name: 'New depot', country: 'SK', population: 1 });
-    await edits.create('visits', { city: place, subject: 'Open the depot', status: 'planned' });
-    await edits.create('stock', { city: place, item: 'pump', quantity: 5 });
+    // Ids of their own make every run end with the same contents; without them they would be UUIDs.
+    const depot = { name: 'New depot', country: 'SK', population: 1 };
+    const place = await edits.create('cities', depot, 'city-depot');
+    const opening = { city: place, subject: 'Open the depot', status: 'planned' } as const;
+    await edits.create('visits', opening, 'visit-depot');
+    await edits.create('stock', { city: place, item: 'pump', quantity: 5 }, 'stock-depot');
   });
   terminal.say('A creates a place with a visit and stock in one transaction.');
   await a.update('visits', cast.confirmed, { status: 'done' });
@@ -151,7 +158,8 @@ export const editOffline = async (stage: Stage, a: Device, b: Device): Promise<C
   await b.transaction(async (edits) => {
     await edits.update('visits', cast.confirmed, { status: 'cancelled' });
     await edits.increment('stock', cast.stock, 'quantity', 100);
-    await edits.create('visits', { city: cast.city, subject: 'Come again', status: 'planned' });
+    const again = { city: cast.city, subject: 'Come again', status: 'planned' } as const;
+    await edits.create('visits', again, 'visit-again');
   });
   terminal.say('  ... B says cancelled, and returns stock and plans anew, all in one transaction.');
   terminal.say('  Status is decided by people: that transaction must wait whole.');
@@ -284,15 +292,17 @@ export const incremental = async (stage: Stage, a: Device, cast: Cast): Promise<
 
 /** Chapter: server and devices hold the same contents. Returns whether they do. */
 export const compare = async (stage: Stage, a: Device, b: Device): Promise<boolean> => {
-  const { terminal, server } = stage;
+  const { terminal, server, others } = stage;
   terminal.chapter('Everybody agrees');
   await sync(stage, 'device A', a);
   await sync(stage, 'device B', b);
+  for (const other of others) await other.settle();
   const rows: string[][] = [];
   let equal = true;
   for (const table of tableNames) {
     const prints = [
       await server.fingerprint(table),
+      ...(await Promise.all(others.map((other) => other.fingerprint(table)))),
       await a.fingerprint(table),
       await b.fingerprint(table),
     ];
@@ -300,6 +310,7 @@ export const compare = async (stage: Stage, a: Device, b: Device): Promise<boole
     equal &&= same;
     rows.push([table, ...prints.map((print) => print.slice(0, 16)), same ? 'equal' : 'DIFFERENT']);
   }
-  terminal.table(['table', 'server', 'device A', 'device B', ''], rows);
+  const names = ['server', ...others.map((_, i) => `server ${i + 2}`), 'device A', 'device B'];
+  terminal.table(['table', ...names, ''], rows);
   return equal;
 };

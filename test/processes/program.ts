@@ -7,11 +7,14 @@ import { build, type Plugin } from 'esbuild';
 const sources = fileURLToPath(new URL('.', import.meta.url));
 const cache = fileURLToPath(new URL('../node_modules/.cache/tidemark/', import.meta.url));
 
-/** Native and wasm packages find their files beside themselves, so they stay where they are. */
+/**
+ * Native and wasm packages find their files beside themselves, and packages in the older module format
+ * require built-ins as they run, so they stay where they are.
+ */
 const leftInPlace: Plugin = {
   name: 'left-in-place',
   setup: ({ onResolve, resolve }) => {
-    const filter = /^(classic-level|level|memory-level|@automerge\/automerge)$/;
+    const filter = /^(classic-level|level|memory-level|@automerge\/automerge|@nats-io\/[a-z-]+)$/;
     onResolve({ filter }, async ({ path: name, kind, resolveDir, pluginData }) => {
       if (pluginData === 'asked') return undefined;
       const found = await resolve(name, { kind, resolveDir, pluginData: 'asked' });

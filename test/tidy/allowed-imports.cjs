@@ -11,10 +11,12 @@ const everything = [
   'merger',
   'store-level',
   'transport-local',
+  'transport-nats',
 ];
 const except = (...names) => everything.filter((name) => !names.includes(name));
 const pureParts = ['model', 'merge', 'filter', 'protocol', 'ports'];
 const codecs = ['fp-ts', 'io-ts'];
+const nats = ['@nats-io/jetstream', '@nats-io/nats-core', '@nats-io/transport-node'];
 const level = ['abstract-level', 'classic-level', 'level', 'memory-level'];
 
 exports.allowed = {
@@ -31,6 +33,7 @@ exports.allowed = {
   merger: { ours: pureParts, foreign: [...codecs, 'async-mutex'] },
   'store-level': { ours: ['model', 'ports'], foreign: [...codecs, ...level, 'async-mutex'] },
   'transport-local': { ours: ['model', 'ports', 'protocol'], foreign: codecs },
+  'transport-nats': { ours: ['model', 'ports', 'protocol'], foreign: [...codecs, ...nats] },
   node: { ours: except('merger'), foreign: [...codecs, 'uuid'] },
   server: { ours: except('client'), foreign: [...codecs, 'uuid'] },
   testkit: { ours: pureParts, foreign: ['fast-check', 'vitest', 'fp-ts'] },
@@ -52,4 +55,5 @@ exports.pure = [
 exports.owners = [
   { name: 'automerge', foreign: ['@automerge/automerge'], owner: 'crdt-automerge' },
   { name: 'level', foreign: level, owner: 'store-level' },
+  { name: 'nats', foreign: nats, owner: 'transport-nats' },
 ];

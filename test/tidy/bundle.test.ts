@@ -4,7 +4,10 @@ import { build } from 'esbuild';
 import { expect, test } from 'vitest';
 import { root } from './repository.js';
 
-const portable = ['model', 'merge', 'filter', 'protocol', 'client'];
+const portable = ['model', 'merge', 'filter', 'protocol', 'client', 'transport-nats'];
+
+/** tweetnacl, below nats-core, tries the browser's own first; its manifest leaves this one out there. */
+const leftOutInBrowsers = ['(disabled):crypto'];
 
 test('what runs on a device bundles for a browser without Node built-ins', async () => {
   const present = portable.filter((name) =>
@@ -13,7 +16,9 @@ test('what runs on a device bundles for a browser without Node built-ins', async
   expect(present.length).toBeGreaterThan(0);
   const { errors, metafile } = await build({
     stdin: {
-      contents: present.map((name) => `export * as ${name} from '@tidemark/${name}';`).join('\n'),
+      contents: present
+        .map((name) => `export * as ${name.replaceAll('-', '_')} from '@tidemark/${name}';`)
+        .join('\n'),
       resolveDir: path.join(root, 'test'),
     },
     bundle: true,
@@ -28,5 +33,6 @@ test('what runs on a device bundles for a browser without Node built-ins', async
   expect(errors).toEqual([]);
   const inputs = Object.keys(metafile.inputs);
   for (const name of present) expect(inputs).toContain(`packages/${name}/src/index.ts`);
-  expect(inputs.filter((file) => /\(disabled\)|^node:/.test(file))).toEqual([]);
+  const builtIns = inputs.filter((file) => /\(disabled\)|^node:/.test(file));
+  expect(builtIns.filter((file) => !leftOutInBrowsers.includes(file))).toEqual([]);
 });

@@ -209,6 +209,12 @@ export const errorCatalogue = {
     'No network, or the server is down.',
     'Edits go on offline; the next run tries again.',
   ),
+  'input-full': entry(
+    'retry-later',
+    'The input of the server has no space left.',
+    'The stream reached its limit: checkpoints and archives were not written for long.',
+    'Edits stay on the device and go up by themselves once there is space; the operator archives the input or raises its limit.',
+  ),
   aborted: entry(
     'retry-later',
     'The caller cancelled the work.',

@@ -1,4 +1,6 @@
 export { openReplica, type OpenReplicaOptions } from './open-replica.js';
+export { natsTransport, type NatsTransportOptions } from './nats-transport.js';
+export type { NatsPlace, NatsTransport } from '@tidemark/transport-nats/node';
 export { systemClock, systemEntropy, systemTimer, nodeCrypto } from './node-effects.js';
 export {
   defineSchema,

@@ -163,8 +163,10 @@ export interface InputExtent {
 /**
  * InputLog is the one ordered input of a tenant.
  *
- * `append` resolves when the messages are durable, in the order given, all or none of the call. Message
- * order is the order of merging; message times never go backwards within a generation.
+ * `append` resolves when the messages are durable, in the order given. When it rejects, nothing or a part of
+ * them may have been stored: whoever offers them again does so because duplicates have no effect, or asks.
+ * Message order is the order of merging. Message times are the input's own; over a network they may go
+ * backwards, so readers take the greatest so far.
  */
 export interface InputLog {
   readonly damage: readonly StoreDamage[];
@@ -178,12 +180,20 @@ export interface InputLog {
   /** Hash of a stored message, to compare with what was folded; undefined when it is gone. */
   readonly hashAt: (position: InputPosition) => Promise<Uint8Array | undefined>;
   /**
-   * Starts the next generation with its first message. Rejects with `behind` when the current generation
-   * is not `expected`: exactly one caller wins.
+   * Ends the current generation and starts the next one with its first message. Rejects with `behind` when
+   * the input does not end exactly at `expected`: exactly one caller wins, and nothing comes between.
    */
-  readonly startGeneration: (expected: number, first: Uint8Array) => Promise<InputPosition>;
+  readonly startGeneration: (
+    expected: Pick<InputExtent, 'generation' | 'last'>,
+    first: Uint8Array,
+  ) => Promise<InputPosition>;
   /** Drops messages at or before the position. */
   readonly trim: (position: InputPosition) => Promise<void>;
+  /**
+   * Calls back when others may have appended; absent where nobody else can. It may call back without
+   * reason. Returns the way to stop.
+   */
+  readonly onGrown?: (callback: () => void) => () => void;
   readonly close: () => Promise<void>;
 }
 

@@ -1,5 +1,11 @@
 export { openServer, type Server, type ServerOptions } from './open-server.js';
-export type { ServerDatabases, ServerPlace } from './server-stores.js';
+export type { ServerDatabases, ServerNats, ServerPlace } from './server-stores.js';
+export { renewPauseMsMax } from './renewing-merger.js';
+export {
+  connectServer,
+  type NatsPlace,
+  type NatsServerConnection,
+} from '@tidemark/transport-nats/server';
 export {
   writeOperationBytesMax,
   writeEntryBytesMax,

@@ -15,6 +15,7 @@ import {
   type HorizonLimits,
   type KeptSyncLog,
   type Merger,
+  type MergerOptions,
   type MergerStatus,
   type ResolveInput,
   type ResolveResult,
@@ -26,9 +27,12 @@ import {
 import type { AbortSignalLike, CheckpointFolder, Clock, Logger, Timer } from '@tidemark/ports';
 import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { createLocalTransport, type LocalTransport } from '@tidemark/transport-local';
+import { serveTenant } from '@tidemark/transport-nats/server';
 import { nodeCrypto, nodeTimer, systemClock, systemEntropy } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
-import { openServerStores, type ServerPlace } from './server-stores.js';
+import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
+import { createSpaceKeeper, type SpaceKeeper } from './space-keeper.js';
+import { openServerStores, type ServerPlace, type ServerStores } from './server-stores.js';
 import type {
   ForeignRow,
   LooseOperation,
@@ -61,7 +65,7 @@ export type ServerOptions<T extends Tables> = ServerPlace & {
   readonly timer?: Timer;
 };
 
-/** Server of one tenant, embedded in this process. */
+/** Server of one tenant in this process; with NATS, other processes reach it and may serve it, too. */
 export interface Server<T extends Tables> {
   /** Transport for replicas in this process. */
   readonly transport: LocalTransport;
@@ -182,45 +186,85 @@ const reportForeign = async (
     await merger.submit({ kind: 'foreign', backend, rows: bound.slice(at, at + entryItemsMax) });
 };
 
-/** The door over an open merger. */
+/** The door over an open renewing.current(). */
 const doorOf = <T extends Tables>(
-  merger: Merger,
+  renewing: RenewingMerger,
   transport: LocalTransport,
   close: () => Promise<void>,
 ): Server<T> => ({
   transport,
   write: async (input, { user }) =>
     writeOperations(
-      merger,
+      renewing.current(),
       user,
       typeof input === 'function' ? await collect(input) : (input as Iterable<LooseOperation>),
     ),
-  foreign: (backend, rows) => reportForeign(merger, backend, rows as readonly ForeignRow<Tables>[]),
-  publish: (schema, { user }) => publish(merger, schema, user),
-  changes: (options = {}) => merger.changes(options.since ?? null, options.signal),
+  foreign: (backend, rows) =>
+    reportForeign(renewing.current(), backend, rows as readonly ForeignRow<Tables>[]),
+  publish: (schema, { user }) => publish(renewing.current(), schema, user),
+  changes: (options = {}) => renewing.current().changes(options.since ?? null, options.signal),
   explain: (table, id, field, limit) =>
-    merger.explain({
+    renewing.current().explain({
       table,
       id,
       ...(field === undefined ? {} : { field }),
       ...(limit === undefined ? {} : { limit }),
     }),
   errors: {
-    list: (options = {}) => merger.syncErrors(options),
-    get: (id) => merger.syncError(id),
-    resolve: (id, input) => merger.resolve(id, input),
+    list: (options = {}) => renewing.current().syncErrors(options),
+    get: (id) => renewing.current().syncError(id),
+    resolve: (id, input) => renewing.current().resolve(id, input),
   },
-  syncLogs: (limit = syncLogsDefault) => merger.syncLogs(limit),
-  get: (table, id) => getRecord(merger, table, id) as never,
-  query: (table, query = {}) => queryRecords(merger, table, query) as never,
-  checkpoint: () => merger.checkpoint(),
-  fingerprint: (table, selection = {}) => fingerprintTable(merger, table, selection),
+  syncLogs: (limit = syncLogsDefault) => renewing.current().syncLogs(limit),
+  get: (table, id) => getRecord(renewing.current(), table, id) as never,
+  query: (table, query = {}) => queryRecords(renewing.current(), table, query) as never,
+  checkpoint: () => renewing.current().checkpoint(),
+  fingerprint: (table, selection = {}) => fingerprintTable(renewing.current(), table, selection),
   settle: async () => {
-    await merger.settle();
+    await renewing.current().settle();
   },
-  status: () => merger.status(),
+  status: () => renewing.current().status(),
   close,
 });
+
+const mergerOptions = <T extends Tables>(
+  options: ServerOptions<T>,
+  stores: ServerStores,
+  { clock, timer }: { readonly clock: Clock; readonly timer: Timer },
+  onEvent: (event: ServerEvent) => void,
+): MergerOptions => {
+  const { checkpoints, validate, horizon, logger } = options;
+  return {
+    tenant: options.tenant,
+    store: stores.store,
+    input: stores.input,
+    cursorKey: stores.cursorKey,
+    crypto: nodeCrypto,
+    clock,
+    timer,
+    entropy: systemEntropy,
+    crdt: async () => {
+      // Automerge is loaded at the first text field only.
+      const { loadAutomergeCrdt } = await import('@tidemark/crdt-automerge');
+      return loadAutomergeCrdt({ hash: nodeCrypto.sha256 });
+    },
+    onEvent,
+    ...(validate === undefined ? {} : { validate }),
+    ...(horizon === undefined ? {} : { horizon }),
+    ...(logger === undefined ? {} : { logger }),
+    ...(checkpoints === undefined
+      ? {}
+      : {
+          checkpoints: {
+            ...checkpoints,
+            folder:
+              typeof checkpoints.folder === 'string'
+                ? openCheckpointFolder(checkpoints.folder)
+                : checkpoints.folder,
+          },
+        }),
+  };
+};
 
 /**
  * Opens the server of a tenant in this process. Close it before the process ends; a killed one loses
@@ -234,52 +278,60 @@ export const openServer = async <const T extends Tables>(
 ): Promise<Server<T>> => {
   const clock = options.clock ?? systemClock;
   const timer = options.timer ?? nodeTimer;
-  const stores = await openServerStores(options, clock);
-  const { checkpoints } = options;
+  const { tenant, logger } = options;
+  let alarm = 0;
+  let keeper: SpaceKeeper | undefined;
+  const onEvent = (event: ServerEvent): void => {
+    options.onEvent?.(event);
+    if (event.type !== 'input-space') return;
+    alarm = event.alarmPercent;
+    keeper?.note(alarm);
+  };
+  const stores = await openServerStores(options, { tenant, clock, timer, onEvent });
   try {
-    const merger = await openMerger({
-      tenant: options.tenant,
-      store: stores.store,
-      input: stores.input,
-      cursorKey: stores.cursorKey,
-      crypto: nodeCrypto,
+    const renewing = await openRenewingMerger({
       clock,
       timer,
-      entropy: systemEntropy,
-      crdt: async () => {
-        // Automerge is loaded at the first text field only.
-        const { loadAutomergeCrdt } = await import('@tidemark/crdt-automerge');
-        return loadAutomergeCrdt({ hash: nodeCrypto.sha256 });
-      },
-      ...(options.validate === undefined ? {} : { validate: options.validate }),
-      ...(options.horizon === undefined ? {} : { horizon: options.horizon }),
-      ...(options.logger === undefined ? {} : { logger: options.logger }),
-      ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
-      ...(checkpoints === undefined
-        ? {}
-        : {
-            checkpoints: {
-              ...checkpoints,
-              folder:
-                typeof checkpoints.folder === 'string'
-                  ? openCheckpointFolder(checkpoints.folder)
-                  : checkpoints.folder,
-            },
-          }),
+      onEvent,
+      open: (tell) => openMerger(mergerOptions(options, stores, { clock, timer }, tell)),
     });
+    if (options.checkpoints?.trimInput === true) {
+      keeper = createSpaceKeeper({
+        timer,
+        free: () => renewing.current().checkpoint(),
+        look: () => stores.input.extent(),
+        onEvent,
+      });
+      keeper.note(alarm);
+    }
     try {
-      await merger.settle();
-      await publishAtOpen(merger, options.schema as TypedSchema<Tables>);
+      await renewing.current().settle();
+      await publishAtOpen(renewing.current(), options.schema as TypedSchema<Tables>);
+      const transport = createLocalTransport({ service: renewing.service, timer });
+      const { connection } = stores;
+      const served =
+        connection === undefined
+          ? undefined
+          : await serveTenant({
+              connection,
+              tenant,
+              service: renewing.service,
+              generation: async () => (await stores.input.extent()).generation,
+              timer,
+              ...(logger === undefined ? {} : { logger }),
+            });
+      return doorOf<T>(renewing, transport, async () => {
+        transport.setService(null);
+        await served?.close();
+        await keeper?.close();
+        await renewing.close();
+        await stores.close();
+      });
     } catch (cause) {
-      await merger.close();
+      await keeper?.close();
+      await renewing.close();
       throw cause;
     }
-    const transport = createLocalTransport({ service: merger.service, timer });
-    return doorOf<T>(merger, transport, async () => {
-      transport.setService(null);
-      await merger.close();
-      await stores.close();
-    });
   } catch (cause) {
     await stores.close();
     throw cause;

@@ -1,7 +1,25 @@
 import { mkdir } from 'node:fs/promises';
-import type { Clock, InputLog, Marker, ServerStore } from '@tidemark/ports';
+import { encodeInputEntry, type ServerEvent } from '@tidemark/merger';
+import type {
+  CheckpointFolder,
+  Clock,
+  InputLog,
+  Marker,
+  ServerStore,
+  Timer,
+} from '@tidemark/ports';
 import { openInputLog, openServerStore, type Database } from '@tidemark/store-level';
-import { openServerFolder } from '@tidemark/store-level/node';
+import {
+  openCheckpointFolder,
+  openServerFolder,
+  openStoreFolder,
+} from '@tidemark/store-level/node';
+import {
+  connectServer,
+  openNatsInputLog,
+  type NatsPlace,
+  type NatsServerConnection,
+} from '@tidemark/transport-nats/server';
 import { openCursorKey } from './cursor-key.js';
 import { nodeCrypto, systemEntropy } from './node-effects.js';
 
@@ -11,9 +29,28 @@ export interface ServerDatabases {
   readonly input: Database;
 }
 
+/** NATS as the input of a server and the way of its replicas. */
+export interface ServerNats {
+  /** Where NATS is, or a connection that several tenants of this process share. */
+  readonly connection: NatsPlace | NatsServerConnection;
+  /** Bytes that the stream of the input may take; 1 GiB when left out. */
+  readonly streamBytesMax?: number;
+  /** Servers of the NATS cluster that store each message: 3 in production; 1 when left out. */
+  readonly replicas?: number;
+  /** Keeps input that checkpoints made superfluous, before it is removed. */
+  readonly archive?: string | CheckpointFolder;
+}
+
 /** Where a server keeps its data. */
 export type ServerPlace =
   | { readonly folder: string; readonly lostInput?: 'refuse' | 'set-aside' }
+  | {
+      /** Folder of the store alone: the input lies in NATS, where other servers follow it, too. */
+      readonly folder: string;
+      readonly nats: ServerNats;
+      /** Alike on all servers of the tenant: 32 random bytes. The folder's own when left out. */
+      readonly cursorKey?: Uint8Array;
+    }
   | { readonly database: ServerDatabases; readonly cursorKey?: Uint8Array };
 
 /** Stores of a server, open. */
@@ -21,7 +58,17 @@ export interface ServerStores {
   readonly store: ServerStore;
   readonly input: InputLog;
   readonly cursorKey: Uint8Array;
+  /** Connection over which replicas are served; undefined for a server in this process only. */
+  readonly connection: NatsServerConnection | undefined;
   readonly close: () => Promise<void>;
+}
+
+/** What stores are opened with. */
+export interface ServerStoresContext {
+  readonly tenant: string;
+  readonly clock: Clock;
+  readonly timer: Timer;
+  readonly onEvent: (event: ServerEvent) => void;
 }
 
 const memoryMarker = (): Marker => {
@@ -35,9 +82,57 @@ const memoryMarker = (): Marker => {
   };
 };
 
-/** Opens the stores of a server at its place. */
-export const openServerStores = async (place: ServerPlace, clock: Clock): Promise<ServerStores> => {
+type NatsServerPlace = Extract<ServerPlace, { readonly nats: ServerNats }>;
+
+const openNatsStores = async (
+  place: NatsServerPlace,
+  { tenant, clock, timer, onEvent }: ServerStoresContext,
+): Promise<ServerStores> => {
+  const { connection: given, streamBytesMax, replicas, archive } = place.nats;
   const hash = nodeCrypto.sha256;
+  const store = await openStoreFolder(place.folder, { hash });
+  let connection: NatsServerConnection | undefined;
+  let input: InputLog | undefined;
+  const close = async (): Promise<void> => {
+    await input?.close();
+    // A connection that was given belongs to the caller.
+    if (connection !== undefined && connection !== given) await connection.close();
+    await store.close();
+  };
+  try {
+    const cursorKey = place.cursorKey ?? (await openCursorKey(place.folder));
+    connection = 'core' in given ? given : await connectServer(given, systemEntropy);
+    input = await openNatsInputLog({
+      connection,
+      tenant,
+      hash,
+      clock,
+      timer,
+      entropy: systemEntropy,
+      envelopeEntry: (caller, envelope) => encodeInputEntry({ kind: 'envelope', caller, envelope }),
+      onSpace: ({ bytes, bytesMax, alarm }) =>
+        onEvent({ type: 'input-space', bytes, bytesMax, alarmPercent: alarm }),
+      ...(streamBytesMax === undefined ? {} : { bytesMax: streamBytesMax }),
+      ...(replicas === undefined ? {} : { replicas }),
+      ...(archive === undefined
+        ? {}
+        : { archive: typeof archive === 'string' ? openCheckpointFolder(archive) : archive }),
+    });
+    return { store, input, cursorKey, connection, close };
+  } catch (cause) {
+    await close();
+    throw cause;
+  }
+};
+
+/** Opens the stores of a server at its place. */
+export const openServerStores = async (
+  place: ServerPlace,
+  context: ServerStoresContext,
+): Promise<ServerStores> => {
+  const hash = nodeCrypto.sha256;
+  const { clock } = context;
+  if ('nats' in place) return openNatsStores(place, context);
   if ('folder' in place) {
     await mkdir(place.folder, { recursive: true });
     const opened = await openServerFolder(place.folder, {
@@ -46,7 +141,7 @@ export const openServerStores = async (place: ServerPlace, clock: Clock): Promis
       ...(place.lostInput === undefined ? {} : { lostInput: place.lostInput }),
     });
     try {
-      return { ...opened, cursorKey: await openCursorKey(place.folder) };
+      return { ...opened, cursorKey: await openCursorKey(place.folder), connection: undefined };
     } catch (cause) {
       await opened.close();
       throw cause;
@@ -64,6 +159,7 @@ export const openServerStores = async (place: ServerPlace, clock: Clock): Promis
     store,
     input,
     cursorKey: place.cursorKey ?? systemEntropy.bytes(32),
+    connection: undefined,
     close: async () => {
       await Promise.all([store.close(), input.close()]);
     },

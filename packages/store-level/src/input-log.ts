@@ -182,21 +182,25 @@ class LevelInputLog implements InputLog {
       return positions;
     });
 
-  readonly startGeneration = (expected: number, first: Uint8Array): Promise<InputPosition> =>
+  readonly startGeneration = (
+    expected: Pick<InputExtent, 'generation' | 'last'>,
+    first: Uint8Array,
+  ): Promise<InputPosition> =>
     guarded(async () => {
       if (this.#writer.broken) await this.#writer.recover();
       const { end, seals } = this.#state;
-      if (end.generation !== expected)
-        throw new TidemarkError('behind', 'another generation of the input has started', {
-          expected,
-          current: end.generation,
+      const { generation } = end;
+      if (generation !== expected.generation || end.seq !== expected.last)
+        throw new TidemarkError('behind', 'the input does not end where it was expected', {
+          expected: `${expected.generation}/${expected.last}`,
+          current: `${generation}/${end.seq}`,
         });
-      const position = { generation: expected + 1, seq: 1 };
+      const position = { generation: generation + 1, seq: 1 };
       const next: InputEnd = { ...position, atMs: this.#timeOfNext() };
       await this.#advance(
-        { ...this.#state, end: next, seals: new Map([...seals, [expected, end.seq]]) },
+        { ...this.#state, end: next, seals: new Map([...seals, [generation, end.seq]]) },
         [
-          put(sealKey(expected), encodeSeal(end.seq)),
+          put(sealKey(generation), encodeSeal(end.seq)),
           put(messageKey(position), encodeMessage(next.atMs, first)),
           put(endKey, encodeEnd(next)),
         ],

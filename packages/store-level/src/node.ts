@@ -7,5 +7,10 @@ export {
   type Repair,
 } from './database-folder.js';
 export { openReplicaFolder, type OpenReplicaFolderOptions } from './open-replica-folder.js';
-export { openServerFolder, type ServerFolder, type ServerFolderOptions } from './server-folder.js';
+export {
+  openServerFolder,
+  openStoreFolder,
+  type ServerFolder,
+  type ServerFolderOptions,
+} from './server-folder.js';
 export { openCheckpointFolder, manifestBytesMax } from './checkpoint-folder.js';

@@ -78,6 +78,23 @@ export const openServerFolder = async (
   }
 };
 
+/**
+ * Opens the store alone of a server's folder, for a server whose input lies elsewhere. A lost store is set
+ * aside as `openServerFolder` does. Rejects with `newer-format`, `folder-in-use`, `storage-unavailable`.
+ */
+export const openStoreFolder = async (
+  path: string,
+  options: Pick<ServerFolderOptions, 'hash'>,
+): Promise<ServerStore> => {
+  try {
+    await mkdir(path, { recursive: true });
+    const opened = await openPart(path, 'store', options.hash, true);
+    return await createServerStore({ ...opened, hash: options.hash });
+  } catch (error) {
+    throw storageError(error);
+  }
+};
+
 type OpenedPart = OpenedFolder & {
   readonly marker: OpenMarker;
   readonly damage: readonly StoreDamage[];

@@ -272,7 +272,10 @@ describe('other entries', () => {
       checkpoint: null,
       lastGood: { ...position, hash: '' },
     } as const;
-    await world.input.startGeneration(position.generation, encodeInputEntry(entry));
+    await world.input.startGeneration(
+      { generation: position.generation, last: position.seq },
+      encodeInputEntry(entry),
+    );
     const behind = await world.again();
     const { n } = await world.fold.advance();
     expect(world.fold.state()).toMatchObject({ incarnation: 2, n });

@@ -307,6 +307,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   const driver = startFoldDriver(fold, options.timer, (error, halted) => {
     emit({ type: 'fold-failed', code: error.code, halted });
   });
+  const stopWatching = options.input.onGrown?.(driver.nudge);
   const writer = createInputWriter(options.input, driver.nudge);
   const book = createSyncLogBook(options.store, options.clock);
   const parts: Parts = {
@@ -337,7 +338,15 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     onRewound: upkeep.writeCheckpoint,
   });
   // Before anybody is answered: what this opening shows is of a life of its own.
-  await writer.append(encodeInputEntry({ kind: 'life', id: hexId(options.entropy.bytes(16)) }));
+  const life = encodeInputEntry({ kind: 'life', id: hexId(options.entropy.bytes(16)) });
+  await writer.append(life).catch(async (cause: unknown) => {
+    const isFull = cause instanceof TidemarkError && cause.code === 'input-full';
+    if (!isFull || checkpoints === undefined) throw cause;
+    // Only what a checkpoint holds may leave a full input.
+    await settle();
+    await checkpoints.write();
+    await writer.append(life);
+  });
   driver.nudge();
   if (line.isRewound && line.checkpoint !== undefined) {
     const { incarnation, n } = line.checkpoint.manifest;
@@ -411,6 +420,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     close: async () => {
       isClosed = true;
       for (const close of [...closers]) close();
+      stopWatching?.();
       await driver.stop();
       await upkeep.stop();
       await writer.idle();

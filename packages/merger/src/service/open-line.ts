@@ -35,6 +35,14 @@ export type ServerEvent =
       readonly shown: { readonly incarnation: number; readonly n: number };
       readonly by: 'cursor' | 'checkpoint';
     }
+  | {
+      /** The space of the input crossed 70% or 90% of its limit, in one direction or the other. */
+      readonly type: 'input-space';
+      readonly bytes: number;
+      readonly bytesMax: number;
+      /** Share that was reached; 0 when the alarm ended. */
+      readonly alarmPercent: number;
+    }
   | { readonly type: 'checkpoint-written'; readonly n: number }
   | { readonly type: 'horizon'; readonly incarnation: number; readonly n: number }
   | { readonly type: 'fold-failed'; readonly code: string; readonly halted: boolean }
@@ -112,9 +120,12 @@ const startIncarnation = async (
     lastGood: { ...last, hash: hash === undefined ? '' : toHex(hash) },
   });
   // A position names one message only: generations that the state has passed are left behind.
-  for (let current = extent.generation; current < state.position.generation; current += 1)
-    await input.startGeneration(current, message);
-  await input.startGeneration(Math.max(extent.generation, state.position.generation), message);
+  let { generation, last: end } = extent;
+  while (generation < state.position.generation) {
+    await input.startGeneration({ generation, last: end }, message);
+    [generation, end] = [generation + 1, 1];
+  }
+  await input.startGeneration({ generation, last: end }, message);
   const missing =
     state.position.generation === extent.generation
       ? Math.max(0, state.position.seq - extent.last)

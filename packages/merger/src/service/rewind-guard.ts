@@ -1,5 +1,5 @@
 import { isLeft, TidemarkError, toHex } from '@tidemark/model';
-import type { Caller, InputLog } from '@tidemark/ports';
+import type { Caller, InputLog, InputPosition } from '@tidemark/ports';
 import { decodeCursor, type CursorState, type Mac } from '@tidemark/protocol';
 import { encodeInputEntry } from '../fold/input-entry.js';
 import type { AppliedStore } from './applied-store.js';
@@ -43,6 +43,16 @@ export interface RewindGuardOptions {
   readonly onRewound: () => void;
 }
 
+/** Times that the end of a generation is tried while others go on to append. */
+const beginTriesMax = 20;
+
+interface BegunIncarnation {
+  readonly first: InputPosition;
+  readonly incarnation: number;
+  readonly n: number;
+  readonly lost: LostVersion;
+}
+
 const isPlainlyOn = (applied: AppliedStore, { incarnation, seen }: CursorState): boolean => {
   const state = applied.applied();
   const newest = seen?.lives[0]?.[0];
@@ -67,31 +77,47 @@ export const createRewindGuard = (options: RewindGuardOptions): RewindGuard => {
     await driver.until(() => isApplied(applied.applied(), { generation, seq: last }));
   };
 
+  /** Ends the generation where this server stands; what others append meanwhile is folded first. */
+  const begin = async (
+    isProved: () => Promise<LostVersion | undefined>,
+  ): Promise<BegunIncarnation | undefined> => {
+    for (let tried = 1; ; tried += 1) {
+      await foldToEnd();
+      const lost = await isProved();
+      if (lost === undefined) return undefined;
+      const state = applied.applied();
+      const { generation, seq: last } = state.position;
+      const hash = last === 0 ? undefined : await input.hashAt(state.position);
+      const incarnation = Math.max(state.incarnation, lost.incarnation) + 1;
+      const message = encodeInputEntry({
+        kind: 'incarnation',
+        incarnation,
+        position: state.position,
+        digest: state.digest,
+        checkpoint: null,
+        lastGood: { generation, seq: last, hash: hash === undefined ? '' : toHex(hash) },
+      });
+      try {
+        // Refused unless the input ends exactly where this state stands.
+        const first = await input.startGeneration({ generation, last }, message);
+        return { first, incarnation, n: state.n, lost };
+      } catch (cause) {
+        const isBehind = cause instanceof TidemarkError && cause.code === 'behind';
+        if (!isBehind || tried >= beginTriesMax) throw cause;
+      }
+    }
+  };
+
   const rewind: RewindGuard['rewind'] = (isProved, by) =>
     // Nothing may enter the old generation between its last message and the first of the next one.
     writer.alone(async () => {
-      await foldToEnd();
-      const lost = await isProved();
-      // Another request may have begun the incarnation meanwhile.
-      if (lost === undefined) return;
-      const state = applied.applied();
-      const { generation, last } = await input.extent();
-      const hash = last === 0 ? undefined : await input.hashAt({ generation, seq: last });
-      const incarnation = Math.max(state.incarnation, lost.incarnation) + 1;
-      const first = await input.startGeneration(
-        generation,
-        encodeInputEntry({
-          kind: 'incarnation',
-          incarnation,
-          position: state.position,
-          digest: state.digest,
-          checkpoint: null,
-          lastGood: { generation, seq: last, hash: hash === undefined ? '' : toHex(hash) },
-        }),
-      );
+      const begun = await begin(isProved);
+      // Another request, or another server, may have begun the incarnation meanwhile.
+      if (begun === undefined) return;
+      const { first, incarnation, n, lost } = begun;
       driver.nudge();
       await driver.until(() => isApplied(applied.applied(), first));
-      onEvent({ type: 'rewound', incarnation, n: state.n, shown: lost, by });
+      onEvent({ type: 'rewound', incarnation, n, shown: lost, by });
       onRewound();
     });
 

@@ -1,0 +1,141 @@
+import { TidemarkError } from '@tidemark/model';
+import type { Merger, ServerEvent } from '@tidemark/merger';
+import type { Clock, Service, Timer } from '@tidemark/ports';
+
+/** First pause before a merger whose opening failed is opened again, ms; each further one doubles. */
+export const renewPauseMsFirst = 500;
+/** Longest pause before a merger is opened again, ms. */
+export const renewPauseMsMax = 30_000;
+
+/** Time after which a merger that was opened again counts as settled, ms: its next renewal waits no longer. */
+export const renewSettledMs = 60_000;
+
+/** A merger that is opened anew when the input under it is no longer the one that it folded. */
+export interface RenewingMerger {
+  /** Merger in force. Throws `unreachable` while a new one opens. */
+  readonly current: () => Merger;
+  /** Service that outlives every single merger. */
+  readonly service: Service;
+  readonly close: () => Promise<void>;
+}
+
+/** What a renewing merger works with. */
+export interface RenewingMergerOptions {
+  /** Opens a merger on the stores, which stay open. Its events go to `onEvent`. */
+  readonly open: (onEvent: (event: ServerEvent) => void) => Promise<Merger>;
+  readonly clock: Clock;
+  readonly timer: Timer;
+  readonly onEvent: (event: ServerEvent) => void;
+}
+
+const opening = (): TidemarkError =>
+  new TidemarkError('unreachable', 'the server is finding its place in the input again');
+
+class Renewal {
+  readonly #options: RenewingMergerOptions;
+  readonly #ticks = new Set<() => void>();
+  #merger: Merger | undefined;
+  #isClosed = false;
+  #renewedAtMs = 0;
+  #pauseMs = renewPauseMsFirst;
+  #renewing: Promise<void> | undefined;
+  #stopTicks: () => void = () => undefined;
+
+  constructor(options: RenewingMergerOptions) {
+    this.#options = options;
+  }
+
+  readonly service: Service = {
+    publish: (caller, envelope) => this.#service().publish(caller, envelope),
+    answer: async (caller, endpoint, body) => this.#service().answer(caller, endpoint, body),
+    onTick: (callback) => {
+      this.#ticks.add(callback);
+      return () => this.#ticks.delete(callback);
+    },
+  };
+
+  readonly current = (): Merger => {
+    if (this.#merger === undefined) throw opening();
+    return this.#merger;
+  };
+
+  async open(): Promise<void> {
+    let mustRenew = false;
+    let isOpen = false;
+    const merger = await this.#options.open((event) => {
+      this.#options.onEvent(event);
+      // The fold stopped because the input lost what it had folded: opening finds out how to go on.
+      if (event.type !== 'fold-failed' || event.code !== 'input-mismatch' || !event.halted) return;
+      mustRenew = true;
+      if (isOpen) this.#renew();
+    });
+    isOpen = true;
+    this.#merger = merger;
+    this.#stopTicks = merger.service.onTick(() => {
+      for (const tick of [...this.#ticks]) tick();
+    });
+    if (mustRenew) this.#renew();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#renewing;
+    const merger = this.#leave();
+    await merger?.close();
+  }
+
+  #service(): Service {
+    return this.current().service;
+  }
+
+  #leave(): Merger | undefined {
+    const merger = this.#merger;
+    this.#merger = undefined;
+    this.#stopTicks();
+    this.#stopTicks = () => undefined;
+    return merger;
+  }
+
+  #renew(): void {
+    this.#renewing ??= this.#reopen().finally(() => {
+      this.#renewing = undefined;
+    });
+  }
+
+  async #reopen(): Promise<void> {
+    const { clock, onEvent } = this.#options;
+    const isSettled = Math.abs(clock.nowMs() - this.#renewedAtMs) > renewSettledMs;
+    await this.#leave()?.close();
+    if (isSettled) this.#pauseMs = renewPauseMsFirst;
+    // An opening that only fails again must not spin.
+    else await this.#pause();
+    while (!this.#isClosed) {
+      this.#renewedAtMs = clock.nowMs();
+      try {
+        return await this.open();
+      } catch (cause) {
+        const code = cause instanceof TidemarkError ? cause.code : 'invariant-violation';
+        onEvent({ type: 'background-failed', work: 'opening the merger again', code });
+        await this.#pause();
+      }
+    }
+  }
+
+  async #pause(): Promise<void> {
+    await this.#options.timer.sleep(this.#pauseMs);
+    this.#pauseMs = Math.min(2 * this.#pauseMs, renewPauseMsMax);
+  }
+}
+
+/** Opens a merger that is opened anew by itself. Rejects as the first opening does. */
+export const openRenewingMerger = async (
+  options: RenewingMergerOptions,
+): Promise<RenewingMerger> => {
+  const renewal = new Renewal(options);
+  await renewal.open();
+  return {
+    current: renewal.current,
+    service: renewal.service,
+    close: () => renewal.close(),
+  };
+};

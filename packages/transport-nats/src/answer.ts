@@ -1,0 +1,76 @@
+import { headers, type Msg, type MsgHdrs } from '@nats-io/nats-core';
+import { errorCatalogue, TidemarkError, utf8Decode, utf8Encode } from '@tidemark/model';
+import type { ErrorCode, ErrorDetails } from '@tidemark/model';
+
+/** Header of a call and of an envelope: the user, percent-encoded. */
+export const userHeader = 'Tidemark-User';
+const codeHeader = 'Tidemark-Error';
+const workingHeader = 'Tidemark-Working';
+/** Longest text of a failure that travels, in characters. */
+const failureTextMax = 1_000;
+
+/** Headers that name the user. */
+export const headersOf = (user: string): MsgHdrs => {
+  const named = headers();
+  named.set(userHeader, encodeURIComponent(user));
+  return named;
+};
+
+/** User that headers name; empty when they name none. */
+export const userOf = (named: { readonly get: (key: string) => string } | undefined): string => {
+  try {
+    return decodeURIComponent(named?.get(userHeader) ?? '');
+  } catch {
+    return '';
+  }
+};
+
+/** Headers by which a server says that it works on a call. */
+export const workingHeaders = (): MsgHdrs => {
+  const named = headers();
+  named.set(workingHeader, '1');
+  return named;
+};
+
+/** Tells whether a message says only that a server works on the call. */
+export const isWorking = (message: Msg): boolean => message.headers?.has(workingHeader) === true;
+
+/** Body and headers that carry a failure to the caller: code and details, nothing of a bug. */
+export const encodeFailure = (cause: unknown): { body: Uint8Array; headers: MsgHdrs } => {
+  const error =
+    cause instanceof TidemarkError
+      ? cause
+      : new TidemarkError('unreachable', 'the server failed', {});
+  const named = headers();
+  named.set(codeHeader, error.code);
+  const message = error.message.slice(0, failureTextMax);
+  return { body: utf8Encode(JSON.stringify({ message, details: error.details })), headers: named };
+};
+
+const isCode = (text: string): text is ErrorCode => Object.hasOwn(errorCatalogue, text);
+
+const isPlainDetails = (json: unknown): json is ErrorDetails =>
+  typeof json === 'object' && json !== null && !Array.isArray(json);
+
+const decodeFailure = (code: ErrorCode, data: Uint8Array): TidemarkError => {
+  try {
+    const json: unknown = JSON.parse(utf8Decode(data));
+    if (isPlainDetails(json)) {
+      const { message, details } = json as { message?: unknown; details?: unknown };
+      const text = typeof message === 'string' ? message.replace(`${code}: `, '') : '';
+      return new TidemarkError(code, text, isPlainDetails(details) ? details : {});
+    }
+  } catch {
+    // Falls through: the code alone says what to do.
+  }
+  return new TidemarkError(code, 'the server answered with an error');
+};
+
+/** Body of an answer as bytes of the caller's own; throws the failure that the answer carries. */
+export const readAnswer = (message: Msg): Uint8Array => {
+  const code = message.headers?.get(codeHeader) ?? '';
+  if (code === '') return new Uint8Array(message.data);
+  throw isCode(code)
+    ? decodeFailure(code, message.data)
+    : new TidemarkError('newer-protocol', 'the server answered with an unknown error', {});
+};

@@ -1,0 +1,11 @@
+export {
+  webSocketTransport,
+  type WebSocketLike,
+  type WebSocketOptions,
+} from './web-socket-transport.js';
+export {
+  publishBytesInFlightMax,
+  type NatsEffects,
+  type NatsPlace,
+  type NatsTransport,
+} from './nats-transport.js';

@@ -1,0 +1,270 @@
+import { jetstream, jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
+import { TidemarkError, type Hash } from '@tidemark/model';
+import type {
+  CheckpointFolder,
+  Clock,
+  Entropy,
+  InputExtent,
+  InputLog,
+  InputMessage,
+  InputPosition,
+  StoreDamage,
+  Timer,
+} from '@tidemark/ports';
+import { userOf } from './answer.js';
+import { archiveGeneration, type ArchivedRange } from './archive.js';
+import { GrowthWatch } from './growth-watch.js';
+import { appendEntries } from './input-append.js';
+import { InputGenerations, newestGeneration } from './input-generations.js';
+import { InputReader } from './input-reader.js';
+import type { NatsServerConnection } from './server-connection.js';
+import { SpaceAlarm, type InputSpace } from './space-alarm.js';
+import { streamFailure, StreamStore } from './stream-store.js';
+import { StreamReader } from './stream-reader.js';
+import { endSubject, storedKind, tenantToken } from './subjects.js';
+import { TurnQueue } from './turn-queue.js';
+
+/** Bytes of a stream unless an option says otherwise. */
+export const streamBytesMaxDefault = 1024 * 1024 * 1024;
+/** Who published an envelope, as NATS and its headers say. */
+export interface EnvelopeSender {
+  readonly tenant: string;
+  readonly replica: string;
+  readonly user: string;
+}
+
+/** What an input log on JetStream is opened on. */
+export interface NatsInputLogOptions {
+  readonly connection: NatsServerConnection;
+  readonly tenant: string;
+  readonly hash: Hash;
+  readonly clock: Clock;
+  readonly timer: Timer;
+  readonly entropy: Entropy;
+  /**
+   * Input entry for an envelope that a device stored. A pure function: servers of one input must read the
+   * same bytes. Whatever a device stores becomes an envelope, never another entry.
+   */
+  readonly envelopeEntry: (sender: EnvelopeSender, envelope: Uint8Array) => Uint8Array;
+  /** Bytes that the stream of a generation may take. */
+  readonly bytesMax?: number;
+  /** Servers of the cluster that store each message; 1 when left out. */
+  readonly replicas?: number;
+  /** Keeps what `trim` removes, read back and compared before it is removed. */
+  readonly archive?: CheckpointFolder;
+  /** Called when the space crosses 70% or 90%, in both directions. */
+  readonly onSpace?: (space: InputSpace) => void;
+}
+
+/** Input log on JetStream. Several servers may have it open at once, and devices store into it. */
+export interface NatsInputLog extends InputLog {
+  readonly onGrown: (callback: () => void) => () => void;
+  /** Space of the stream when it was last looked at. */
+  readonly space: () => InputSpace;
+}
+
+const print = ({ generation, seq }: InputPosition): string => `${generation}/${seq}`;
+
+class JetStreamInputLog implements NatsInputLog {
+  readonly damage: readonly StoreDamage[] = [];
+  readonly #options: NatsInputLogOptions;
+  readonly #streams: StreamStore;
+  readonly #generations: InputGenerations;
+  readonly #reader: InputReader;
+  readonly #newReader: (generation: number) => StreamReader;
+  readonly #turns = new TurnQueue();
+  readonly #reads = new TurnQueue();
+  readonly #listeners = new Set<() => void>();
+  readonly #alarm: SpaceAlarm;
+  readonly #stop: () => Promise<void>;
+
+  constructor(
+    options: NatsInputLogOptions,
+    streams: StreamStore,
+    current: number,
+    manager: JetStreamManager,
+  ) {
+    const { connection, clock, timer, entropy } = options;
+    this.#options = options;
+    this.#streams = streams;
+    this.#alarm = new SpaceAlarm((space) => options.onSpace?.(space));
+    const parts = { streams, clock, timer, entropy, alarm: this.#alarm };
+    this.#generations = new InputGenerations(parts, current);
+    this.#newReader = (generation) =>
+      new StreamReader({
+        connection: connection.core,
+        manager,
+        timer,
+        token: streams.token,
+        generation,
+        userOf: (message) => userOf(message.headers),
+      });
+    this.#reader = new InputReader(this.#generations, {
+      timer,
+      newReader: this.#newReader,
+      entryOf: (subject, user, bytes) => this.#entryOf(subject, user, bytes),
+    });
+    const watch = new GrowthWatch({
+      connection: connection.core,
+      manager,
+      clock,
+      timer,
+      token: streams.token,
+      generation: () => this.#generations.current,
+      onGrown: () => {
+        for (const listener of [...this.#listeners]) listener();
+      },
+    });
+    const stopReconnected = connection.onReconnected(() => {
+      this.#reader.forget();
+      watch.renew();
+    });
+    this.#stop = async () => {
+      stopReconnected();
+      await watch.stop();
+    };
+  }
+
+  readonly onGrown = (callback: () => void): (() => void) => {
+    this.#listeners.add(callback);
+    return () => this.#listeners.delete(callback);
+  };
+
+  readonly space = (): InputSpace => this.#alarm.space;
+
+  readonly append = (messages: readonly Uint8Array[]): Promise<readonly InputPosition[]> =>
+    this.#turns.run(() => this.#guarded(() => appendEntries(this.#generations, messages)));
+
+  readonly read = (
+    after: InputPosition,
+    bounds: { readonly maxBytes: number; readonly maxMessages: number },
+  ): Promise<readonly InputMessage[]> =>
+    this.#reads.run(() =>
+      this.#guarded(async () => {
+        if (bounds.maxMessages < 1) return [];
+        const start = after.generation < 1 ? { generation: 1, seq: 0 } : after;
+        return this.#reader.read(start, bounds);
+      }),
+    );
+
+  readonly extent = (): Promise<InputExtent> =>
+    this.#guarded(async () => {
+      const { first, last } = await this.#generations.openExtent();
+      return { generation: this.#generations.current, first, last };
+    });
+
+  readonly hashAt = (position: InputPosition): Promise<Uint8Array | undefined> =>
+    this.#guarded(async () => {
+      const { generation, seq } = position;
+      if (generation < 1 || seq < 1 || seq > (this.#generations.endOf(generation) ?? seq))
+        return undefined;
+      const stored = await this.#streams.message(generation, seq);
+      if (stored === undefined) return undefined;
+      const { subject, data, header } = stored;
+      const bytes = this.#entryOf(subject, userOf(header), data);
+      return bytes === undefined ? undefined : this.#options.hash(bytes);
+    });
+
+  readonly startGeneration = (
+    expected: { readonly generation: number; readonly last: number },
+    first: Uint8Array,
+  ): Promise<InputPosition> =>
+    this.#turns.run(() =>
+      this.#guarded(async () => {
+        const { generation, last } = expected;
+        const extent = await this.#generations.openExtent();
+        const other = new TidemarkError('behind', 'the input does not end where it was expected', {
+          expected: print({ generation, seq: last }),
+          current: print({ generation: this.#generations.current, seq: extent.last }),
+        });
+        if (this.#generations.current !== generation || extent.last !== last) throw other;
+        const id = this.#generations.newId();
+        // Stored directly behind the last message or not at all: exactly one caller ends a generation.
+        const offered = await this.#generations.offerUntilKnown(() =>
+          this.#streams.offer(generation, endSubject(this.#streams.token, generation), first, id, {
+            lastSeq: last,
+          }),
+        );
+        if (offered.tag === 'refused' && offered.refusal !== 'wrong-sequence') throw offered.error;
+        const end = await this.#streams.end(generation);
+        if (end === undefined || end.header.get('Nats-Msg-Id') !== id) throw other;
+        await this.#generations.followEnd(generation, end);
+        return { generation: generation + 1, seq: 1 };
+      }),
+    );
+
+  readonly trim = (position: InputPosition): Promise<void> =>
+    this.#turns.run(() =>
+      this.#guarded(async () => {
+        const { last, first } = await this.#generations.openExtent();
+        const { current } = this.#generations;
+        for (const generation of await this.#streams.generations()) {
+          if (generation >= Math.min(position.generation, current)) break;
+          await this.#removeGeneration(generation);
+        }
+        // A generation that has ended is kept until it is behind as a whole.
+        if (position.generation < current) return;
+        const upTo = position.generation > current ? last : Math.min(position.seq, last);
+        if (upTo < first) return;
+        await this.#keep({ generation: current, first, last: upTo });
+        await this.#streams.purge(current, upTo);
+      }),
+    );
+
+  readonly close = async (): Promise<void> => {
+    await this.#turns.run(() => Promise.resolve());
+    await this.#stop();
+    await this.#reader.close();
+  };
+
+  async #guarded<A>(work: () => Promise<A>): Promise<A> {
+    try {
+      return await work();
+    } catch (cause) {
+      throw streamFailure(cause);
+    }
+  }
+
+  async #removeGeneration(generation: number): Promise<void> {
+    const extent = await this.#streams.extent(generation);
+    if (extent === undefined) return;
+    const last = this.#generations.endOf(generation) ?? (extent.end?.seq ?? extent.last + 1) - 1;
+    await this.#keep({ generation, first: extent.first, last });
+    await this.#streams.remove(generation);
+  }
+
+  async #keep(range: ArchivedRange): Promise<void> {
+    const { archive, hash } = this.#options;
+    if (archive !== undefined)
+      await archiveGeneration(archive, this.#newReader(range.generation), hash, range);
+  }
+
+  #entryOf(subject: string, user: string, bytes: Uint8Array): Uint8Array | undefined {
+    const stored = storedKind(this.#streams.token, subject);
+    if (stored === undefined || stored.kind === 'end') return undefined;
+    if (stored.kind === 'entry') return bytes;
+    const { tenant, envelopeEntry } = this.#options;
+    return envelopeEntry({ tenant, replica: stored.replica, user }, bytes);
+  }
+}
+
+/**
+ * Opens the input of a tenant on JetStream; a tenant without one gets its first generation. Rejects with
+ * `unreachable`, `timeout`, `denied`.
+ */
+export const openNatsInputLog = async (options: NatsInputLogOptions): Promise<NatsInputLog> => {
+  try {
+    const { core } = options.connection;
+    const manager = await jetstreamManager(core, { checkAPI: false });
+    const limits = {
+      bytesMax: options.bytesMax ?? streamBytesMaxDefault,
+      replicas: options.replicas ?? 1,
+    };
+    const token = tenantToken(options.tenant);
+    const streams = new StreamStore(token, manager, jetstream(core), limits);
+    const current = await newestGeneration(streams);
+    return new JetStreamInputLog(options, streams, current, manager);
+  } catch (cause) {
+    throw streamFailure(cause);
+  }
+};

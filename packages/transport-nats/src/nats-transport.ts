@@ -1,0 +1,176 @@
+import { createInbox, type NatsConnection } from '@nats-io/nats-core';
+import { TidemarkError } from '@tidemark/model';
+import type { AbortSignalLike, Clock, Entropy, Timer, Transport } from '@tidemark/ports';
+import { Abort, aborted, isAborted, orAborted } from './abort.js';
+import { dialPauseMs } from './back-off.js';
+import { ByteWindow } from './byte-window.js';
+import { DeviceLink } from './device-link.js';
+import { connectionFailure } from './failure.js';
+
+/** Bytes of envelopes that wait for the word that they are stored, over all links of a connection. */
+export const publishBytesInFlightMax = 2 * 1024 * 1024;
+
+/** Where and how a device reaches NATS. */
+export interface NatsPlace {
+  /** Addresses, tried in random order: `nats://`, `tls://`, `ws://` or `wss://`. */
+  readonly servers: readonly string[];
+  /** Name of the connection, as operators see it. */
+  readonly name?: string;
+  /** User and password, or a token; with neither the server must let everybody in. */
+  readonly user?: string;
+  readonly password?: string;
+  readonly token?: string;
+  /** Contents of a credentials file: a signed user and its seed. */
+  readonly credentials?: string;
+  /** Prefix of the inbox of answers; a credential allows exactly one. */
+  readonly inboxPrefix?: string;
+}
+
+/** Effects of a transport. */
+export interface NatsEffects {
+  readonly clock: Clock;
+  readonly timer: Timer;
+  readonly entropy: Entropy;
+}
+
+/** Transport over NATS: one connection for all its links, opened with the first and closed with the last. */
+export interface NatsTransport extends Transport {
+  /** Number of open links. */
+  readonly openLinks: () => number;
+  /** Ends all links and the connection; a later `open` dials again. */
+  readonly disconnect: () => Promise<void>;
+}
+
+/** Options of a transport whose way to dial is given. */
+export interface NatsTransportOptions extends NatsEffects {
+  readonly dial: () => Promise<NatsConnection>;
+  /** Prefix of inboxes; that of NATS when left out. */
+  readonly inboxPrefix?: string | undefined;
+}
+
+interface Connected {
+  readonly connection: NatsConnection;
+  readonly window: ByteWindow;
+  readonly links: Set<DeviceLink>;
+}
+
+class SharedConnection {
+  readonly #options: NatsTransportOptions;
+  #current: Connected | undefined;
+  #dialling: Promise<Connected> | undefined;
+  #opening = 0;
+  #failures = 0;
+  #failedAtMs = 0;
+
+  constructor(options: NatsTransportOptions) {
+    this.#options = options;
+  }
+
+  get links(): number {
+    return this.#current?.links.size ?? 0;
+  }
+
+  async open(caller: DeviceCaller, signal: AbortSignalLike | undefined): Promise<DeviceLink> {
+    if (isAborted(signal)) throw aborted();
+    this.#opening += 1;
+    let connected: Connected | undefined;
+    let link: DeviceLink | undefined;
+    try {
+      connected = await orAborted(this.#connected(signal), signal);
+      const { connection, window, links } = connected;
+      const { timer, entropy } = this.#options;
+      const opened = new DeviceLink({
+        connection,
+        caller,
+        timer,
+        entropy,
+        window,
+        inbox: () => createInbox(this.#options.inboxPrefix ?? ''),
+        onEnded: () => {
+          links.delete(opened);
+          this.#closeIfIdle();
+        },
+      });
+      link = opened;
+      links.add(opened);
+      await opened.open(signal);
+      return opened;
+    } catch (cause) {
+      link?.end();
+      if (isAborted(signal)) throw aborted();
+      throw connectionFailure(cause);
+    } finally {
+      this.#opening -= 1;
+      this.#closeIfIdle();
+    }
+  }
+
+  async disconnect(): Promise<void> {
+    const current = this.#current;
+    this.#current = undefined;
+    if (current === undefined) return;
+    for (const link of [...current.links]) link.end();
+    await current.connection.close();
+  }
+
+  #closeIfIdle(): void {
+    if (this.#current === undefined || this.#current.links.size > 0 || this.#opening > 0) return;
+    void this.disconnect().catch(() => undefined);
+  }
+
+  #connected(signal: AbortSignalLike | undefined): Promise<Connected> {
+    if (this.#current !== undefined && !this.#current.connection.isClosed())
+      return Promise.resolve(this.#current);
+    this.#dialling ??= this.#dial(signal).finally(() => {
+      this.#dialling = undefined;
+    });
+    return this.#dialling;
+  }
+
+  async #dial(signal: AbortSignalLike | undefined): Promise<Connected> {
+    const { clock, timer, entropy, dial } = this.#options;
+    const sinceMs = Math.max(0, clock.nowMs() - this.#failedAtMs);
+    const pauseMs = dialPauseMs(this.#failures, entropy) - sinceMs;
+    if (pauseMs > 0) await timer.sleep(pauseMs, signal ?? new Abort());
+    if (isAborted(signal)) throw aborted();
+    try {
+      const connection = await dial();
+      const current: Connected = {
+        connection,
+        window: new ByteWindow(publishBytesInFlightMax),
+        links: new Set(),
+      };
+      this.#failures = 0;
+      this.#current = current;
+      void connection.closed().then(() => {
+        if (this.#current === current) this.#current = undefined;
+        for (const link of [...current.links]) link.end();
+      });
+      return current;
+    } catch (cause) {
+      this.#failures += 1;
+      this.#failedAtMs = clock.nowMs();
+      throw connectionFailure(cause);
+    }
+  }
+}
+
+type DeviceCaller = Parameters<Transport['open']>[0];
+
+/** Builds a transport from a way to dial. The connection must not reconnect by itself. */
+export const createNatsTransport = (options: NatsTransportOptions): NatsTransport => {
+  const shared = new SharedConnection(options);
+  return {
+    open: (caller, signal) => shared.open({ ...caller }, signal),
+    openLinks: () => shared.links,
+    disconnect: () => shared.disconnect(),
+  };
+};
+
+/** Throws `invalid-option` unless a place names at least one server. */
+export const checkPlace = ({ servers }: NatsPlace): void => {
+  if (servers.length === 0 || servers.some((one) => one === ''))
+    throw new TidemarkError('invalid-option', 'servers names at least one NATS address', {
+      option: 'servers',
+    });
+};

@@ -1,0 +1,183 @@
+import type { Msg } from '@nats-io/nats-core';
+import { TidemarkError } from '@tidemark/model';
+import type { Caller, Logger, Service, Timer } from '@tidemark/ports';
+import { messageBytesMax } from '@tidemark/protocol';
+import { Abort } from './abort.js';
+import { encodeFailure, userOf, workingHeaders } from './answer.js';
+import { encodeHello } from './hello.js';
+import type { NatsServerConnection } from './server-connection.js';
+import { askOf, asksOfTenant, tenantToken, tickSubject } from './subjects.js';
+
+/** Calls that one tenant's server works on at once; more are answered by `timeout`, to try again. */
+export const callsInFlightMax = 256;
+/** Bytes of calls that one tenant's server works on at once. */
+export const callBytesInFlightMax = 32 * 1024 * 1024;
+/** Shortest time between two ticks, ms: windows applied meanwhile share the next one. */
+export const tickPauseMs = 20;
+/** Time between the signs that a server works on a call, ms. */
+export const workingMs = 1_000;
+/** Longest wait for calls in flight when serving ends, ms. */
+export const drainMsMax = 5_000;
+
+/** What serving a tenant works with. */
+export interface ServeTenantOptions {
+  readonly connection: NatsServerConnection;
+  readonly tenant: string;
+  readonly service: Service;
+  /** Generation of the input that takes envelopes now. */
+  readonly generation: () => Promise<number>;
+  readonly timer: Timer;
+  readonly logger?: Logger;
+}
+
+/** A tenant that is being served. */
+export interface ServedTenant {
+  /** Calls in flight. */
+  readonly calls: () => number;
+  /** Stops taking calls and waits for those in flight, at most 5 s. */
+  readonly close: () => Promise<void>;
+}
+
+class TickPublisher {
+  readonly #publish: () => void;
+  readonly #timer: Timer;
+  readonly #stopped = new Abort();
+  #pausing = false;
+  #wanted = false;
+
+  constructor(publish: () => void, timer: Timer) {
+    this.#publish = publish;
+    this.#timer = timer;
+  }
+
+  readonly tick = (): void => {
+    this.#wanted = true;
+    if (!this.#pausing && !this.#stopped.aborted) void this.#run();
+  };
+
+  stop(): void {
+    this.#stopped.abort();
+  }
+
+  async #run(): Promise<void> {
+    this.#pausing = true;
+    while (this.#wanted && !this.#stopped.aborted) {
+      this.#wanted = false;
+      this.#publish();
+      await this.#timer.sleep(tickPauseMs, this.#stopped);
+    }
+    this.#pausing = false;
+  }
+}
+
+class TenantServer implements ServedTenant {
+  readonly #options: ServeTenantOptions;
+  readonly #running = new Set<Promise<void>>();
+  readonly #stopListening: () => void;
+  #bytes = 0;
+
+  constructor(options: ServeTenantOptions) {
+    this.#options = options;
+    const { core } = options.connection;
+    const token = tenantToken(options.tenant);
+    const ticks = new TickPublisher(() => {
+      if (!core.isClosed()) core.publish(tickSubject(token));
+    }, options.timer);
+    const stopTicks = options.service.onTick(ticks.tick);
+    // One server of the group gets each call; which one is left to NATS.
+    const subscription = core.subscribe(asksOfTenant(token), {
+      queue: 'servers',
+      callback: (error, message) => {
+        if (error === null) this.#take(message);
+      },
+    });
+    this.#stopListening = () => {
+      stopTicks();
+      ticks.stop();
+      if (!core.isClosed()) subscription.unsubscribe();
+    };
+  }
+
+  readonly calls = (): number => this.#running.size;
+
+  readonly close = async (): Promise<void> => {
+    this.#stopListening();
+    const over = new Abort();
+    const { timer } = this.#options;
+    await Promise.race([
+      Promise.allSettled([...this.#running]).then(() => over.abort()),
+      timer.sleep(drainMsMax, over),
+    ]);
+    over.abort();
+  };
+
+  #take(message: Msg): void {
+    if (message.reply === undefined || message.reply === '') return;
+    const bytes = message.data.length;
+    const isFull =
+      this.#running.size >= callsInFlightMax ||
+      (this.#bytes > 0 && this.#bytes + bytes > callBytesInFlightMax);
+    if (isFull) return this.#fail(message, new TidemarkError('timeout', 'the server is busy'));
+    this.#bytes += bytes;
+    const running: Promise<void> = this.#answer(message).finally(() => {
+      this.#bytes -= bytes;
+      this.#running.delete(running);
+    });
+    this.#running.add(running);
+  }
+
+  async #answer(message: Msg): Promise<void> {
+    const done = new Abort();
+    void this.#tellWorking(message, done);
+    try {
+      const answer = await this.#ask(message);
+      if (answer.length > messageBytesMax)
+        throw new TidemarkError('malformed-message', 'an answer exceeds the size of a message');
+      if (!this.#options.connection.core.isClosed()) message.respond(answer);
+    } catch (cause) {
+      if (!(cause instanceof TidemarkError))
+        this.#options.logger?.log('error', 'an endpoint failed', { reason: String(cause) });
+      this.#fail(message, cause);
+    } finally {
+      done.abort();
+    }
+  }
+
+  /** Tells the caller, who may wait long, that its server is alive. */
+  async #tellWorking(message: Msg, done: Abort): Promise<void> {
+    const { timer, connection } = this.#options;
+    for (;;) {
+      await timer.sleep(workingMs, done);
+      if (done.aborted || connection.core.isClosed()) return;
+      message.respond(new Uint8Array(0), { headers: workingHeaders() });
+    }
+  }
+
+  async #ask(message: Msg): Promise<Uint8Array> {
+    const { tenant, service, generation } = this.#options;
+    const asked = askOf(message.subject);
+    const user = userOf(message.headers);
+    if (asked === undefined)
+      throw new TidemarkError('malformed-message', 'there is no such endpoint');
+    if (asked.ask === 'hello') return encodeHello({ generation: await generation() });
+    const caller: Caller = { tenant, replica: asked.replica, user };
+    // The connection reads on into the same buffer: what is answered later needs its own bytes.
+    return service.answer(caller, asked.ask, new Uint8Array(message.data));
+  }
+
+  #fail(message: Msg, cause: unknown): void {
+    const { body, headers } = encodeFailure(cause);
+    if (!this.#options.connection.core.isClosed()) message.respond(body, { headers });
+  }
+}
+
+/**
+ * Serves a tenant's replicas over NATS. Several servers may serve one tenant: each call goes to one of
+ * them. Envelopes do not come this way: they go into the input.
+ */
+export const serveTenant = async (options: ServeTenantOptions): Promise<ServedTenant> => {
+  const served = new TenantServer(options);
+  // Calls that come after this resolved find the subscription.
+  await options.connection.core.flush();
+  return served;
+};

@@ -1,0 +1,12 @@
+export { connectServer, type NatsServerConnection } from './server-connection.js';
+export {
+  openNatsInputLog,
+  streamBytesMaxDefault,
+  type EnvelopeSender,
+  type NatsInputLog,
+  type NatsInputLogOptions,
+} from './nats-input-log.js';
+export { spaceAlarmPercents, type InputSpace } from './space-alarm.js';
+export { readArchive, type ArchivedMessage } from './archive.js';
+export { serveTenant, type ServedTenant, type ServeTenantOptions } from './serve-tenant.js';
+export type { NatsPlace } from './nats-transport.js';

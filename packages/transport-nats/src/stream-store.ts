@@ -1,0 +1,231 @@
+import {
+  DiscardPolicy,
+  JetStreamApiError,
+  RetentionPolicy,
+  StorageType,
+  type JetStreamClient,
+  type JetStreamManager,
+  type StoredMsg,
+} from '@nats-io/jetstream';
+import { headers } from '@nats-io/nats-core';
+import { TidemarkError } from '@tidemark/model';
+import { connectionFailure, refusalFailure, refusalOf, type Refusal } from './failure.js';
+import { endSubject, streamGeneration, streamName, streamSubjects } from './subjects.js';
+
+/** Time within which JetStream knows a message again by its id, ms. */
+export const duplicateWindowMs = 120_000;
+/** Longest wait for the word that a message is stored, ms. */
+export const appendMsMax = 5_000;
+const nanosPerMs = 1_000_000;
+
+/** Limits of the stream of a generation. */
+export interface StreamLimits {
+  /** Bytes that a stream may take: then uploads are refused with `input-full`. */
+  readonly bytesMax: number;
+  /** Servers of the cluster that store each message: 3 in production, 1 for one server. */
+  readonly replicas: number;
+}
+
+/** First, last and space of a stream; `end` is the message that ended its generation, if any. */
+export interface StreamExtent {
+  readonly first: number;
+  readonly last: number;
+  readonly bytes: number;
+  readonly bytesMax: number;
+  readonly end: StoredMsg | undefined;
+}
+
+/** What became of a message that was offered to a stream. */
+export type Offered =
+  | { readonly tag: 'stored'; readonly seq: number }
+  | { readonly tag: 'refused'; readonly refusal: Refusal; readonly error: Error }
+  /** Nobody knows whether it is stored: to be offered again under the same id. */
+  | { readonly tag: 'unknown'; readonly error: Error };
+
+const codeAndText = (error: JetStreamApiError): readonly [number, string] => [
+  error.code,
+  error.message,
+];
+
+/** Refusal that a failure carries; undefined when it is none of JetStream's. */
+export const refusalIn = (cause: unknown): Refusal | undefined =>
+  cause instanceof JetStreamApiError ? refusalOf(...codeAndText(cause)) : undefined;
+
+/** Turns a failure of JetStream into a TidemarkError. */
+export const streamFailure = (cause: unknown): Error => {
+  if (!(cause instanceof JetStreamApiError)) return connectionFailure(cause);
+  return refusalFailure(refusalOf(...codeAndText(cause)), cause.code);
+};
+
+/** Header of the first message of a generation: number of the last message of the one before. */
+const endedHeader = 'Tidemark-Ended';
+const noMessageFound = 10_037;
+const nameInUse = 10_058;
+
+/** Streams of one tenant's input, one per generation. */
+export class StreamStore {
+  readonly token: string;
+  readonly #manager: JetStreamManager;
+  readonly #client: JetStreamClient;
+  readonly #limits: StreamLimits;
+
+  constructor(
+    token: string,
+    manager: JetStreamManager,
+    client: JetStreamClient,
+    limits: StreamLimits,
+  ) {
+    this.token = token;
+    this.#manager = manager;
+    this.#client = client;
+    this.#limits = limits;
+  }
+
+  /** Generations that have a stream, in order. */
+  async generations(): Promise<readonly number[]> {
+    const found: number[] = [];
+    for await (const name of this.#manager.streams.names(`tm.${this.token}.in.>`)) {
+      const generation = streamGeneration(this.token, name);
+      if (generation !== undefined) found.push(generation);
+    }
+    return found.sort((a, b) => a - b);
+  }
+
+  /** Makes the stream of a generation unless it is there. */
+  async create(generation: number): Promise<void> {
+    try {
+      await this.#manager.streams.add({
+        name: streamName(this.token, generation),
+        subjects: streamSubjects(this.token, generation),
+        storage: StorageType.File,
+        retention: RetentionPolicy.Limits,
+        // A full stream refuses; it never drops what is not merged yet.
+        discard: DiscardPolicy.New,
+        max_bytes: this.#limits.bytesMax,
+        num_replicas: this.#limits.replicas,
+        duplicate_window: duplicateWindowMs * nanosPerMs,
+        deny_delete: true,
+        allow_direct: false,
+      });
+    } catch (cause) {
+      if (cause instanceof JetStreamApiError && cause.code === nameInUse) return;
+      throw cause;
+    }
+  }
+
+  /** Extent of a generation; undefined when it has no stream. */
+  async extent(generation: number): Promise<StreamExtent | undefined> {
+    const end = endSubject(this.token, generation);
+    try {
+      const { state, config } = await this.#manager.streams.info(
+        streamName(this.token, generation),
+        { subjects_filter: end },
+      );
+      return {
+        first: Math.max(1, state.first_seq),
+        last: state.last_seq,
+        bytes: state.bytes,
+        bytesMax: config.max_bytes,
+        end: state.subjects?.[end] === undefined ? undefined : await this.end(generation),
+      };
+    } catch (cause) {
+      if (refusalIn(cause) === 'missing') return undefined;
+      throw cause;
+    }
+  }
+
+  /** Message that ended a generation; undefined while it is open or has no stream. */
+  end(generation: number): Promise<StoredMsg | undefined> {
+    return this.#get(generation, { last_by_subj: endSubject(this.token, generation) });
+  }
+
+  /** Stored message; undefined when it is gone, or its stream. The leader answers, never a follower. */
+  message(generation: number, seq: number): Promise<StoredMsg | undefined> {
+    return this.#get(generation, { seq });
+  }
+
+  /** Where a generation ended, as the first message of the next one tells; undefined when that is gone. */
+  async endedAt(generation: number): Promise<number | undefined> {
+    const first = await this.message(generation + 1, 1);
+    const text = first?.header.get(endedHeader) ?? '';
+    return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+  }
+
+  /**
+   * Offers a message; `lastSeq` stores it only directly behind that one, `ended` notes with it where the
+   * generation before ended.
+   */
+  async offer(
+    generation: number,
+    subject: string,
+    bytes: Uint8Array,
+    id: string,
+    more: { readonly lastSeq?: number; readonly ended?: number } = {},
+  ): Promise<Offered> {
+    const { lastSeq, ended } = more;
+    const expect = { streamName: streamName(this.token, generation) };
+    const noted = headers();
+    if (ended !== undefined) noted.set(endedHeader, String(ended));
+    try {
+      const { seq } = await this.#client.publish(subject, bytes, {
+        msgID: id,
+        timeout: appendMsMax,
+        expect: lastSeq === undefined ? expect : { ...expect, lastSequence: lastSeq },
+        headers: noted,
+      });
+      return { tag: 'stored', seq };
+    } catch (cause) {
+      const refusal = refusalIn(cause);
+      const error = streamFailure(cause);
+      if (refusal === undefined || refusal === 'unknown') return { tag: 'unknown', error };
+      return { tag: 'refused', refusal, error };
+    }
+  }
+
+  /** Lets no message in any more. Its end stands already: this only keeps latecomers from being stored. */
+  async seal(generation: number): Promise<void> {
+    const name = streamName(this.token, generation);
+    const { config } = await this.#manager.streams.info(name);
+    if (config.sealed) return;
+    // The type of an update does not know this one.
+    const sealed = { ...config, sealed: true };
+    await this.#manager.streams.update(name, sealed);
+  }
+
+  /** Removes messages of a generation up to a number. */
+  async purge(generation: number, upTo: number): Promise<void> {
+    await this.#manager.streams.purge(streamName(this.token, generation), { seq: upTo + 1 });
+  }
+
+  /** Removes a whole generation. */
+  async remove(generation: number): Promise<void> {
+    try {
+      await this.#manager.streams.delete(streamName(this.token, generation));
+    } catch (cause) {
+      if (refusalIn(cause) !== 'missing') throw cause;
+    }
+  }
+
+  async #get(
+    generation: number,
+    query: { readonly seq: number } | { readonly last_by_subj: string },
+  ): Promise<StoredMsg | undefined> {
+    try {
+      const name = streamName(this.token, generation);
+      return (await this.#manager.streams.getMessage(name, query)) ?? undefined;
+    } catch (cause) {
+      if (cause instanceof JetStreamApiError && cause.code === noMessageFound) return undefined;
+      if (refusalIn(cause) === 'missing') return undefined;
+      throw cause;
+    }
+  }
+}
+
+/** Failure for messages of the input that are not there. */
+export const missingInput = (
+  reason: string,
+  generation: number,
+  seq: number,
+  found: number,
+): TidemarkError =>
+  new TidemarkError('storage-damaged', reason, { generation, first: seq, foundSeq: found });

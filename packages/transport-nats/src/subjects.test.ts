@@ -1,0 +1,66 @@
+import { utf8Length } from '@tidemark/model';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  askOf,
+  askSubject,
+  endSubject,
+  entrySubject,
+  opsSubject,
+  storedKind,
+  streamGeneration,
+  streamName,
+  tenantToken,
+  tenantTokenBytesMax,
+} from './subjects.js';
+
+const tenants = fc
+  .string({ unit: 'grapheme', minLength: 1, maxLength: 13 })
+  .filter((text) => utf8Length(text) <= 50);
+const generations = fc.integer({ min: 1, max: 2 ** 32 - 1 });
+const replicas = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/);
+
+describe('subjects', () => {
+  it('[NAT-10] a tenant is one token whatever its name, and no two share one', () => {
+    fc.assert(
+      fc.property(tenants, tenants, (a, b) => {
+        const [one, other] = [tenantToken(a), tenantToken(b)];
+        expect(one).toMatch(/^[a-z0-9_-]+$/);
+        expect(one === other).toBe(a === b);
+      }),
+    );
+    expect(tenantToken('acme')).toBe('acme');
+    for (const name of ['Acme', 'a.b', 'a*', '>', 'a b', 'a\r\nb', 'a_5f', 'ž'])
+      expect(tenantToken(name)).not.toBe(name);
+    for (const bad of ['', '\ud800']) expect(() => tenantToken(bad)).toThrow('invalid-id');
+    expect(() => tenantToken('A'.repeat(tenantTokenBytesMax))).toThrow('invalid-id');
+  });
+
+  it('[NAT-11] the subject of a stored message tells what it is; others are nothing', () => {
+    fc.assert(
+      fc.property(tenants, generations, replicas, (tenant, generation, replica) => {
+        const token = tenantToken(tenant);
+        const kind = (subject: string) => storedKind(token, subject);
+        expect(kind(opsSubject(token, generation, replica))).toEqual({ kind: 'envelope', replica });
+        expect(kind(entrySubject(token, generation))).toEqual({ kind: 'entry' });
+        expect(kind(endSubject(token, generation))).toEqual({ kind: 'end' });
+        expect(streamGeneration(token, streamName(token, generation))).toBe(generation);
+        expect(streamGeneration(`${token}x`, streamName(token, generation))).toBeUndefined();
+      }),
+    );
+    for (const subject of ['tm.t.in.1.other', 'tm.t.ops.1.r.more', 'tm.u.in.1.entry', 'x', ''])
+      expect(storedKind('t', subject)).toBeUndefined();
+  });
+
+  it('[NAT-12] the subject of a call names an endpoint and a replica, or nothing', () => {
+    fc.assert(
+      fc.property(replicas, (replica) => {
+        const subject = askSubject('t', 'pull', replica);
+        expect(askOf(subject)).toEqual({ ask: 'pull', replica });
+        expect(askOf(`${subject}.more`)).toBeUndefined();
+      }),
+    );
+    for (const subject of ['tm.t.ask.other.r', 'tm.t.ask.pull', 'tm.t.ask.pull.a b', ''])
+      expect(askOf(subject)).toBeUndefined();
+  });
+});

@@ -1,0 +1,102 @@
+import { isReplicaId, isWellFormed, TidemarkError, utf8Encode } from '@tidemark/model';
+import type { Endpoint } from '@tidemark/ports';
+
+/** Longest token of a tenant in bytes: names of streams hold it, and files are named by those. */
+export const tenantTokenBytesMax = 160;
+
+/**
+ * Tenant as one token of a subject and of a stream's name: small letters, digits and `-` stand for
+ * themselves, every other byte is `_` and two hexadecimal digits. Different tenants give different tokens,
+ * also where names of files ignore case. Throws `invalid-id` for a tenant whose token would be empty or
+ * too long, or whose name is no well-formed text.
+ */
+export const tenantToken = (tenant: string): string => {
+  let token = '';
+  for (const byte of utf8Encode(tenant)) {
+    const character = String.fromCharCode(byte);
+    token += /[a-z0-9-]/.test(character) ? character : `_${byte.toString(16).padStart(2, '0')}`;
+  }
+  if (!isWellFormed(tenant) || token === '' || token.length > tenantTokenBytesMax)
+    throw new TidemarkError('invalid-id', 'the name of the tenant does not fit NATS', {
+      bytes: token.length,
+      max: tenantTokenBytesMax,
+    });
+  return token;
+};
+
+/** Name of the stream that holds one generation of a tenant's input. */
+export const streamName = (token: string, generation: number): string =>
+  `OPS-${token}-${generation}`;
+
+/** Generation in the name of a stream; undefined when the stream is none of the tenant's. */
+export const streamGeneration = (token: string, name: string): number | undefined => {
+  const prefix = `OPS-${token}-`;
+  const digits = name.slice(prefix.length);
+  return name.startsWith(prefix) && /^[1-9]\d{0,9}$/.test(digits) ? Number(digits) : undefined;
+};
+
+/** Subject of a device's envelopes: a device may publish here and nowhere else into the input. */
+export const opsSubject = (token: string, generation: number | '*', replica: string): string =>
+  `tm.${token}.ops.${generation}.${replica}`;
+
+/** Subject of the entries that servers write. */
+export const entrySubject = (token: string, generation: number | '*'): string =>
+  `tm.${token}.in.${generation}.entry`;
+
+/** Subject of the one message that ends a generation. */
+export const endSubject = (token: string, generation: number): string =>
+  `tm.${token}.in.${generation}.end`;
+
+/** Subjects that the stream of a generation stores. */
+export const streamSubjects = (token: string, generation: number): string[] => [
+  `tm.${token}.ops.${generation}.*`,
+  entrySubject(token, generation),
+  endSubject(token, generation),
+];
+
+/** What the subject of a stored message says of it. */
+export type StoredKind =
+  | { readonly kind: 'entry' }
+  | { readonly kind: 'end' }
+  | { readonly kind: 'envelope'; readonly replica: string };
+
+/** Reads the subject of a stored message; undefined for one that the stream should not hold. */
+export const storedKind = (token: string, subject: string): StoredKind | undefined => {
+  const [tm, tenant, part, , last, ...more] = subject.split('.');
+  if (tm !== 'tm' || tenant !== token || last === undefined || more.length > 0) return undefined;
+  if (part === 'in' && (last === 'entry' || last === 'end')) return { kind: last };
+  return part === 'ops' ? { kind: 'envelope', replica: last } : undefined;
+};
+
+/** Asks that the network layer answers itself, besides the endpoints of the service. */
+export type Ask = Endpoint | 'hello';
+
+const asks: readonly Ask[] = [
+  'hello',
+  'resume',
+  'grant',
+  'customization',
+  'pull',
+  'compare',
+  'sync-log',
+];
+
+/** Subject on which a replica calls an endpoint. */
+export const askSubject = (token: string, ask: Ask, replica: string): string =>
+  `tm.${token}.ask.${ask}.${replica}`;
+
+/** Subject of all calls of all replicas of a tenant. */
+export const asksOfTenant = (token: string): string => `tm.${token}.ask.*.*`;
+
+/** Endpoint and replica of a call's subject; undefined when it names none. */
+export const askOf = (
+  subject: string,
+): { readonly ask: Ask; readonly replica: string } | undefined => {
+  const [, , , name, replica, ...more] = subject.split('.');
+  const ask = asks.find((one) => one === name);
+  if (ask === undefined || replica === undefined || more.length > 0) return undefined;
+  return isReplicaId(replica) ? { ask, replica } : undefined;
+};
+
+/** Subject of the ticks of a tenant: a tick says that a server applied something. */
+export const tickSubject = (token: string): string => `tm.${token}.tick`;

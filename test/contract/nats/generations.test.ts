@@ -1,0 +1,232 @@
+import { createHash } from 'node:crypto';
+import { headers } from '@nats-io/nats-core';
+import { toHex, utf8Decode, utf8Encode } from '@tidemark/model';
+import { nodeCrypto, systemClock, systemEntropy, systemTimer } from '@tidemark/node';
+import type { InputLog, InputMessage } from '@tidemark/ports';
+import { createMemoryCheckpoints } from '@tidemark/testkit';
+import {
+  connectServer,
+  openNatsInputLog,
+  readArchive,
+  type NatsInputLog,
+  type NatsInputLogOptions,
+  type NatsServerConnection,
+} from '@tidemark/transport-nats/server';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { NatsServer } from '../../processes/nats-server.js';
+import { describeOnNats } from '../../processes/on-nats.js';
+
+const start = { generation: 1, seq: 0 };
+const headersOf = (user: string) => {
+  const named = headers();
+  named.set('Tidemark-User', encodeURIComponent(user));
+  return named;
+};
+const wide = { maxBytes: 10_000_000, maxMessages: 10_000 } as const;
+const print = ({ position, bytes }: InputMessage): string =>
+  `${position.generation}/${position.seq} ${utf8Decode(bytes)}`;
+
+describeOnNats('input on JetStream that several servers share', () => {
+  let server: NatsServer;
+  let connection: NatsServerConnection;
+  const logs: NatsInputLog[] = [];
+  let tenants = 0;
+  let tenant = '';
+  beforeAll(async () => {
+    server = await NatsServer.start();
+    connection = await connectServer({ servers: [server.url] }, systemEntropy);
+  });
+  afterAll(async () => {
+    await connection.close();
+    await server.dispose();
+  });
+  beforeEach(() => {
+    tenants += 1;
+    tenant = `t${tenants}`;
+  });
+  afterEach(async () => {
+    for (const log of logs.splice(0)) await log.close();
+  });
+
+  const open = async (more: Partial<NatsInputLogOptions> = {}): Promise<NatsInputLog> => {
+    const log = await openNatsInputLog({
+      connection,
+      tenant,
+      hash: nodeCrypto.sha256,
+      clock: systemClock,
+      timer: systemTimer,
+      entropy: systemEntropy,
+      envelopeEntry: ({ replica, user }, envelope) =>
+        utf8Encode(`${replica} of ${user}: ${utf8Decode(envelope)}`),
+      bytesMax: 8 * 1024 * 1024,
+      ...more,
+    });
+    logs.push(log);
+    return log;
+  };
+  const readAll = async (log: InputLog): Promise<readonly string[]> =>
+    (await log.read(start, wide)).map(print);
+  const publish = (subject: string, text: string, user = 'ann') => {
+    const { core } = connection;
+    const named = headersOf(user);
+    return core.request(subject, utf8Encode(text), { timeout: 5_000, headers: named });
+  };
+
+  it('[NAT-1] what a device stores is an envelope of the subject it came on, whatever its bytes', async () => {
+    const log = await open();
+    await log.append([utf8Encode('of a server')]);
+    await publish(`tm.${tenant}.ops.1.r1`, 'of a device', 'Žofia');
+    expect(await readAll(log)).toEqual(['1/1 of a server', '1/2 r1 of Žofia: of a device']);
+    const hash = await log.hashAt({ generation: 1, seq: 2 });
+    const expected = createHash('sha256').update('r1 of Žofia: of a device').digest('hex');
+    expect(hash && toHex(hash)).toBe(expected);
+  });
+
+  it('[NAT-2] of servers that end a generation at once exactly one wins, and all go on behind it', async () => {
+    const all = await Promise.all([open(), open(), open()]);
+    await all[0].append([utf8Encode('a')]);
+    const tries = await Promise.allSettled(
+      all.map((log, i) => log.startGeneration({ generation: 1, last: 1 }, utf8Encode(`by ${i}`))),
+    );
+    const winners = tries.flatMap(({ status }, i) => (status === 'fulfilled' ? [i] : []));
+    expect(winners).toHaveLength(1);
+    for (const one of tries)
+      if (one.status === 'rejected') expect(one.reason).toMatchObject({ code: 'behind' });
+    await Promise.all(all.map((log, i) => log.append([utf8Encode(`after ${i}`)])));
+    const read = await readAll(all[0]);
+    expect(read.slice(0, 2)).toEqual(['1/1 a', `2/1 by ${winners[0]}`]);
+    expect(read).toHaveLength(5);
+    for (const log of [...all, await open()]) expect(await readAll(log)).toEqual(read);
+  });
+
+  it('[NAT-3] refuses to end a generation where it does not end', async () => {
+    const [one, two] = [await open(), await open()];
+    await one.append([utf8Encode('a')]);
+    await two.append([utf8Encode('b')]);
+    await expect(
+      one.startGeneration({ generation: 1, last: 1 }, utf8Encode('x')),
+    ).rejects.toMatchObject({ code: 'behind' });
+    expect(await readAll(one)).toEqual(['1/1 a', '1/2 b']);
+  });
+
+  it('[NAT-4] what was stored behind an end is no part of the input; a server stores it again', async () => {
+    const log = await open();
+    await log.append([utf8Encode('a')]);
+    // Another server ended the generation, and stopped before it began the next one.
+    await publish(`tm.${tenant}.in.1.end`, 'first of 2');
+    // A device that does not know yet.
+    await publish(`tm.${tenant}.ops.1.r1`, 'late');
+    expect(await log.append([utf8Encode('b'), utf8Encode('c')])).toEqual([
+      { generation: 2, seq: 2 },
+      { generation: 2, seq: 3 },
+    ]);
+    const expected = ['1/1 a', '2/1 first of 2', '2/2 b', '2/3 c'];
+    expect(await readAll(log)).toEqual(expected);
+    expect(await readAll(await open())).toEqual(expected);
+    expect(await log.hashAt({ generation: 1, seq: 2 })).toBeUndefined();
+    expect(await log.hashAt({ generation: 1, seq: 3 })).toBeUndefined();
+    // From now on nobody can: the stream is sealed.
+    const refused = await publish(`tm.${tenant}.ops.1.r1`, 'too late');
+    expect(utf8Decode(refused.data)).toContain('sealed');
+  });
+
+  it('[NAT-5] finishes a generation that was ended and made, but not begun', async () => {
+    const log = await open();
+    await log.append([utf8Encode('a')]);
+    await publish(`tm.${tenant}.in.1.end`, 'first of 2');
+    await connection.core.request(
+      `$JS.API.STREAM.CREATE.OPS-${tenant}-2`,
+      JSON.stringify({
+        name: `OPS-${tenant}-2`,
+        subjects: [`tm.${tenant}.ops.2.*`, `tm.${tenant}.in.2.*`],
+        storage: 'file',
+        retention: 'limits',
+      }),
+    );
+    const fresh = await open();
+    expect(await readAll(fresh)).toEqual(['1/1 a', '2/1 first of 2']);
+    expect(await fresh.extent()).toEqual({ generation: 2, first: 1, last: 1 });
+  });
+
+  it('[NAT-6] goes on behind a generation that was removed, where nothing of it is missing', async () => {
+    const [one, two] = [await open(), await open()];
+    await one.append([utf8Encode('a'), utf8Encode('b')]);
+    await one.startGeneration({ generation: 1, last: 2 }, utf8Encode('first'));
+    await one.trim({ generation: 2, seq: 0 });
+    const fresh = await open();
+    for (const log of [two, fresh]) {
+      const read = await log.read({ generation: 1, seq: 2 }, wide);
+      expect(read.map(print)).toEqual(['2/1 first']);
+      await expect(log.read({ generation: 1, seq: 1 }, wide)).rejects.toMatchObject({
+        code: 'storage-damaged',
+      });
+    }
+  });
+
+  it('[NAT-7] tells other servers that the input grew', async () => {
+    const [one, two] = [await open(), await open()];
+    let grown = 0;
+    const stop = two.onGrown(() => {
+      grown += 1;
+    });
+    await vi.waitFor(() => expect(grown).toBeGreaterThan(0), { timeout: 5_000 });
+    const before = grown;
+    await one.append([utf8Encode('a')]);
+    await vi.waitFor(() => expect(grown).toBeGreaterThan(before), { timeout: 1_000 });
+    stop();
+  });
+
+  it('[NAT-8] keeps in the archive what it removes, and removes nothing that reads back differently', async () => {
+    const archive = createMemoryCheckpoints();
+    const log = await open({ archive });
+    const texts = Array.from({ length: 30 }, (_, i) => `message ${i}`);
+    await log.append(texts.map(utf8Encode));
+    await log.trim({ generation: 1, seq: 20 });
+    const [name = ''] = await archive.list();
+    const kept: string[] = [];
+    for await (const { bytes } of readArchive(archive, name)) kept.push(utf8Decode(bytes));
+    expect(kept).toEqual(texts.slice(0, 20));
+    const lying = await open({
+      archive: {
+        ...archive,
+        readChunks: async function* (one) {
+          for await (const chunk of archive.readChunks(one)) {
+            const altered = chunk.slice();
+            altered[altered.length - 1] = 0;
+            yield altered;
+          }
+        },
+      },
+    });
+    await expect(lying.trim({ generation: 1, seq: 25 })).rejects.toMatchObject({
+      code: 'storage-damaged',
+    });
+    expect(await lying.extent()).toEqual({ generation: 1, first: 21, last: 30 });
+  });
+
+  it('[NAT-9] tells when the space crosses 70% and 90%, and when it falls', async () => {
+    const alarms: number[] = [];
+    const log = await open({
+      bytesMax: 1024 * 1024,
+      onSpace: ({ alarm }) => alarms.push(alarm),
+    });
+    const block = new Uint8Array(64 * 1024);
+    const code = await (async () => {
+      for (;;) {
+        try {
+          await log.append([block]);
+          await log.extent();
+        } catch (cause) {
+          return (cause as { readonly code: string }).code;
+        }
+      }
+    })();
+    expect(code).toBe('input-full');
+    expect(alarms).toEqual([70, 90]);
+    const { last } = await log.extent();
+    await log.trim({ generation: 1, seq: last - 2 });
+    await log.extent();
+    expect(alarms).toEqual([70, 90, 0]);
+    expect(await log.append([block])).toEqual([{ generation: 1, seq: last + 1 }]);
+  });
+});

@@ -1,0 +1,169 @@
+import { mkdtemp, open, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  defineSchema,
+  field,
+  natsTransport,
+  openReplica,
+  systemEntropy,
+  type Logger,
+  type NatsTransport,
+  type Replica,
+} from '@tidemark/node';
+import {
+  connectServer,
+  openServer,
+  type Server,
+  type ServerEvent,
+  type ServerNats,
+} from '@tidemark/server';
+import { expect } from 'vitest';
+import { NatsServer } from '../processes/nats-server.js';
+
+const schema = defineSchema({
+  version: 1,
+  tables: {
+    visits: {
+      id: 1,
+      fields: {
+        subject: field.string(1, { required: true }),
+        note: field.text(2),
+        count: field.counter(3),
+      },
+    },
+  },
+});
+type Tables = NonNullable<(typeof schema)['_tables']>;
+/** Server of these tests. */
+export type TestServer = Server<Tables>;
+/** Device of these tests. */
+export type TestDevice = Replica<typeof schema>;
+
+const tenant = 'acme';
+const cursorKey = new Uint8Array(32).fill(9);
+
+/** Servers and devices of one tenant around a real nats-server. */
+export class NatsWorld {
+  readonly nats: NatsServer;
+  readonly folder: string;
+  readonly servers: TestServer[] = [];
+  readonly devices: TestDevice[] = [];
+  readonly events: (ServerEvent & { readonly of: string })[] = [];
+  /** Codes of the steps of runs that failed. */
+  readonly failures: string[] = [];
+  readonly #transports: NatsTransport[] = [];
+
+  private constructor(nats: NatsServer, folder: string) {
+    this.nats = nats;
+    this.folder = folder;
+  }
+
+  static async open(): Promise<NatsWorld> {
+    const nats = await NatsServer.start();
+    return new NatsWorld(nats, await mkdtemp(path.join(tmpdir(), 'tidemark-servers-')));
+  }
+
+  async close(): Promise<void> {
+    for (const device of this.devices) await device.close();
+    for (const transport of this.#transports) await transport.disconnect();
+    for (const server of this.servers) await server.close();
+    await this.nats.dispose();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async serve(name: string, more: Partial<ServerNats> = {}): Promise<TestServer> {
+    const server = await openServer({
+      folder: path.join(this.folder, name),
+      tenant,
+      schema,
+      cursorKey,
+      nats: { connection: { servers: [this.nats.url], name }, ...more },
+      checkpoints: {
+        folder: path.join(this.folder, `${name}-checkpoints`),
+        keep: 1,
+        // Only where one server is alone: another one may still need what this one has folded.
+        trimInput: more.streamBytesMax !== undefined,
+      },
+      onEvent: (event) => this.events.push({ ...event, of: name }),
+    });
+    this.servers.push(server);
+    return server;
+  }
+
+  async end(server: TestServer): Promise<void> {
+    this.servers.splice(this.servers.indexOf(server), 1);
+    await server.close();
+  }
+
+  async device(name: string): Promise<TestDevice> {
+    const transport = natsTransport({ servers: [this.nats.url], name });
+    this.#transports.push(transport);
+    const folder = path.join(this.folder, name);
+    const logger: Logger = {
+      log: (_level, _message, { code }) => {
+        if (typeof code === 'string') this.failures.push(code);
+      },
+    };
+    const device = await openReplica({ folder, tenant, user: name, schema, transport, logger });
+    this.devices.push(device);
+    return device;
+  }
+
+  /** Syncs devices one after another; each must end as synced. */
+  async sync(...devices: readonly TestDevice[]): Promise<void> {
+    for (const device of devices) {
+      const log = await device.sync();
+      expect(log, JSON.stringify(device.status.error)).toMatchObject({ result: 'synced' });
+    }
+  }
+
+  /** All servers and devices hold the same contents, and the servers came to it the same way. */
+  async expectEqual(): Promise<void> {
+    for (const server of this.servers) await server.settle();
+    const all = [...this.servers, ...this.devices];
+    const prints = await Promise.all(all.map((one) => one.fingerprint('visits')));
+    expect(new Set(prints).size, prints.join('\n')).toBe(1);
+    expect(new Set(this.servers.map((server) => server.status().state.digest)).size).toBe(1);
+  }
+
+  /** Folder of the messages of a generation of the input. */
+  blocks(generation: number): string {
+    const streams = path.join(this.nats.folder, 'store/jetstream/$G/streams');
+    return path.join(streams, `OPS-${tenant}-${generation}`, 'msgs');
+  }
+
+  async #newestBlock(generation: number): Promise<string> {
+    const names = (await readdir(this.blocks(generation))).filter((name) => name.endsWith('.blk'));
+    const newest = names.map((name) => Number.parseInt(name, 10)).sort((a, b) => b - a)[0];
+    return path.join(this.blocks(generation), `${newest}.blk`);
+  }
+
+  /** Cuts the newest block to a share of its length, as a power cut may. NATS must not run. */
+  async cutNewestBlock(generation: number, share: number): Promise<void> {
+    const block = await this.#newestBlock(generation);
+    await truncate(block, Math.floor((await stat(block)).size * share));
+  }
+
+  /** Deletes the stream of a generation, as an operator might. */
+  async deleteStream(generation: number): Promise<void> {
+    const connection = await connectServer({ servers: [this.nats.url] }, systemEntropy);
+    await connection.core.request(`$JS.API.STREAM.DELETE.OPS-${tenant}-${generation}`);
+    await connection.close();
+  }
+
+  /** Flips one bit in the middle of the newest block. NATS must not run. */
+  async flipBit(generation: number): Promise<void> {
+    const file = await open(await this.#newestBlock(generation), 'r+');
+    try {
+      const { size } = await file.stat();
+      const byte = new Uint8Array(1);
+      const at = Math.floor(size / 2);
+      await file.read(byte, 0, 1, at);
+      byte[0] = (byte[0] as number) ^ 16;
+      await file.write(byte, 0, 1, at);
+    } finally {
+      await file.close();
+    }
+  }
+}

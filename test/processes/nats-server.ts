@@ -1,0 +1,197 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, connect, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+/** Program of nats-server that the global set-up found; undefined skips the tests that need it. */
+export const natsProgram = process.env['TIDEMARK_NATS_SERVER'];
+/** Whether that program can fsync before it acknowledges. */
+export const natsIsDurable = process.env['TIDEMARK_NATS_DURABLE'] === '1';
+
+const startMsMax = 15_000;
+const host = '127.0.0.1';
+
+/** A free port of the loopback. Somebody else could take it before it is used; nobody does here. */
+const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, host, () => {
+      const address = server.address();
+      server.close(() =>
+        resolve(typeof address === 'object' && address !== null ? address.port : 0),
+      );
+    });
+  });
+
+const isListening = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, host);
+    socket.once('data', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+    socket.once('close', () => resolve(false));
+  });
+
+/** A nats-server of a test, on the loopback, with JetStream in a folder of its own. */
+export class NatsServer {
+  readonly port: number;
+  readonly webSocketPort: number;
+  readonly folder: string;
+  readonly #more: string;
+  #process: ChildProcess | undefined;
+
+  private constructor(folder: string, port: number, webSocketPort: number, more: string) {
+    this.folder = folder;
+    this.port = port;
+    this.webSocketPort = webSocketPort;
+    this.#more = more;
+  }
+
+  /** Starts a server; `more` is added to its configuration. */
+  static async start(more = ''): Promise<NatsServer> {
+    const folder = await mkdtemp(path.join(tmpdir(), 'tidemark-nats-'));
+    const server = new NatsServer(folder, await freePort(), await freePort(), more);
+    await server.run();
+    return server;
+  }
+
+  get url(): string {
+    return `nats://${host}:${this.port}`;
+  }
+
+  get webSocketUrl(): string {
+    return `ws://${host}:${this.webSocketPort}`;
+  }
+
+  /** Process id of the server that runs. */
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  /** Runs the server on its folder and ports, also again after `kill` or `stop`. */
+  async run(): Promise<void> {
+    if (natsProgram === undefined) throw new Error('there is no nats-server');
+    const store = path.join(this.folder, 'store');
+    const sync = natsIsDurable ? ', sync_interval: always' : '';
+    const config = [
+      `listen: "${host}:${this.port}"`,
+      `jetstream { store_dir: ${JSON.stringify(store)}${sync} }`,
+      `websocket { listen: "${host}:${this.webSocketPort}", no_tls: true }`,
+      this.#more,
+    ].join('\n');
+    const file = path.join(this.folder, 'nats.conf');
+    const log = path.join(this.folder, 'nats.log');
+    await writeFile(file, config);
+    const child = spawn(natsProgram, ['-c', file, '-l', log], { stdio: 'ignore' });
+    this.#process = child;
+    let ended = false;
+    child.once('exit', () => {
+      ended = true;
+    });
+    const untilMs = Date.now() + startMsMax;
+    while (!(await isListening(this.port))) {
+      if (ended || Date.now() > untilMs) {
+        await this.kill();
+        const text = await readFile(log, 'utf8').catch(() => '');
+        throw new Error(`nats-server did not start: ${text.slice(-2_000)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** Sends a signal, by process id. */
+  signal(name: NodeJS.Signals): void {
+    this.#process?.kill(name);
+  }
+
+  /** kill -9; resolves when the process is gone. Its folder stays. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL');
+  }
+
+  /** Ends the server and removes its folder. */
+  async dispose(): Promise<void> {
+    await this.#end('SIGKILL');
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async #end(name: NodeJS.Signals): Promise<void> {
+    const child = this.#process;
+    this.#process = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    child.kill(name);
+    await gone;
+  }
+}
+
+/** A wire to a port of the loopback that a test can cut. */
+export class Wire {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  #isOpen = true;
+
+  private constructor(to: number, onConnected: () => void) {
+    this.#server = createServer((near) => {
+      onConnected();
+      if (!this.#isOpen) {
+        near.destroy();
+        return;
+      }
+      const far = connect(to, host);
+      for (const socket of [near, far]) {
+        this.#sockets.add(socket);
+        socket.on('error', () => undefined);
+        socket.on('close', () => {
+          this.#sockets.delete(socket);
+          near.destroy();
+          far.destroy();
+        });
+      }
+      near.pipe(far);
+      far.pipe(near);
+    });
+  }
+
+  /** Opens a wire to a port. */
+  static async open(to: number, onConnected: () => void = () => undefined): Promise<Wire> {
+    const wire = new Wire(to, onConnected);
+    await new Promise<void>((resolve) => wire.#server.listen(0, host, resolve));
+    return wire;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  }
+
+  get url(): string {
+    return `nats://${host}:${this.port}`;
+  }
+
+  /** Connections that are open now. */
+  connections(): number {
+    return this.#sockets.size / 2;
+  }
+
+  /** Loses all connections; new ones work at once. */
+  cut(): void {
+    for (const socket of [...this.#sockets]) socket.destroy();
+  }
+
+  /** False loses all connections and refuses new ones. */
+  setOpen(isOpen: boolean): void {
+    this.#isOpen = isOpen;
+    if (!isOpen) this.cut();
+  }
+
+  async close(): Promise<void> {
+    this.#isOpen = false;
+    this.cut();
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+}
