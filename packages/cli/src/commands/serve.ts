@@ -1,0 +1,177 @@
+import path from 'node:path';
+import { TidemarkError } from '@tidemark/model';
+import { connectServer, type ServerEvent } from '@tidemark/server';
+import { systemEntropy, type NatsPlace } from '@tidemark/node';
+import type { Command } from 'commander';
+import { action, type Call, type Cli } from '../call.js';
+import { readSchemaFile } from '../config/schema-file.js';
+import type { Settings } from '../config/settings.js';
+import { exitCodes, type ExitCode } from '../exit-code.js';
+import { UsageError } from '../failure.js';
+import { serveControl } from '../server/control-server.js';
+import { localDesk } from '../server/local-desk.js';
+import {
+  findNatsProgram,
+  installLine,
+  isDurableVersion,
+  startNats,
+  type StartedNats,
+} from '../server/nats-program.js';
+import { natsPlaceOf, openFolder } from '../server/open-folder.js';
+
+const portDefault = 4222;
+
+const isLoopback = (address: string): boolean => {
+  const host = new URL(address.includes('://') ? address : `nats://${address}`).hostname;
+  return host === 'localhost' || host === '[::1]' || /^127\./.test(host);
+};
+
+/** Refuses NATS beyond this machine without encryption and credentials. Throws UsageError. */
+export const checkExposure = (place: NatsPlace, isInsecure: boolean): void => {
+  const beyond = place.servers.filter((address) => !isLoopback(address));
+  if (isInsecure || beyond.length === 0) return;
+  const isSecret =
+    place.credentials !== undefined || place.token !== undefined || place.password !== undefined;
+  const isEncrypted = beyond.every((address) => /^(tls|wss):\/\//.test(address));
+  if (isSecret && isEncrypted) return;
+  throw new UsageError(
+    `NATS at ${beyond.join(', ')} is beyond this machine, and ${isEncrypted ? 'no credentials are set' : 'it is not reached by tls://'}`,
+    'Use tls:// and nats.credentials, or give --insecure if only your own devices reach it.',
+  );
+};
+
+const reach = async (
+  call: Call,
+  settings: Settings,
+): Promise<{ readonly place: NatsPlace; readonly started: StartedNats | undefined }> => {
+  const place = await natsPlaceOf(settings);
+  if (place !== undefined) {
+    checkExposure(place, call.isOn('insecure'));
+    return { place, started: undefined };
+  }
+  const program = findNatsProgram(settings.text('nats.program'), call.cli.env);
+  if (program === undefined)
+    throw new UsageError(
+      'no address of NATS is configured, and there is no nats-server on this machine',
+      `${installLine()}; or name one that runs with --nats.`,
+    );
+  const port = call.count('port', portDefault, { min: 1, max: 65_535 });
+  const started = await startNats(program, path.join(settings.needed('folder'), 'nats'), port);
+  return { place: { servers: [started.url] }, started };
+};
+
+const natsVersion = async (place: NatsPlace): Promise<string> => {
+  const connection = await connectServer(place, systemEntropy);
+  try {
+    return connection.version();
+  } finally {
+    await connection.close();
+  }
+};
+
+const untilStopped = async (
+  call: Call,
+  started: StartedNats | undefined,
+): Promise<string | undefined> => {
+  const { signal } = call.cli;
+  const stopped = new Promise<undefined>((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+  // The wait alone would not keep the process alive.
+  const alive = setInterval(() => undefined, 60_000);
+  try {
+    return await (started === undefined ? stopped : Promise.race([stopped, started.gone]));
+  } finally {
+    clearInterval(alive);
+  }
+};
+
+const tellEvent = (call: Call, event: ServerEvent): void => {
+  const { type, ...rest } = event;
+  call.output.item({ event: type, ...rest }, () => `${type} ${JSON.stringify(rest)}`);
+};
+
+const serveOn = async (
+  call: Call,
+  settings: Settings,
+  place: NatsPlace,
+  started: StartedNats | undefined,
+): Promise<ExitCode> => {
+  const { output } = call;
+  const version = await natsVersion(place);
+  if (!isDurableVersion(version))
+    output.warn(
+      `nats-server ${version} cannot fsync before it acknowledges: a power cut may lose uploads that were acknowledged; devices keep them until a checkpoint holds them. Use 2.10 or newer.`,
+    );
+  else if (started === undefined)
+    output.warn(
+      'without `sync_interval: always` in the configuration of NATS, a power cut may lose uploads that were acknowledged; `tidemark doctor` looks for it.',
+    );
+  const folder = settings.needed('folder');
+  const server = await openFolder(settings, {
+    publish: await readSchemaFile(settings),
+    nats: place,
+    onEvent: (event) => tellEvent(call, event),
+  });
+  const desk = localDesk(server, {
+    checkpoints: settings.needed('checkpoints.folder'),
+    running: true,
+  });
+  try {
+    const endControl = await serveControl(folder, desk);
+    const { state } = server.status();
+    output.item(
+      {
+        event: 'ready',
+        tenant: state.tenant,
+        folder,
+        nats: place.servers,
+        natsVersion: version,
+        startedNats: started !== undefined,
+        incarnation: state.incarnation,
+        n: state.n,
+        customizationVersion: state.customizationVersion,
+        pid: process.pid,
+      },
+      () =>
+        [
+          `serving ${state.tenant} at ${place.servers.join(', ')} (nats-server ${version}), version ${state.incarnation}:${state.n}, customization ${state.customizationVersion}`,
+          'Every device that reaches this NATS may read and write the whole tenant: there are no rights per user yet.',
+        ].join('\n'),
+    );
+    const lost = await untilStopped(call, started);
+    await endControl();
+    if (lost !== undefined) throw new TidemarkError('unreachable', lost);
+  } finally {
+    await desk.close();
+  }
+  output.item({ event: 'stopped' }, () => 'stopped');
+  return exitCodes.ok;
+};
+
+const serve = async (call: Call): Promise<ExitCode> => {
+  const settings = await call.settings();
+  settings.needed('tenant');
+  await readSchemaFile(settings);
+  const { place, started } = await reach(call, settings);
+  try {
+    return await serveOn(call, settings, place, started);
+  } finally {
+    await started?.stop();
+  }
+};
+
+/** Adds `serve`. */
+export const addServe = (program: Command, cli: Cli): void => {
+  program
+    .command('serve')
+    .description(
+      'Serve the tenant of the folder over NATS until interrupted: the NATS of --nats, else a nats-server ' +
+        'that it starts on this machine. Publishes the schema when its version is newer. Every device that ' +
+        'reaches that NATS may read and write the whole tenant.',
+    )
+    .option('--port <port>', `port of the nats-server that it starts (${portDefault} when left out)`)
+    .option('--insecure', 'allow NATS beyond this machine without TLS and credentials')
+    .action(action(cli, serve));
+};

@@ -1,0 +1,3 @@
+export { runCli, type CliPlace } from './run-cli.js';
+export { exitCodes, type ExitCode } from './exit-code.js';
+export type { TextSink } from './output.js';

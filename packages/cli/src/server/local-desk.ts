@@ -1,0 +1,56 @@
+import { TidemarkError } from '@tidemark/model';
+import type { Server, WriteOperation } from '@tidemark/server';
+import type { Desk, DeskRecord } from './desk.js';
+import type { LooseTables } from './open-folder.js';
+
+/** Sync errors that `status` counts at most. */
+export const countedErrorsMax = 1_000;
+
+/** Desk over a server that this process has open. */
+export const localDesk = (
+  server: Server<LooseTables>,
+  context: { readonly checkpoints: string | undefined; readonly running: boolean },
+): Desk => ({
+  customization: () => Promise.resolve(server.customization()),
+  publish: (customization, user) => server.publish({ customization }, { user }),
+  write: async (operations, user) => {
+    await server.write(operations as readonly WriteOperation<LooseTables>[], { user });
+  },
+  records: async (table, wanted) =>
+    (await server.query(table, wanted)) as unknown as readonly DeskRecord[],
+  errors: (wanted) => server.errors.list(wanted),
+  error: async (id) => (await server.errors.get(id)) ?? null,
+  resolve: (id, input) => server.errors.resolve(id, input),
+  explain: (table, id, field, limit) => server.explain(table, id, field, limit),
+  syncLogs: (limit) => server.syncLogs(limit),
+  status: async () => {
+    const { state, checkpoint, failure } = server.status();
+    const open = await server.errors.list({ state: 'open', limit: countedErrorsMax });
+    return {
+      tenant: state.tenant,
+      running: context.running,
+      incarnation: state.incarnation,
+      n: state.n,
+      customizationVersion: state.customizationVersion,
+      digest: state.digest,
+      now: state.now,
+      counts: { ...state.counts },
+      checkpoint:
+        checkpoint === undefined
+          ? null
+          : { incarnation: checkpoint.incarnation, n: checkpoint.n },
+      openErrors: open.length,
+      moreErrors: open.length >= countedErrorsMax,
+      failure: failure === undefined ? null : { code: failure.code, message: failure.message },
+    };
+  },
+  checkpoint: async () => {
+    const { checkpoints } = context;
+    if (checkpoints === undefined)
+      throw new TidemarkError('invalid-option', 'the server has no folder of checkpoints');
+    await server.settle();
+    await server.checkpoint();
+    return checkpoints;
+  },
+  close: () => server.close(),
+});
