@@ -1,21 +1,129 @@
 import type { Readable } from 'node:stream';
-import { parse, type CsvError, type Options } from 'csv-parse';
+import { parse, type Options } from 'csv-parse/sync';
 import { TidemarkError } from '@tidemark/model';
 import { rowBytesMax, type RawRow } from './row.js';
+import { textsOf } from './text-parts.js';
 
-/** Failures after which the parser cannot tell where the next row begins. */
-const fatalCodes: ReadonlySet<string> = new Set(['CSV_MAX_RECORD_SIZE', 'CSV_QUOTE_NOT_CLOSED']);
+/** Records that are parsed together. */
+const parseRecordsMax = 1_000;
 
-interface ParsedRow {
-  readonly row: number;
+/** Text of one record and the line on which it begins. */
+interface RecordText {
+  readonly text: string;
   readonly line: number;
-  readonly cells: readonly (string | null)[];
 }
 
-const fatal = (row: number, { message }: CsvError): TidemarkError =>
-  new TidemarkError('malformed-message', `row ${row}: ${message}`, { row });
+type Cells = readonly (string | null)[];
 
-const cellsOf = (header: readonly string[], { row, line, cells }: ParsedRow): RawRow => {
+const quotesIn = (text: string): number => {
+  let count = 0;
+  for (let at = text.indexOf('"'); at >= 0; at = text.indexOf('"', at + 1)) count += 1;
+  return count;
+};
+
+const tooLong = (line: number): TidemarkError =>
+  new TidemarkError(
+    'malformed-message',
+    `line ${line}: a quote opens that does not close within ${rowBytesMax} characters`,
+    { line },
+  );
+
+/**
+ * Splits CSV into records: a line with an open quote takes the next ones in. So a row with broken quotes
+ * ends with its line mostly, and the rows behind it are read as they are.
+ */
+class RecordSplitter {
+  #line = 0;
+  #rest = '';
+  #open: string[] = [];
+  #openLine = 0;
+  #openChars = 0;
+  #isQuoted = false;
+
+  /** Takes the next part of the text; yields records that are complete. */
+  *take(text: string): Generator<RecordText> {
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop() ?? '';
+    if (this.#rest.length > rowBytesMax) throw tooLong(this.#line + 1);
+    for (const line of lines) yield* this.#next(line);
+  }
+
+  /** Yields the last record. Throws when a quote is open. */
+  *end(): Generator<RecordText> {
+    if (this.#rest !== '') yield* this.#next(this.#rest);
+    if (this.#isQuoted) throw tooLong(this.#openLine);
+  }
+
+  *#next(line: string): Generator<RecordText> {
+    this.#line += 1;
+    if (quotesIn(line) % 2 === 1) this.#isQuoted = !this.#isQuoted;
+    if (this.#open.length === 0) {
+      this.#openLine = this.#line;
+      this.#openChars = 0;
+    }
+    this.#open.push(line);
+    this.#openChars += line.length + 1;
+    if (this.#openChars > rowBytesMax) throw tooLong(this.#openLine);
+    if (this.#isQuoted) return;
+    const text = this.#open.join('\n').replace(/\r$/, '');
+    this.#open = [];
+    if (text.trim() !== '') yield { text, line: this.#openLine };
+  }
+}
+
+const parseAll = (records: readonly RecordText[], delimiter: string): readonly Cells[] => {
+  const options: Options = {
+    delimiter,
+    record_delimiter: '\n',
+    relax_column_count: true,
+    // Only an empty cell without quotes is null.
+    cast: (value, { quoting }) => (value === '' && !quoting ? null : value),
+  };
+  return parse(records.map(({ text }) => text).join('\n'), options) as unknown as readonly Cells[];
+};
+
+/** Cells of each record, or what is wrong with it. */
+const parseEach = (
+  records: readonly RecordText[],
+  delimiter: string,
+): readonly (Cells | string)[] => {
+  try {
+    const all = parseAll(records, delimiter);
+    if (all.length === records.length) return all;
+  } catch {
+    // One of them cannot be read: each is read alone.
+  }
+  return records.map((record) => {
+    try {
+      const [cells, more] = parseAll([record], delimiter);
+      return cells === undefined || more !== undefined ? 'it is not one row' : cells;
+    } catch (cause) {
+      const message = cause instanceof Error ? cause.message : String(cause);
+      // The parser counts lines from the record.
+      return message.replace(/ at line \d+/, '').replace(/, got .*$/, '');
+    }
+  });
+};
+
+const headerOf = (cells: Cells | string): readonly string[] => {
+  if (typeof cells === 'string')
+    throw new TidemarkError('malformed-message', `the header cannot be read: ${cells}`);
+  const names = cells.map((cell) => (cell ?? '').trim());
+  const twice = names.find((name, at) => names.indexOf(name) !== at);
+  if (names.includes(''))
+    throw new TidemarkError('malformed-message', 'the header has a column without a name');
+  if (twice !== undefined)
+    throw new TidemarkError('malformed-message', `the header has the column ${twice} twice`);
+  return names;
+};
+
+const rowOf = (
+  header: readonly string[],
+  row: number,
+  line: number,
+  cells: Cells | string,
+): RawRow => {
+  if (typeof cells === 'string') return { row, line, problem: cells };
   if (cells.length !== header.length)
     return {
       row,
@@ -26,69 +134,34 @@ const cellsOf = (header: readonly string[], { row, line, cells }: ParsedRow): Ra
 };
 
 /**
- * Reads CSV with a header, a row at a time. Empty cells without quotes are null. Rows that cannot be read
- * are problems in their place; a quote that never closes ends the reading with `malformed-message`.
+ * Reads CSV with a header, row by row. Empty cells without quotes are null. Rows that cannot be read are
+ * problems in their place; a quote that never closes ends the reading with `malformed-message`.
  */
 export async function* csvRows(source: Readable, delimiter: string): AsyncGenerator<RawRow> {
-  let count = 0;
-  let lastBadLine = -1;
-  const unreadable: RawRow[] = [];
-  let broken: { readonly row: number; readonly error: CsvError } | undefined;
-  const options: Options<ParsedRow, (string | null)[]> = {
-    bom: true,
-    delimiter,
-    relax_column_count: true,
-    skip_empty_lines: true,
-    skip_records_with_error: true,
-    max_record_size: rowBytesMax,
-    cast: (value, { quoting }) => (value === '' && !quoting ? null : value),
-    on_record: (cells, { lines }): ParsedRow => {
-      count += 1;
-      // The header counts as row 0.
-      return { row: count - 1, line: lines, cells };
-    },
-    on_skip: (error) => {
-      if (error === undefined || broken !== undefined) return undefined;
-      const line = typeof error['lines'] === 'number' ? error['lines'] : -1;
-      // One row may break in several places.
-      if (line === lastBadLine) return undefined;
-      lastBadLine = line;
-      count += 1;
-      if (fatalCodes.has(error.code)) broken = { row: count - 1, error };
-      else unreadable.push({ row: count - 1, line, problem: error.message });
-      return undefined;
-    },
-  };
-  // The types of `parse` know records of texts only.
-  const parser = parse(options as unknown as Options);
-  source.once('error', (cause) => parser.destroy(cause));
-  source.pipe(parser);
+  const splitter = new RecordSplitter();
   let header: readonly string[] | undefined;
-  try {
-    for await (const parsed of parser as AsyncIterable<ParsedRow>) {
-      header ??= headerOf(parsed);
-      while ((unreadable[0]?.row ?? Infinity) < parsed.row) {
-        const next = unreadable.shift();
-        if (next !== undefined) yield next;
+  let row = 0;
+  let waiting: RecordText[] = [];
+  function* parsed(): Generator<RawRow> {
+    const records = waiting;
+    waiting = [];
+    const cells = parseEach(records, delimiter);
+    for (const [at, record] of records.entries()) {
+      const found = cells[at] ?? 'it is not one row';
+      if (header === undefined) {
+        header = headerOf(found);
+        continue;
       }
-      if (parsed.row > 0) yield cellsOf(header, parsed);
+      row += 1;
+      yield rowOf(header, row, record.line, found);
     }
-  } finally {
-    source.destroy();
   }
-  yield* unreadable;
-  if (broken !== undefined) throw fatal(broken.row, broken.error);
+  for await (const text of textsOf(source)) {
+    for (const record of splitter.take(text)) {
+      waiting.push(record);
+      if (waiting.length >= parseRecordsMax) yield* parsed();
+    }
+  }
+  waiting.push(...splitter.end());
+  yield* parsed();
 }
-
-const headerOf = ({ cells }: ParsedRow): readonly string[] => {
-  const names = cells.map((cell) => (cell ?? '').trim());
-  const twice = names.find((name, at) => names.indexOf(name) !== at);
-  if (names.includes('') || twice !== undefined)
-    throw new TidemarkError(
-      'malformed-message',
-      twice === undefined || twice === ''
-        ? 'the header has a column without a name'
-        : `the header has the column ${twice} twice`,
-    );
-  return names;
-};

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { TidemarkError } from '@tidemark/model';
 import { rowBytesMax, type RawRow } from './row.js';
+import { textsOf } from './text-parts.js';
 
 const toRow = (row: number, line: number | null, text: string): RawRow => {
   let json: unknown;
@@ -13,17 +14,6 @@ const toRow = (row: number, line: number | null, text: string): RawRow => {
     ? { row, line, cells: json as Readonly<Record<string, unknown>> }
     : { row, line, problem: 'it is no object' };
 };
-
-async function* textsOf(source: Readable): AsyncGenerator<string> {
-  const decoder = new TextDecoder('utf-8');
-  try {
-    for await (const part of source as AsyncIterable<Buffer | string>)
-      yield typeof part === 'string' ? part : decoder.decode(part, { stream: true });
-    yield decoder.decode();
-  } finally {
-    source.destroy();
-  }
-}
 
 const tooLong = `it is longer than ${rowBytesMax} characters`;
 
