@@ -1,3 +1,4 @@
 export { runCli, type CliPlace } from './run-cli.js';
 export { exitCodes, type ExitCode } from './exit-code.js';
+export { cliReference } from './reference.js';
 export type { TextSink } from './output.js';

@@ -8,12 +8,12 @@ import { exitCodes, type ExitCode } from '../exit-code.js';
 import {
   beginFromBackup,
   findBackup,
-  isThere,
   setAside,
   type FoundBackup,
 } from '../server/backup-folder.js';
 import { connectDesk } from '../server/control-client.js';
 import { holdsServer, openFolder } from '../server/open-folder.js';
+import { isThere } from '../server/paths.js';
 
 const checkTarget = async (call: Call, folder: string): Promise<void> => {
   if ((await connectDesk(folder)) !== undefined)

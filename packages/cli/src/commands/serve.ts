@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { TidemarkError } from '@tidemark/model';
 import { connectServer, type ServerEvent } from '@tidemark/server';
 import { systemEntropy, type NatsPlace } from '@tidemark/node';
@@ -8,16 +7,17 @@ import { readSchemaFile } from '../config/schema-file.js';
 import type { Settings } from '../config/settings.js';
 import { exitCodes, type ExitCode } from '../exit-code.js';
 import { UsageError } from '../failure.js';
+import { connectDesk } from '../server/control-client.js';
 import { serveControl } from '../server/control-server.js';
 import { localDesk } from '../server/local-desk.js';
 import {
   findNatsProgram,
   installLine,
   isDurableVersion,
-  startNats,
   type StartedNats,
 } from '../server/nats-program.js';
-import { natsPlaceOf, openFolder } from '../server/open-folder.js';
+import { inputPlaceOf, leaveInput, requireSameInput } from '../server/input-place.js';
+import { natsPlaceOf, openFolder, startManagedNats } from '../server/open-folder.js';
 
 const portDefault = 4222;
 
@@ -43,21 +43,23 @@ export const checkExposure = (place: NatsPlace, isInsecure: boolean): void => {
 const reach = async (
   call: Call,
   settings: Settings,
-): Promise<{ readonly place: NatsPlace; readonly started: StartedNats | undefined }> => {
-  const place = await natsPlaceOf(settings);
-  if (place !== undefined) {
-    checkExposure(place, call.isOn('insecure'));
-    return { place, started: undefined };
+): Promise<{ readonly nats: NatsPlace; readonly started: StartedNats | undefined }> => {
+  const nats = await natsPlaceOf(settings);
+  const place = await inputPlaceOf(settings);
+  if (call.isOn('moveInput')) await leaveInput(settings, place);
+  else requireSameInput(place, nats !== undefined || place === 'folder');
+  if (nats !== undefined) {
+    checkExposure(nats, call.isOn('insecure'));
+    return { nats, started: undefined };
   }
-  const program = findNatsProgram(settings.text('nats.program'), call.cli.env);
-  if (program === undefined)
+  if (findNatsProgram(settings.text('nats.program')) === undefined)
     throw new UsageError(
       'no address of NATS is configured, and there is no nats-server on this machine',
       `${installLine()}; or name one that runs with --nats.`,
     );
   const port = call.count('port', portDefault, { min: 1, max: 65_535 });
-  const started = await startNats(program, path.join(settings.needed('folder'), 'nats'), port);
-  return { place: { servers: [started.url] }, started };
+  const started = await startManagedNats(settings, port);
+  return { nats: { servers: [started.url] }, started };
 };
 
 const natsVersion = async (place: NatsPlace): Promise<string> => {
@@ -111,12 +113,12 @@ const serveOn = async (
   const folder = settings.needed('folder');
   const server = await openFolder(settings, {
     publish: await readSchemaFile(settings),
-    nats: place,
+    connection: place,
     onEvent: (event) => tellEvent(call, event),
   });
   const desk = localDesk(server, {
     checkpoints: settings.needed('checkpoints.folder'),
-    running: true,
+    nats: place.servers,
   });
   try {
     const endControl = await serveControl(folder, desk);
@@ -150,13 +152,21 @@ const serveOn = async (
   return exitCodes.ok;
 };
 
+/** A second server would start NATS on the files of the first one's before it met the lock of the store. */
+const requireNoOther = async (settings: Settings): Promise<void> => {
+  const folder = settings.needed('folder');
+  if ((await connectDesk(folder)) !== undefined)
+    throw new TidemarkError('folder-in-use', `a server is running on ${folder}`);
+};
+
 const serve = async (call: Call): Promise<ExitCode> => {
   const settings = await call.settings();
   settings.needed('tenant');
   await readSchemaFile(settings);
-  const { place, started } = await reach(call, settings);
+  await requireNoOther(settings);
+  const { nats, started } = await reach(call, settings);
   try {
-    return await serveOn(call, settings, place, started);
+    return await serveOn(call, settings, nats, started);
   } finally {
     await started?.stop();
   }
@@ -172,6 +182,7 @@ export const addServe = (program: Command, cli: Cli): void => {
         'reaches that NATS may read and write the whole tenant.',
     )
     .option('--port <port>', `port of the nats-server that it starts (${portDefault} when left out)`)
+    .option('--move-input', 'leave the input that the server had for this NATS, under a new incarnation')
     .option('--insecure', 'allow NATS beyond this machine without TLS and credentials')
     .action(action(cli, serve));
 };

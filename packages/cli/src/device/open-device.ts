@@ -2,6 +2,7 @@ import {
   natsTransport,
   openReplica,
   type AnySchema,
+  type NatsPlace,
   type Replica,
   type Transport,
 } from '@tidemark/node';
@@ -71,23 +72,21 @@ const offline: Way = {
   close: () => Promise.resolve(),
 };
 
-const natsOfRunning = async (folder: string): Promise<never> =>
-  Promise.reject(
-    new TidemarkError(
-      'unreachable',
-      `a server runs on ${folder}: give the address of its NATS with --nats`,
-    ),
-  );
+/** NATS of the server that runs on the folder, if one does. */
+const placeOfRunning = async (folder: string): Promise<NatsPlace | undefined> => {
+  const desk = await connectDesk(folder);
+  const servers = (await desk?.status())?.nats ?? undefined;
+  return servers === undefined ? undefined : { servers };
+};
 
-/** The way to the server: NATS when it is configured, else the server's folder, opened for the run. */
+/** The way to the server: NATS when it is configured or a server runs, else the server's folder, opened for the run. */
 const wayToServer = async (settings: Settings, customization: Customization): Promise<Way> => {
-  const nats = await natsPlaceOf(settings);
+  const folder = settings.needed('folder');
+  const nats = (await natsPlaceOf(settings)) ?? (await placeOfRunning(folder));
   if (nats !== undefined) {
     const transport = natsTransport(nats);
     return { transport, close: () => transport.disconnect() };
   }
-  const folder = settings.needed('folder');
-  if ((await connectDesk(folder)) !== undefined) return natsOfRunning(folder);
   if (!(await holdsServer(folder)))
     throw new TidemarkError(
       'unreachable',

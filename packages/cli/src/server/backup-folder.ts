@@ -1,8 +1,9 @@
-import { copyFile, mkdir, readdir, readFile, rename, stat } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { TidemarkError } from '@tidemark/model';
 import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { writeWhole } from '../state-file.js';
+import { isThere } from './paths.js';
 
 const keyFile = 'cursor.key';
 const noteFile = 'backup.json';
@@ -69,16 +70,6 @@ export const writeBackup = async (options: {
   // Written last: a backup without its note is not complete.
   await writeWhole(path.join(backup, noteFile), `${JSON.stringify(note, null, 2)}\n`);
   return { backup, note };
-};
-
-/** True when a path exists. */
-export const isThere = async (file: string): Promise<boolean> => {
-  try {
-    await stat(file);
-    return true;
-  } catch {
-    return false;
-  }
 };
 
 /** Newest complete backup of a folder: the folder itself, or one below it. Rejects with `checkpoint-invalid`. */

@@ -23,6 +23,8 @@ export interface DeskStatus {
   readonly tenant: string;
   /** True when a running server answered, false when the folder was opened for the command. */
   readonly running: boolean;
+  /** Addresses at which devices reach the running server; null when none runs. */
+  readonly nats: readonly string[] | null;
   readonly incarnation: number;
   readonly n: number;
   readonly customizationVersion: number;

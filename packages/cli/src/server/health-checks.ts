@@ -158,8 +158,8 @@ const checkClock = (nowMs: number): Finding =>
         mend: 'Set the clock of this machine, best by NTP.',
       };
 
-const checkProgram = (settings: Settings, call: Call): Finding => {
-  const program = findNatsProgram(settings.text('nats.program'), call.cli.env);
+const checkProgram = (settings: Settings): Finding => {
+  const program = findNatsProgram(settings.text('nats.program'));
   if (program === undefined)
     return warning(
       'nats-server',
@@ -230,6 +230,6 @@ export const checkAll = async ({ call, nowMs }: CheckContext): Promise<readonly 
     return undefined;
   });
   if (place !== undefined) findings.push(...(await checkNats(settings, place)));
-  else if (settings.list('nats.servers') === undefined) findings.push(checkProgram(settings, call));
+  else if (settings.list('nats.servers') === undefined) findings.push(checkProgram(settings));
   return findings;
 };

@@ -1,4 +1,3 @@
-import { TidemarkError } from '@tidemark/model';
 import type { Server, WriteOperation } from '@tidemark/server';
 import type { Desk, DeskRecord } from './desk.js';
 import type { LooseTables } from './open-folder.js';
@@ -9,7 +8,11 @@ export const countedErrorsMax = 1_000;
 /** Desk over a server that this process has open. */
 export const localDesk = (
   server: Server<LooseTables>,
-  context: { readonly checkpoints: string | undefined; readonly running: boolean },
+  context: {
+    readonly checkpoints: string;
+    /** Addresses at which this process serves devices; undefined when it does not. */
+    readonly nats?: readonly string[];
+  },
 ): Desk => ({
   customization: () => Promise.resolve(server.customization()),
   publish: (customization, user) => server.publish({ customization }, { user }),
@@ -28,7 +31,8 @@ export const localDesk = (
     const open = await server.errors.list({ state: 'open', limit: countedErrorsMax });
     return {
       tenant: state.tenant,
-      running: context.running,
+      running: context.nats !== undefined,
+      nats: context.nats ?? null,
       incarnation: state.incarnation,
       n: state.n,
       customizationVersion: state.customizationVersion,
@@ -45,12 +49,9 @@ export const localDesk = (
     };
   },
   checkpoint: async () => {
-    const { checkpoints } = context;
-    if (checkpoints === undefined)
-      throw new TidemarkError('invalid-option', 'the server has no folder of checkpoints');
     await server.settle();
     await server.checkpoint();
-    return checkpoints;
+    return context.checkpoints;
   },
   close: () => server.close(),
 });

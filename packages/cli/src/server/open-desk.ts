@@ -20,10 +20,7 @@ export const openDesk = async (settings: Settings, wanted: DeskWanted = {}): Pro
   if (running !== undefined) return running;
   if (wanted.begin !== true) await requireServer(settings);
   const server = await openFolder(settings, {});
-  const desk = localDesk(server, {
-    checkpoints: settings.needed('checkpoints.folder'),
-    running: false,
-  });
+  const desk = localDesk(server, { checkpoints: settings.needed('checkpoints.folder') });
   try {
     if (wanted.begin === true && server.customization().version === 0)
       await desk.publish(await readSchemaFile(settings), settings.needed('user'));

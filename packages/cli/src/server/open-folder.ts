@@ -4,6 +4,13 @@ import { TidemarkError, type Customization, type TableSpec } from '@tidemark/mod
 import { openServer, type Server, type ServerEvent } from '@tidemark/server';
 import type { NatsPlace } from '@tidemark/node';
 import type { Settings } from '../config/settings.js';
+import {
+  inputPlaceOf,
+  managedNatsFolder,
+  noteNatsInput,
+  requireSameInput,
+} from './input-place.js';
+import { findNatsProgram, installLine, startNats, type StartedNats } from './nats-program.js';
 
 /** Tables whose types are known at run time only. */
 export type LooseTables = Readonly<Record<string, TableSpec>>;
@@ -46,39 +53,48 @@ export interface OpenFolderOptions {
   readonly publish?: Customization;
   /** Folder of checkpoints in place of the configured one. */
   readonly checkpoints?: string;
-  /** NATS in place of the configured one. */
-  readonly nats?: NatsPlace;
+  /** NATS that is known to be the right one: it is not looked for. */
+  readonly connection?: NatsPlace;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
-/** Opens the server of the configured folder in this process. Rejects as `openServer` does. */
-export const openFolder = async (
+/** Starts the nats-server of the folder. Rejects with `unreachable`, also when there is no program. */
+export const startManagedNats = (
   settings: Settings,
-  options: OpenFolderOptions,
-): Promise<Server<LooseTables>> => {
-  const tenant = settings.needed('tenant');
-  const folder = options.folder ?? settings.needed('folder');
-  const nats = options.nats ?? (await natsPlaceOf(settings));
+  port: number | undefined,
+): Promise<StartedNats> => {
+  const program = findNatsProgram(settings.text('nats.program'));
+  if (program === undefined)
+    throw new TidemarkError(
+      'unreachable',
+      `there is no nats-server on this machine: ${installLine()}, or name one that runs with --nats`,
+    );
+  return startNats(program, managedNatsFolder(settings), port);
+};
+
+const natsOptionsOf = (settings: Settings, connection: NatsPlace) => {
   const streamBytesMax = settings.count('nats.streamBytesMax');
   const replicas = settings.count('nats.replicas');
   const archive = settings.text('nats.archive');
+  return {
+    connection,
+    ...(streamBytesMax === undefined ? {} : { streamBytesMax }),
+    ...(replicas === undefined ? {} : { replicas }),
+    ...(archive === undefined ? {} : { archive }),
+  };
+};
+
+const openAt = async (
+  settings: Settings,
+  options: OpenFolderOptions,
+  nats: NatsPlace | undefined,
+): Promise<Server<LooseTables>> => {
+  const folder = options.folder ?? settings.needed('folder');
   const keep = settings.count('checkpoints.keep');
   const everyOps = settings.count('checkpoints.everyOps');
-  const place =
-    nats === undefined
-      ? { folder }
-      : {
-          folder,
-          nats: {
-            connection: nats,
-            ...(streamBytesMax === undefined ? {} : { streamBytesMax }),
-            ...(replicas === undefined ? {} : { replicas }),
-            ...(archive === undefined ? {} : { archive }),
-          },
-        };
-  return openServer<LooseTables>({
-    ...place,
-    tenant,
+  const server = await openServer<LooseTables>({
+    ...(nats === undefined ? { folder } : { folder, nats: natsOptionsOf(settings, nats) }),
+    tenant: settings.needed('tenant'),
     schema: { customization: options.publish ?? nothing },
     checkpoints: {
       folder: options.checkpoints ?? settings.needed('checkpoints.folder'),
@@ -88,6 +104,36 @@ export const openFolder = async (
     },
     ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
   });
+  if (nats !== undefined) await noteNatsInput(folder);
+  return server;
+};
+
+/**
+ * Opens the server of the configured folder in this process, with the input that it has: when that is the
+ * nats-server of the folder and `connection` is left out, one is started until the server is closed. Rejects as
+ * `openServer` does, and with `invalid-option`.
+ */
+export const openFolder = async (
+  settings: Settings,
+  options: OpenFolderOptions,
+): Promise<Server<LooseTables>> => {
+  if (options.connection !== undefined) return openAt(settings, options, options.connection);
+  const place = await inputPlaceOf(settings);
+  const nats = await natsPlaceOf(settings);
+  requireSameInput(place, nats !== undefined);
+  if (nats !== undefined || place !== 'managed') return openAt(settings, options, nats);
+  const started = await startManagedNats(settings, undefined);
+  try {
+    const server = await openAt(settings, options, { servers: [started.url] });
+    const close = async (): Promise<void> => {
+      await server.close();
+      await started.stop();
+    };
+    return { ...server, close };
+  } catch (cause) {
+    await started.stop();
+    throw cause;
+  }
 };
 
 /** Refuses to begin an empty server where one was expected. */
