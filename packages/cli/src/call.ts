@@ -70,7 +70,12 @@ export class Call {
     const text = this.text(name);
     if (text === undefined) return fallback;
     const value = Number(text);
-    if (text.trim() !== '' && Number.isSafeInteger(value) && value >= bounds.min && value <= bounds.max)
+    if (
+      text.trim() !== '' &&
+      Number.isSafeInteger(value) &&
+      value >= bounds.min &&
+      value <= bounds.max
+    )
       return value;
     throw new UsageError(`--${name} is a whole number from ${bounds.min} to ${bounds.max}`);
   }
@@ -105,7 +110,7 @@ export const pairsOf = (texts: readonly string[], what: string): ReadonlyMap<str
   new Map(
     texts.map((text) => {
       const at = text.indexOf('=');
-      if (at < 1) throw new UsageError(`${what}: expected name=value, got ${text}`);
+      if (at < 1) throw new UsageError(`${what}: expected name=value`);
       return [text.slice(0, at), text.slice(at + 1)];
     }),
   );

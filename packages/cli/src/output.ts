@@ -111,7 +111,11 @@ export class Output {
   /** A warning: also with `--json`, on the standard error. */
   warn(text: string): void {
     this.#endProgress();
-    this.#err.write(this.json ? `${JSON.stringify({ warning: text })}\n` : `${this.#tint(33, 'Warning')}: ${text}\n`);
+    this.#err.write(
+      this.json
+        ? `${JSON.stringify({ warning: text })}\n`
+        : `${this.#tint(33, 'Warning')}: ${text}\n`,
+    );
   }
 
   /** Where a long work is: on a terminal only, over the same line. */

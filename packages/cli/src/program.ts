@@ -28,7 +28,10 @@ folder themselves. While another process holds it without answering, they fail w
 export const buildProgram = (cli: Cli): Command => {
   const program = new Command('tidemark')
     .description('Set up, serve, fill, look into and repair Tidemark.')
-    .option('--json', 'results as JSON on the standard output, everything else on the standard error')
+    .option(
+      '--json',
+      'results as JSON on the standard output, everything else on the standard error',
+    )
     .option('--config <file>', 'configuration in place of tidemark.config.json of this folder');
   for (const setting of settings)
     if ('flag' in setting) {

@@ -88,8 +88,16 @@ export const addResolutionOptions = (command: Command): Command =>
   command
     .option('--action <action>', resolutionActions.join(', '))
     .option('--pick <side>', 'for merge: mine or theirs, for all conflicts not named otherwise')
-    .option('--choose <field=side>', 'for merge: mine or theirs for one field; may be repeated', collected)
-    .option('--value <field=value>', 'for merge: a new value for one field; may be repeated', collected);
+    .option(
+      '--choose <field=side>',
+      'for merge: mine or theirs for one field; may be repeated',
+      collected,
+    )
+    .option(
+      '--value <field=value>',
+      'for merge: a new value for one field; may be repeated',
+      collected,
+    );
 
 /** Conflicts as lines for people. */
 export const conflictLines = (conflicts: readonly ShownConflict[]): readonly string[] =>

@@ -36,10 +36,7 @@ const isUsage = (error: CommanderError): boolean => error.exitCode !== 0;
  * Runs one command line, such as `['status', '--json']`; resolves with the exit code. It never rejects:
  * failures are told on the standard error.
  */
-export const runCli = async (
-  argv: readonly string[],
-  place: CliPlace = {},
-): Promise<ExitCode> => {
+export const runCli = async (argv: readonly string[], place: CliPlace = {}): Promise<ExitCode> => {
   const env = place.env ?? process.env;
   const end = argv.indexOf('--');
   const output = new Output({

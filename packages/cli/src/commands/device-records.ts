@@ -85,7 +85,10 @@ const query = (call: Call): Promise<ExitCode> =>
   });
 
 const told = (call: Call, table: string, id: string, what: string): ExitCode => {
-  call.output.result({ table, id, edit: what }, () => `${what} ${table} ${id}; it is pending until a sync`);
+  call.output.result(
+    { table, id, edit: what },
+    () => `${what} ${table} ${id}; it is pending until a sync`,
+  );
   return exitCodes.ok;
 };
 
@@ -115,8 +118,7 @@ const remove = (call: Call): Promise<ExitCode> =>
 const increment = (call: Call): Promise<ExitCode> =>
   onDevice(call, false, async ({ replica }) => {
     const by = Number(call.arg(3));
-    if (call.arg(3).trim() === '' || !Number.isFinite(by))
-      throw new UsageError('<by> is a number');
+    if (call.arg(3).trim() === '' || !Number.isFinite(by)) throw new UsageError('<by> is a number');
     await replica.increment(call.arg(0), call.arg(1), call.arg(2), by);
     return told(call, call.arg(0), call.arg(1), 'increment');
   });

@@ -115,7 +115,10 @@ const resolve = (call: Call): Promise<ExitCode> =>
       ...resolutionOf(call, error.conflicts, customization),
       shown: error.shown,
     });
-    call.output.result({ id, resolution }, () => `${id}: decided; the next sync brings it to the server`);
+    call.output.result(
+      { id, resolution },
+      () => `${id}: decided; the next sync brings it to the server`,
+    );
     return exitCodes.ok;
   });
 
@@ -162,7 +165,9 @@ export const addDevice = (program: Command, cli: Cli): void => {
     );
   device
     .command('sync')
-    .description('Upload what is pending, download what changed. Ends with 3 if operations stay pending.')
+    .description(
+      'Upload what is pending, download what changed. Ends with 3 if operations stay pending.',
+    )
     .option('--background', 'never take up a customization that blocks')
     .action(action(cli, sync));
   addDeviceRecords(device, cli);

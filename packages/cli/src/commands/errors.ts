@@ -68,7 +68,7 @@ const resolve = async (call: Call): Promise<ExitCode> => {
       shown: error.shown,
       user: settings.needed('user'),
     });
-    const isDone = result.verdict === 'done' || result.verdict === 'duplicate';
+    const isDone = result.verdict === 'done';
     call.output.result(result, () =>
       isDone
         ? `${id}: ${result.error.state}${result.error.disposition === null ? '' : `, ${result.error.disposition}`}`

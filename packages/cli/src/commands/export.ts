@@ -33,7 +33,14 @@ const exportTable = async (call: Call): Promise<ExitCode> => {
       table: table.name,
       filter,
       text: rowText(format, columns, delimiter),
-      mark: JSON.stringify([settings.needed('tenant'), table.name, format, columns, delimiter, filter]),
+      mark: JSON.stringify([
+        settings.needed('tenant'),
+        table.name,
+        format,
+        columns,
+        delimiter,
+        filter,
+      ]),
       file,
       stateFile: path.resolve(
         call.cli.cwd,
@@ -68,7 +75,10 @@ export const addExport = (program: Command, cli: Cli): void => {
     )
     .argument('<table>', 'table to export')
     .option('--out <file>', 'file to write; the standard output when left out')
-    .option('--format <format>', 'csv, ndjson or json; told from the name when left out, else ndjson')
+    .option(
+      '--format <format>',
+      'csv, ndjson or json; told from the name when left out, else ndjson',
+    )
     .option('--fields <names>', 'fields to export, with commas between them; all when left out')
     .option('--filter <expression>', 'records to export, such as \'status = "done"\'')
     .option('--delimiter <char>', 'delimiter of CSV (, when left out)')

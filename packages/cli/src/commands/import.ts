@@ -16,7 +16,10 @@ import { withDesk } from '../server/open-desk.js';
 const formatOf = (call: Call, file: string): RowFormat => {
   const format = call.choice('format', rowFormats) ?? formatOfName(file);
   if (format === undefined)
-    throw new UsageError('the format cannot be told from the name', 'Give --format csv|ndjson|json.');
+    throw new UsageError(
+      'the format cannot be told from the name',
+      'Give --format csv|ndjson|json.',
+    );
   return format;
 };
 
@@ -66,7 +69,9 @@ const importFile = async (call: Call): Promise<ExitCode> => {
       badRows,
       dryRun: call.isOn('dryRun'),
       stateFile:
-        file === '-' ? undefined : path.resolve(call.cli.cwd, call.text('state') ?? `${named}.import-state.json`),
+        file === '-'
+          ? undefined
+          : path.resolve(call.cli.cwd, call.text('state') ?? `${named}.import-state.json`),
       rejectFile: path.resolve(call.cli.cwd, call.text('rejects') ?? `${named}.rejects.ndjson`),
       stepRows: call.count('stepRows', importStepRowsMax, { min: 1, max: importStepRowsMax }),
       restart: call.isOn('restart'),
@@ -91,7 +96,11 @@ export const addImport = (program: Command, cli: Cli): void => {
     .argument('<file>', 'CSV with a header, NDJSON, or a JSON array; - for the standard input')
     .option('--format <format>', 'csv, ndjson or json; told from the name when left out')
     .option('--id <column>', 'column of the record id (id when left out)')
-    .option('--map <column=field>', 'field of a column with another name; may be repeated', collected)
+    .option(
+      '--map <column=field>',
+      'field of a column with another name; may be repeated',
+      collected,
+    )
     .option('--ignore-unknown', 'pass over columns that are no field')
     .option('--delimiter <char>', 'delimiter of CSV (, when left out)')
     .option('--bad-rows <what>', 'skip: import the rest; refuse: import nothing if one is bad')
@@ -99,6 +108,9 @@ export const addImport = (program: Command, cli: Cli): void => {
     .option('--state <file>', 'file that remembers how far it is (<file>.import-state.json)')
     .option('--restart', 'begin anew after an interrupted import')
     .option('--dry-run', 'check all rows, import none')
-    .option('--step-rows <count>', `rows that are made durable together, at most ${importStepRowsMax}`)
+    .option(
+      '--step-rows <count>',
+      `rows that are made durable together, at most ${importStepRowsMax}`,
+    )
     .action(action(cli, importFile));
 };

@@ -61,8 +61,7 @@ const init = async (call: Call): Promise<ExitCode> => {
     if (!call.isOn('force') && (await exists(file)))
       throw new TidemarkError('invalid-option', `${file} exists; --force writes it anew`);
   await mkdir(folder, { recursive: true });
-  for (const { file, value } of files)
-    await writeFile(file, `${JSON.stringify(value, null, 2)}\n`);
+  for (const { file, value } of files) await writeFile(file, `${JSON.stringify(value, null, 2)}\n`);
   const written = files.map(({ file }) => file);
   call.output.result({ written }, () => written.map((file) => `wrote ${file}`).join('\n'));
   call.output.note('Next: `tidemark validate`, then `tidemark serve`.');

@@ -26,6 +26,8 @@ const publish = async (call: Call): Promise<ExitCode> => {
 export const addPublish = (program: Command, cli: Cli): void => {
   program
     .command('publish')
-    .description('Publish the schema as the next customization; devices take it up with their next run.')
+    .description(
+      'Publish the schema as the next customization; devices take it up with their next run.',
+    )
     .action(action(cli, publish));
 };

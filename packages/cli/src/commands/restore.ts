@@ -44,7 +44,10 @@ const restoreInto = async (
   try {
     await server.settle();
     if (!loaded)
-      throw new TidemarkError('checkpoint-invalid', `checkpoint ${note.checkpoint} of ${backup} cannot be used`);
+      throw new TidemarkError(
+        'checkpoint-invalid',
+        `checkpoint ${note.checkpoint} of ${backup} cannot be used`,
+      );
     const { incarnation, n, digest } = server.status().state;
     return { incarnation, n, digest };
   } finally {

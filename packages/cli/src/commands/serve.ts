@@ -8,6 +8,7 @@ import type { Settings } from '../config/settings.js';
 import { exitCodes, type ExitCode } from '../exit-code.js';
 import { UsageError } from '../failure.js';
 import { connectDesk } from '../server/control-client.js';
+import { checkExposure } from '../server/exposure.js';
 import { serveControl } from '../server/control-server.js';
 import { localDesk } from '../server/local-desk.js';
 import {
@@ -20,25 +21,6 @@ import { inputPlaceOf, leaveInput, requireSameInput } from '../server/input-plac
 import { natsPlaceOf, openFolder, startManagedNats } from '../server/open-folder.js';
 
 const portDefault = 4222;
-
-const isLoopback = (address: string): boolean => {
-  const host = new URL(address.includes('://') ? address : `nats://${address}`).hostname;
-  return host === 'localhost' || host === '[::1]' || /^127\./.test(host);
-};
-
-/** Refuses NATS beyond this machine without encryption and credentials. Throws UsageError. */
-export const checkExposure = (place: NatsPlace, isInsecure: boolean): void => {
-  const beyond = place.servers.filter((address) => !isLoopback(address));
-  if (isInsecure || beyond.length === 0) return;
-  const isSecret =
-    place.credentials !== undefined || place.token !== undefined || place.password !== undefined;
-  const isEncrypted = beyond.every((address) => /^(tls|wss):\/\//.test(address));
-  if (isSecret && isEncrypted) return;
-  throw new UsageError(
-    `NATS at ${beyond.join(', ')} is beyond this machine, and ${isEncrypted ? 'no credentials are set' : 'it is not reached by tls://'}`,
-    'Use tls:// and nats.credentials, or give --insecure if only your own devices reach it.',
-  );
-};
 
 const reach = async (
   call: Call,
@@ -181,8 +163,14 @@ export const addServe = (program: Command, cli: Cli): void => {
         'that it starts on this machine. Publishes the schema when its version is newer. Every device that ' +
         'reaches that NATS may read and write the whole tenant.',
     )
-    .option('--port <port>', `port of the nats-server that it starts (${portDefault} when left out)`)
-    .option('--move-input', 'leave the input that the server had for this NATS, under a new incarnation')
+    .option(
+      '--port <port>',
+      `port of the nats-server that it starts (${portDefault} when left out)`,
+    )
+    .option(
+      '--move-input',
+      'leave the input that the server had for this NATS, under a new incarnation',
+    )
     .option('--insecure', 'allow NATS beyond this machine without TLS and credentials')
     .action(action(cli, serve));
 };

@@ -32,6 +32,8 @@ const status = async (call: Call): Promise<ExitCode> => {
 export const addStatus = (program: Command, cli: Cli): void => {
   program
     .command('status')
-    .description('Show version, counts, open sync errors, newest checkpoint and health of the server.')
+    .description(
+      'Show version, counts, open sync errors, newest checkpoint and health of the server.',
+    )
     .action(action(cli, status));
 };

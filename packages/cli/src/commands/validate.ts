@@ -37,7 +37,9 @@ const validate = async (call: Call): Promise<ExitCode> => {
         return `${file} is valid: version ${customization?.version ?? 0}, ${tables
           .map(({ name, fields }) => `${name} (${fields} fields)`)
           .join(', ')}`;
-      const lines = problems.map((one) => `  ${one.path === '' ? 'schema' : one.path}: ${one.message}`);
+      const lines = problems.map(
+        (one) => `  ${one.path === '' ? 'schema' : one.path}: ${one.message}`,
+      );
       return [`${file} has ${problems.length} problems:`, ...lines].join('\n');
     },
   );

@@ -43,7 +43,10 @@ const findFile = async (place: SettingsPlace): Promise<string | undefined> => {
 };
 
 /** Reads JSON of a file, or what a module exports under one of some names. Rejects with `invalid-option`. */
-export const readDefinition = async (file: string, exported: readonly string[]): Promise<unknown> => {
+export const readDefinition = async (
+  file: string,
+  exported: readonly string[],
+): Promise<unknown> => {
   try {
     if (file.endsWith('.json')) return JSON.parse(await readFile(file, 'utf8')) as unknown;
     const module = (await import(pathToFileURL(file).href)) as Readonly<Record<string, unknown>>;

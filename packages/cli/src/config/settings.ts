@@ -211,7 +211,9 @@ const parsed = (kind: SettingKind, given: unknown, base: string): SettingValue |
 
 /** Key under which the parser of arguments keeps the flag of a setting. */
 export const flagKey = (flag: string): string =>
-  (flag.split(' ')[0] ?? '').slice(2).replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+  (flag.split(' ')[0] ?? '')
+    .slice(2)
+    .replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase());
 
 /** What settings are made of. `base` folders make relative paths whole. */
 export interface SettingInputs {
@@ -277,7 +279,10 @@ export class Settings {
       const [source, given, base] = found;
       const value = parsed(kind, given, base);
       if (value === undefined)
-        problems.push({ path: name, message: `expected ${expectations[kind]} (from the ${source})` });
+        problems.push({
+          path: name,
+          message: `expected ${expectations[kind]} (from the ${source})`,
+        });
       else held.set(name, { value, source });
     }
     if (problems.length > 0)

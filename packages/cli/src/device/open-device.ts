@@ -11,19 +11,13 @@ import type { Server } from '@tidemark/server';
 import { readSchemaFile } from '../config/schema-file.js';
 import type { Settings } from '../config/settings.js';
 import { connectDesk } from '../server/control-client.js';
-import {
-  holdsServer,
-  natsPlaceOf,
-  openFolder,
-  type LooseTables,
-} from '../server/open-folder.js';
+import { holdsServer, natsPlaceOf, openFolder, type LooseTables } from '../server/open-folder.js';
 
 /** Replica whose tables are known at run time only. */
-export interface LooseReplica
-  extends Omit<
-    Replica<AnySchema>,
-    'create' | 'update' | 'delete' | 'increment' | 'editText' | 'get' | 'query'
-  > {
+export interface LooseReplica extends Omit<
+  Replica<AnySchema>,
+  'create' | 'update' | 'delete' | 'increment' | 'editText' | 'get' | 'query'
+> {
   readonly create: (
     table: string,
     fields: Readonly<Record<string, Value>>,
@@ -37,10 +31,7 @@ export interface LooseReplica
   readonly delete: (table: string, id: string) => Promise<void>;
   readonly increment: (table: string, id: string, field: string, by: number) => Promise<void>;
   readonly editText: (table: string, id: string, field: string, text: string) => Promise<void>;
-  readonly get: (
-    table: string,
-    id: string,
-  ) => Promise<Readonly<Record<string, Value>> | undefined>;
+  readonly get: (table: string, id: string) => Promise<Readonly<Record<string, Value>> | undefined>;
   readonly query: (
     table: string,
     query: {
@@ -93,15 +84,13 @@ const wayToServer = async (settings: Settings, customization: Customization): Pr
       `no address of NATS is configured, and there is no server in ${folder}`,
     );
   const server: Server<LooseTables> = await openFolder(settings, {});
-  if (server.customization().version === 0) await server.publish({ customization }, { user: settings.needed('user') });
+  if (server.customization().version === 0)
+    await server.publish({ customization }, { user: settings.needed('user') });
   return { transport: server.transport, close: () => server.close() };
 };
 
 /** Opens the configured device; with `online` it can reach the server. Rejects as `openReplica` does. */
-export const openDevice = async (
-  settings: Settings,
-  online: boolean,
-): Promise<OpenDevice> => {
+export const openDevice = async (settings: Settings, online: boolean): Promise<OpenDevice> => {
   const customization = await readSchemaFile(settings);
   const way = online ? await wayToServer(settings, customization) : offline;
   try {

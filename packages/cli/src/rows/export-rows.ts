@@ -72,11 +72,7 @@ const printSink = (print: ExportOptions['print']): Sink => ({
   close: () => Promise.resolve(),
 });
 
-const fileSink = async (
-  file: string,
-  from: Progress,
-  options: ExportOptions,
-): Promise<Sink> => {
+const fileSink = async (file: string, from: Progress, options: ExportOptions): Promise<Sink> => {
   const handle: FileHandle = await open(file, from.bytes === 0 ? 'w' : 'r+');
   await handle.truncate(from.bytes);
   let bytes = from.bytes;
@@ -107,8 +103,7 @@ const fileSink = async (
 export const exportRows = async (desk: Desk, options: ExportOptions): Promise<ExportResult> => {
   const from = await resumeFrom(options);
   const { file, text, table, filter } = options;
-  const sink =
-    file === undefined ? printSink(options.print) : await fileSink(file, from, options);
+  const sink = file === undefined ? printSink(options.print) : await fileSink(file, from, options);
   let { records, after } = from;
   let complete = false;
   try {

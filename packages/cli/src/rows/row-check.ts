@@ -158,7 +158,11 @@ export const checkRow = (mapping: RowMapping, raw: RawRow): CheckedRow => {
     // Counters and texts always have a value: an empty cell leaves them as they are.
     else if (value !== null || !sameTypes.has(field.type)) fields[name] = value;
   }
-  if (!problems.some(({ field }) => field !== null && table.fieldsByName.get(field)?.required === true))
+  if (
+    !problems.some(
+      ({ field }) => field !== null && table.fieldsByName.get(field)?.required === true,
+    )
+  )
     problems.push(...missingRequired(table, fields));
   const bytes = Buffer.byteLength(JSON.stringify(fields));
   if (bytes > recordBytesMax)

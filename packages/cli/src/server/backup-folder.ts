@@ -48,12 +48,18 @@ export const writeBackup = async (options: {
   const from = openCheckpointFolder(options.checkpoints);
   const name = (await from.list()).at(-1);
   if (name === undefined)
-    throw new TidemarkError('checkpoint-invalid', `there is no checkpoint in ${options.checkpoints}`);
+    throw new TidemarkError(
+      'checkpoint-invalid',
+      `there is no checkpoint in ${options.checkpoints}`,
+    );
   const manifest = await from.readManifest(name);
   const part = JSON.parse(Buffer.from(manifest).toString('utf8')) as ManifestPart;
   const backup = path.join(options.target, `backup-${options.takenOn.replaceAll(/[:.]/g, '-')}`);
   if (await isThere(backup))
-    throw new TidemarkError('invalid-option', `${backup} exists: wait a moment, or name another folder`);
+    throw new TidemarkError(
+      'invalid-option',
+      `${backup} exists: wait a moment, or name another folder`,
+    );
   await mkdir(backup, { recursive: true });
   await openCheckpointFolder(backup).write(name, manifest, from.readChunks(name));
   await copyFile(path.join(options.folder, keyFile), path.join(backup, keyFile));

@@ -1,5 +1,11 @@
 import * as t from 'io-ts';
-import { isLeft, TidemarkError, valueFromJson, type ResolutionAction, type Value } from '@tidemark/model';
+import {
+  isLeft,
+  TidemarkError,
+  valueFromJson,
+  type ResolutionAction,
+  type Value,
+} from '@tidemark/model';
 import type { Desk } from './desk.js';
 import { customizationFrom } from './customization-from.js';
 

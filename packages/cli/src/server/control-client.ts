@@ -27,7 +27,8 @@ const isAnswering = (address: string): Promise<boolean> =>
 const isCode = (code: string): code is ErrorCode => Object.hasOwn(errorCatalogue, code);
 
 const failureOf = (json: unknown): TidemarkError => {
-  const error = (json as { readonly error?: Readonly<Record<string, unknown>> } | null)?.error ?? {};
+  const error =
+    (json as { readonly error?: Readonly<Record<string, unknown>> } | null)?.error ?? {};
   const { code, message, details } = error;
   const text = typeof message === 'string' ? message : 'the server failed';
   if (typeof code === 'string' && isCode(code))

@@ -55,7 +55,12 @@ const checkNode = (): Finding => {
   const version = process.versions.node;
   return Number(version.split('.')[0]) >= nodeMajorMin
     ? ok('node', `Node ${version}`)
-    : { check: 'node', state: 'failed', found: `Node ${version}`, mend: `Install Node ${nodeMajorMin} or newer.` };
+    : {
+        check: 'node',
+        state: 'failed',
+        found: `Node ${version}`,
+        mend: `Install Node ${nodeMajorMin} or newer.`,
+      };
 };
 
 const checkSchema = async (settings: Settings): Promise<Finding> => {
@@ -83,7 +88,11 @@ const checkDisk = async (settings: Settings): Promise<Finding> => {
     const text = `${folder} is writable, ${Math.round(free / 1024 / 1024)} MB free`;
     return free >= freeBytesWanted
       ? ok('disk', text)
-      : warning('disk', text, 'Free space: a full disk stops uploads, and edits stay on the devices.');
+      : warning(
+          'disk',
+          text,
+          'Free space: a full disk stops uploads, and edits stay on the devices.',
+        );
   } catch (cause) {
     return failed('disk', cause);
   }
@@ -99,7 +108,10 @@ const checkStore = async (settings: Settings, nowMs: number): Promise<readonly F
     const found: Finding[] = [];
     if (status.failure === null)
       found.push(
-        ok('store', `version ${status.incarnation}:${status.n}, ${running ? 'served now' : 'opened and closed'}`),
+        ok(
+          'store',
+          `version ${status.incarnation}:${status.n}, ${running ? 'served now' : 'opened and closed'}`,
+        ),
       );
     else
       found.push({
@@ -119,7 +131,11 @@ const checkStore = async (settings: Settings, nowMs: number): Promise<readonly F
     );
     if (status.openErrors > 0)
       found.push(
-        warning('sync errors', `${status.openErrors} wait for a person`, '`tidemark errors list` shows them.'),
+        warning(
+          'sync errors',
+          `${status.openErrors} wait for a person`,
+          '`tidemark errors list` shows them.',
+        ),
       );
     found.push(await checkCheckpoints(settings, status));
     return found;
@@ -130,15 +146,24 @@ const checkStore = async (settings: Settings, nowMs: number): Promise<readonly F
 
 const checkCheckpoints = async (
   settings: Settings,
-  status: { readonly incarnation: number; readonly n: number; readonly checkpoint: { readonly n: number } | null },
+  status: {
+    readonly incarnation: number;
+    readonly n: number;
+    readonly checkpoint: { readonly n: number } | null;
+  },
 ): Promise<Finding> => {
   const folder = settings.needed('checkpoints.folder');
   try {
     const names = await openCheckpointFolder(folder).list();
     const behind = status.n - (status.checkpoint?.n ?? 0);
-    const mend = '`tidemark backup <folder>` writes one; checkpoints.everyOps lets `serve` write them.';
+    const mend =
+      '`tidemark backup <folder>` writes one; checkpoints.everyOps lets `serve` write them.';
     if (names.length === 0 || status.checkpoint === null)
-      return warning('checkpoints', `there is none in ${folder}: devices keep their whole logs`, mend);
+      return warning(
+        'checkpoints',
+        `there is none in ${folder}: devices keep their whole logs`,
+        mend,
+      );
     const text = `${names.length} in ${folder}, the newest ${behind} versions behind`;
     return behind > checkpointVersionsMax
       ? warning('checkpoints', text, mend)
@@ -168,7 +193,11 @@ const checkProgram = (settings: Settings): Finding => {
     );
   return program.durable
     ? ok('nats-server', `${program.version} at ${program.program}, \`serve\` starts it`)
-    : warning('nats-server', `${program.version} cannot fsync before it acknowledges`, `${installLine()}.`);
+    : warning(
+        'nats-server',
+        `${program.version} cannot fsync before it acknowledges`,
+        `${installLine()}.`,
+      );
 };
 
 interface JetStreamState {
@@ -180,9 +209,15 @@ const checkSync = async (settings: Settings): Promise<Finding> => {
   const mend =
     'Set `jetstream { sync_interval: always }` in the configuration of NATS; without, a power cut may lose uploads that were acknowledged.';
   if (monitor === undefined)
-    return warning('sync_interval', 'unknown: no address of its monitoring is set (nats.monitor)', mend);
+    return warning(
+      'sync_interval',
+      'unknown: no address of its monitoring is set (nats.monitor)',
+      mend,
+    );
   try {
-    const answer = await fetch(new URL('/jsz', monitor), { signal: AbortSignal.timeout(monitorMsMax) });
+    const answer = await fetch(new URL('/jsz', monitor), {
+      signal: AbortSignal.timeout(monitorMsMax),
+    });
     const { config } = (await answer.json()) as JetStreamState;
     return config?.sync_always === true
       ? ok('sync_interval', 'always')
@@ -205,7 +240,10 @@ const checkNats = async (settings: Settings, place: NatsPlace): Promise<readonly
           'Use 2.10 or newer with `sync_interval: always`; until then a power cut may lose uploads that were acknowledged.',
         ),
       ];
-    return [ok('nats-server', `${version} at ${place.servers.join(', ')}`), await checkSync(settings)];
+    return [
+      ok('nats-server', `${version} at ${place.servers.join(', ')}`),
+      await checkSync(settings),
+    ];
   } catch (cause) {
     return [failed('nats-server', cause)];
   }

@@ -15,7 +15,8 @@ const noteFile = 'input-place.json';
 export type InputPlace = 'none' | 'folder' | 'managed' | 'nats';
 
 /** Folder of the nats-server that `serve` starts: beside the server's, so that a restore leaves it alone. */
-export const managedNatsFolder = (settings: Settings): string => `${settings.needed('folder')}.nats`;
+export const managedNatsFolder = (settings: Settings): string =>
+  `${settings.needed('folder')}.nats`;
 
 /** Tells where the input of the configured folder lies. */
 export const inputPlaceOf = async (settings: Settings): Promise<InputPlace> => {
@@ -28,7 +29,8 @@ export const inputPlaceOf = async (settings: Settings): Promise<InputPlace> => {
 /** Notes in the folder that its input lies in NATS. */
 export const noteNatsInput = async (folder: string): Promise<void> => {
   const file = path.join(folder, noteFile);
-  if (!(await isThere(file))) await writeWhole(file, `${JSON.stringify({ format: 1, input: 'nats' })}\n`);
+  if (!(await isThere(file)))
+    await writeWhole(file, `${JSON.stringify({ format: 1, input: 'nats' })}\n`);
 };
 
 const moved = async (from: string): Promise<void> => {

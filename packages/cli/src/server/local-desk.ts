@@ -40,9 +40,7 @@ export const localDesk = (
       now: state.now,
       counts: { ...state.counts },
       checkpoint:
-        checkpoint === undefined
-          ? null
-          : { incarnation: checkpoint.incarnation, n: checkpoint.n },
+        checkpoint === undefined ? null : { incarnation: checkpoint.incarnation, n: checkpoint.n },
       openErrors: open.length,
       moreErrors: open.length >= countedErrorsMax,
       failure: failure === undefined ? null : { code: failure.code, message: failure.message },

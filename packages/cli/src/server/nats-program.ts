@@ -91,13 +91,15 @@ const freePort = (): Promise<number> =>
     });
   });
 
-const isAlive = (pid: number): boolean => {
+const isAlive = async (pid: number): Promise<boolean> => {
   try {
     process.kill(pid, 0);
-    return true;
   } catch {
     return false;
   }
+  // A process that ended but that nobody has asked about yet still has its number.
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return !/\) Z /.test(stat);
 };
 
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, lookMs));
@@ -115,6 +117,16 @@ const readHolder = async (file: string): Promise<readonly [number, number, numbe
   return [owner, nats, port];
 };
 
+const endNats = async (pid: number): Promise<void> => {
+  process.kill(pid, 'SIGTERM');
+  const untilMs = Date.now() + startMsMax;
+  while (await isAlive(pid)) {
+    if (Date.now() > untilMs)
+      throw new TidemarkError('folder-in-use', `nats-server ${pid} of an earlier run does not end`);
+    await pause();
+  }
+};
+
 /**
  * Takes the folder of a nats-server for this process: two on one folder would destroy it. What a killed
  * command left running is ended first. Rejects with `folder-in-use` while the other command lives.
@@ -128,19 +140,13 @@ const takeFolder = async (file: string): Promise<void> => {
       if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) throw cause;
     }
     const [owner, nats, port] = await readHolder(file);
-    if (owner !== 0 && isAlive(owner))
+    if (owner !== 0 && (await isAlive(owner)))
       throw new TidemarkError(
         'folder-in-use',
         `process ${owner} works on the folder; if that is no tidemark, remove ${file}`,
       );
-    const untilMs = Date.now() + startMsMax;
     // A process that does not answer there is another one, which got the number of one that is gone.
-    while (nats !== 0 && isAlive(nats) && (await isListening(port))) {
-      if (Date.now() > untilMs)
-        throw new TidemarkError('folder-in-use', `nats-server ${nats} of an earlier run does not end`);
-      process.kill(nats, 'SIGTERM');
-      await pause();
-    }
+    if (nats !== 0 && (await isAlive(nats)) && (await isListening(port))) await endNats(nats);
     await rm(file, { force: true });
   }
   throw new TidemarkError('folder-in-use', 'another command took the folder at the same time');

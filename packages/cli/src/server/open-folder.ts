@@ -4,12 +4,7 @@ import { TidemarkError, type Customization, type TableSpec } from '@tidemark/mod
 import { openServer, type Server, type ServerEvent } from '@tidemark/server';
 import type { NatsPlace } from '@tidemark/node';
 import type { Settings } from '../config/settings.js';
-import {
-  inputPlaceOf,
-  managedNatsFolder,
-  noteNatsInput,
-  requireSameInput,
-} from './input-place.js';
+import { inputPlaceOf, managedNatsFolder, noteNatsInput, requireSameInput } from './input-place.js';
 import { findNatsProgram, installLine, startNats, type StartedNats } from './nats-program.js';
 
 /** Tables whose types are known at run time only. */
