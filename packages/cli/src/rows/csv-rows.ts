@@ -71,15 +71,30 @@ class RecordSplitter {
   }
 }
 
-const parseAll = (records: readonly RecordText[], delimiter: string): readonly Cells[] => {
-  const options: Options = {
-    delimiter,
-    record_delimiter: '\n',
-    relax_column_count: true,
-    // Only an empty cell without quotes is null.
+const optionsOf = (delimiter: string): Options => ({
+  delimiter,
+  record_delimiter: '\n',
+  relax_column_count: true,
+});
+
+/** Cells of a record in which an empty cell may have quotes: then it is the empty text, else null. */
+const parseQuoted = ({ text }: RecordText, delimiter: string): readonly Cells[] =>
+  parse(text, {
+    ...optionsOf(delimiter),
+    // Asking about quotes makes the parser several times slower, so only these records do.
     cast: (value, { quoting }) => (value === '' && !quoting ? null : value),
-  };
-  return parse(records.map(({ text }) => text).join('\n'), options) as unknown as readonly Cells[];
+  }) as unknown as readonly Cells[];
+
+const parsePlain = (records: readonly RecordText[], delimiter: string): readonly Cells[] => {
+  const texts = records.map(({ text }) => text).join('\n');
+  const all = parse(texts, optionsOf(delimiter)) as readonly (readonly string[])[];
+  if (all.length !== records.length) return [];
+  return all.map((cells, at) => {
+    const record = records[at];
+    if (record === undefined || !cells.includes('')) return cells;
+    if (record.text.includes('""')) return parseQuoted(record, delimiter)[0] ?? cells;
+    return cells.map((cell) => (cell === '' ? null : cell));
+  });
 };
 
 /** Cells of each record, or what is wrong with it. */
@@ -88,19 +103,19 @@ const parseEach = (
   delimiter: string,
 ): readonly (Cells | string)[] => {
   try {
-    const all = parseAll(records, delimiter);
+    const all = parsePlain(records, delimiter);
     if (all.length === records.length) return all;
   } catch {
     // One of them cannot be read: each is read alone.
   }
   return records.map((record) => {
     try {
-      const [cells, more] = parseAll([record], delimiter);
+      const [cells, more] = parseQuoted(record, delimiter);
       return cells === undefined || more !== undefined ? 'it is not one row' : cells;
     } catch (cause) {
       const message = cause instanceof Error ? cause.message : String(cause);
-      // The parser counts lines from the record.
-      return message.replace(/ at line \d+/, '').replace(/, got .*$/, '');
+      // The parser counts lines from the record, and cites it.
+      return message.replace(/ at line \d+/, '').replace(/, got .*$|: got .*$/, '');
     }
   });
 };
