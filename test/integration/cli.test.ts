@@ -37,7 +37,7 @@ const rejectsOf = (text: string): readonly Reject[] =>
 const rowsMax = 10_000;
 const isBad = (row: number): boolean => row % 97 === 0;
 /** Rows of which every 97th is bad, in one of four ways. */
-const largeCsv = (): string => {
+const largeCsv = (rows = rowsMax): string => {
   const lines = ['id,subject,status,parts,due,report'];
   const bad = [
     (id: string) => `${id},,planned,1,2026-01-02,x`,
@@ -45,7 +45,7 @@ const largeCsv = (): string => {
     (id: string) => `${id},Visit`,
     (id: string) => `${id},"Vi"sit,planned,1,2026-01-02,x`,
   ];
-  for (let row = 1; row <= rowsMax; row += 1) {
+  for (let row = 1; row <= rows; row += 1) {
     const id = `v${String(row).padStart(6, '0')}`;
     const wrong = bad[(row / 97) % bad.length];
     if (isBad(row) && wrong !== undefined) lines.push(wrong(id));
@@ -296,7 +296,8 @@ describe('rows', () => {
 
   test('[CLI-14, CLI-15] what is exported comes back equal, also from a cut export', async () => {
     const folder = await begin();
-    writeFileSync(folder.file('v.csv'), largeCsv());
+    const rows = 3_000;
+    writeFileSync(folder.file('v.csv'), largeCsv(rows));
     expect((await folder.run(['import', 'visits', 'v.csv'])).code).toBe(3);
     await folder.json('export', 'visits', '--out', 'all.ndjson');
     for (const format of ['csv', 'json', 'ndjson']) {
@@ -311,7 +312,7 @@ describe('rows', () => {
         '--out',
         out,
       );
-      expect(records).toBe(rowsMax - badRows.length);
+      expect(records).toBe(rows - badRows.filter((row) => row <= rows).length);
       const other = await begin();
       writeFileSync(other.file(out), folder.read(out));
       await other.json('import', 'visits', out);

@@ -1,6 +1,6 @@
 import { TidemarkError } from '@tidemark/model';
-import { connectServer, type ServerEvent } from '@tidemark/server';
-import { systemEntropy, type NatsPlace } from '@tidemark/node';
+import type { ServerEvent } from '@tidemark/server';
+import type { NatsPlace } from '@tidemark/node';
 import type { Command } from 'commander';
 import { action, type Call, type Cli } from '../call.js';
 import { readSchemaFile } from '../config/schema-file.js';
@@ -9,7 +9,6 @@ import { exitCodes, type ExitCode } from '../exit-code.js';
 import { UsageError } from '../failure.js';
 import { connectDesk } from '../server/control-client.js';
 import { checkExposure } from '../server/exposure.js';
-import { serveControl } from '../server/control-server.js';
 import { localDesk } from '../server/local-desk.js';
 import {
   findNatsProgram,
@@ -18,6 +17,7 @@ import {
   type StartedNats,
 } from '../server/nats-program.js';
 import { inputPlaceOf, leaveInput, requireSameInput } from '../server/input-place.js';
+import { natsVersion } from '../server/nats-version.js';
 import { natsPlaceOf, openFolder, startManagedNats } from '../server/open-folder.js';
 
 const portDefault = 4222;
@@ -42,15 +42,6 @@ const reach = async (
   const port = call.count('port', portDefault, { min: 1, max: 65_535 });
   const started = await startManagedNats(settings, port);
   return { nats: { servers: [started.url] }, started };
-};
-
-const natsVersion = async (place: NatsPlace): Promise<string> => {
-  const connection = await connectServer(place, systemEntropy);
-  try {
-    return connection.version();
-  } finally {
-    await connection.close();
-  }
 };
 
 const untilStopped = async (
@@ -103,6 +94,7 @@ const serveOn = async (
     nats: place.servers,
   });
   try {
+    const { serveControl } = await import('../server/control-server.js');
     const endControl = await serveControl(folder, desk);
     const { state } = server.status();
     output.item(

@@ -8,7 +8,6 @@ import {
   type Operation,
   type Value,
 } from '@tidemark/model';
-import { openReplicaFolder } from '@tidemark/store-level/node';
 
 const readBytes = 1024 * 1024;
 const sha256 = (bytes: Uint8Array): Uint8Array =>
@@ -101,6 +100,7 @@ export async function* readOpLog(
   customization: Customization,
   from: number,
 ): AsyncGenerator<LoggedOperation> {
+  const { openReplicaFolder } = await import('@tidemark/store-level/node');
   const { store } = await openReplicaFolder(folder, { hash: sha256, create: false });
   try {
     let next = Math.max(from, store.log.firstIndex());

@@ -1,11 +1,4 @@
-import {
-  natsTransport,
-  openReplica,
-  type AnySchema,
-  type NatsPlace,
-  type Replica,
-  type Transport,
-} from '@tidemark/node';
+import type { AnySchema, NatsPlace, Replica, Transport } from '@tidemark/node';
 import { TidemarkError, type Customization, type Value } from '@tidemark/model';
 import type { Server } from '@tidemark/server';
 import { readSchemaFile } from '../config/schema-file.js';
@@ -75,6 +68,7 @@ const wayToServer = async (settings: Settings, customization: Customization): Pr
   const folder = settings.needed('folder');
   const nats = (await natsPlaceOf(settings)) ?? (await placeOfRunning(folder));
   if (nats !== undefined) {
+    const { natsTransport } = await import('@tidemark/node');
     const transport = natsTransport(nats);
     return { transport, close: () => transport.disconnect() };
   }
@@ -94,6 +88,7 @@ export const openDevice = async (settings: Settings, online: boolean): Promise<O
   const customization = await readSchemaFile(settings);
   const way = online ? await wayToServer(settings, customization) : offline;
   try {
+    const { openReplica } = await import('@tidemark/node');
     const replica = await openReplica<AnySchema>({
       folder: settings.needed('device.folder'),
       tenant: settings.needed('tenant'),

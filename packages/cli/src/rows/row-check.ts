@@ -9,15 +9,12 @@ import {
   type SchemaTable,
   type Value,
 } from '@tidemark/model';
-import { writeOperationBytesMax } from '@tidemark/server';
 import type { DeskPut } from '../server/desk.js';
 import { rowBytesMax, type RawRow, type RowFormat } from './row.js';
 import { valueFromPlainJson, valueFromText } from './value-text.js';
 
-/** Bytes that an operation takes beside the fields of its record: id, table, kind. */
-const operationExtraBytes = 2 * 1024;
-/** Largest record that an import takes, bytes of its JSON: what one write of the server takes. */
-export const recordBytesMax = writeOperationBytesMax - operationExtraBytes;
+/** Largest record that an import takes, bytes of its JSON: a write of the server takes 2 KB more. */
+export const recordBytesMax = 510 * 1024;
 
 /** One thing that is wrong with a row. `field` is null when it is the row as a whole. */
 export interface RowProblem {

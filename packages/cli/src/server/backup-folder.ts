@@ -1,7 +1,6 @@
 import { copyFile, mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { TidemarkError } from '@tidemark/model';
-import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { writeWhole } from '../state-file.js';
 import { isThere } from './paths.js';
 
@@ -45,6 +44,7 @@ export const writeBackup = async (options: {
   readonly target: string;
   readonly takenOn: string;
 }): Promise<FoundBackup> => {
+  const { openCheckpointFolder } = await import('@tidemark/store-level/node');
   const from = openCheckpointFolder(options.checkpoints);
   const name = (await from.list()).at(-1);
   if (name === undefined)

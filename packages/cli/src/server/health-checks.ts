@@ -1,13 +1,12 @@
 import { access, constants, mkdir, statfs } from 'node:fs/promises';
-import { connectServer } from '@tidemark/server';
-import { systemEntropy, type NatsPlace } from '@tidemark/node';
-import { openCheckpointFolder } from '@tidemark/store-level/node';
+import type { NatsPlace } from '@tidemark/node';
 import type { Call } from '../call.js';
 import { checkSchemaFile } from '../config/schema-file.js';
 import type { Settings } from '../config/settings.js';
 import { showFailure } from '../failure.js';
 import { connectDesk } from './control-client.js';
 import { withDesk } from './open-desk.js';
+import { natsVersion } from './nats-version.js';
 import { findNatsProgram, installLine, isDurableVersion } from './nats-program.js';
 import { holdsServer, natsPlaceOf } from './open-folder.js';
 
@@ -154,6 +153,7 @@ const checkCheckpoints = async (
 ): Promise<Finding> => {
   const folder = settings.needed('checkpoints.folder');
   try {
+    const { openCheckpointFolder } = await import('@tidemark/store-level/node');
     const names = await openCheckpointFolder(folder).list();
     const behind = status.n - (status.checkpoint?.n ?? 0);
     const mend =
@@ -229,9 +229,7 @@ const checkSync = async (settings: Settings): Promise<Finding> => {
 
 const checkNats = async (settings: Settings, place: NatsPlace): Promise<readonly Finding[]> => {
   try {
-    const connection = await connectServer(place, systemEntropy);
-    const version = connection.version();
-    await connection.close();
+    const version = await natsVersion(place);
     if (!isDurableVersion(version))
       return [
         warning(

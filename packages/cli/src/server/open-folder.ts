@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { TidemarkError, type Customization, type TableSpec } from '@tidemark/model';
-import { openServer, type Server, type ServerEvent } from '@tidemark/server';
+import type { Server, ServerEvent } from '@tidemark/server';
 import type { NatsPlace } from '@tidemark/node';
 import type { Settings } from '../config/settings.js';
 import { inputPlaceOf, managedNatsFolder, noteNatsInput, requireSameInput } from './input-place.js';
@@ -87,6 +87,8 @@ const openAt = async (
   const folder = options.folder ?? settings.needed('folder');
   const keep = settings.count('checkpoints.keep');
   const everyOps = settings.count('checkpoints.everyOps');
+  // Commands that ask a running server, or only look at files, never pay for loading one.
+  const { openServer } = await import('@tidemark/server');
   const server = await openServer<LooseTables>({
     ...(nats === undefined ? { folder } : { folder, nats: natsOptionsOf(settings, nats) }),
     tenant: settings.needed('tenant'),
