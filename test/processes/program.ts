@@ -14,7 +14,8 @@ const cache = fileURLToPath(new URL('../node_modules/.cache/tidemark/', import.m
 const leftInPlace: Plugin = {
   name: 'left-in-place',
   setup: ({ onResolve, resolve }) => {
-    const filter = /^(classic-level|level|memory-level|@automerge\/automerge|@nats-io\/[a-z-]+)$/;
+    const filter =
+      /^(classic-level|level|memory-level|@automerge\/automerge|@nats-io\/[a-z-]+|commander)$/;
     onResolve({ filter }, async ({ path: name, kind, resolveDir, pluginData }) => {
       if (pluginData === 'asked') return undefined;
       const found = await resolve(name, { kind, resolveDir, pluginData: 'asked' });

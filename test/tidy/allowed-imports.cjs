@@ -36,6 +36,10 @@ exports.allowed = {
   'transport-nats': { ours: ['model', 'ports', 'protocol'], foreign: [...codecs, ...nats] },
   node: { ours: except('merger'), foreign: [...codecs, 'uuid'] },
   server: { ours: except('client'), foreign: [...codecs, 'uuid'] },
+  cli: {
+    ours: ['model', 'node', 'ports', 'server', 'store-level'],
+    foreign: [...codecs, 'commander', 'csv-parse', 'csv-stringify'],
+  },
   testkit: { ours: pureParts, foreign: ['fast-check', 'vitest', 'fp-ts'] },
 };
 

@@ -40,7 +40,7 @@ const leftInPlace: Plugin = {
   name: 'left-in-place',
   setup: (bundler) => {
     const filter =
-      /^(classic-level|level|memory-level|@automerge\/automerge|@nats-io\/[a-z-]+|fast-check|vitest)$/;
+      /^(classic-level|level|memory-level|@automerge\/automerge|@nats-io\/[a-z-]+|commander|fast-check|vitest)$/;
     bundler.onResolve({ filter }, async ({ path: name, kind, resolveDir, pluginData }) => {
       if (pluginData === 'asked') return undefined;
       const found = await bundler.resolve(name, { kind, resolveDir, pluginData: 'asked' });

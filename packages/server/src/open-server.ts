@@ -3,6 +3,7 @@ import {
   problemsError,
   TidemarkError,
   type SyncErrorState,
+  type Customization,
   type TypedSchema,
 } from '@tidemark/model';
 import type { TableSelection } from '@tidemark/filter';
@@ -124,6 +125,8 @@ export interface Server<T extends Tables> {
   /** Resolves when everything that was sent so far is applied. */
   readonly settle: () => Promise<void>;
   readonly status: () => MergerStatus;
+  /** Customization in force; version 0 before the first. */
+  readonly customization: () => Customization;
   readonly close: () => Promise<void>;
 }
 
@@ -224,6 +227,7 @@ const doorOf = <T extends Tables>(
     await renewing.current().settle();
   },
   status: () => renewing.current().status(),
+  customization: () => renewing.current().schema().customization,
   close,
 });
 

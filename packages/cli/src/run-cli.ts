@@ -1,0 +1,81 @@
+import { CommanderError } from 'commander';
+import { exitCodes, type ExitCode } from './exit-code.js';
+import { showFailure } from './failure.js';
+import { Output, type TextSink } from './output.js';
+import { buildProgram } from './program.js';
+
+/** Where a command line runs: the process itself for what is left out. */
+export interface CliPlace {
+  readonly out?: TextSink;
+  readonly err?: TextSink;
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Fires when the command should end; signals of the process when left out. */
+  readonly signal?: AbortSignal;
+}
+
+const signals = ['SIGINT', 'SIGTERM'] as const;
+
+/** Ends a command gracefully at the first signal; a second one ends the process at once. */
+const processSignal = (): { readonly signal: AbortSignal; readonly end: () => void } => {
+  const controller = new AbortController();
+  const listener = (): void => {
+    controller.abort();
+    end();
+  };
+  const end = (): void => {
+    for (const name of signals) process.removeListener(name, listener);
+  };
+  for (const name of signals) process.on(name, listener);
+  return { signal: controller.signal, end };
+};
+
+const isUsage = (error: CommanderError): boolean => error.exitCode !== 0;
+
+/**
+ * Runs one command line, such as `['status', '--json']`; resolves with the exit code. It never rejects:
+ * failures are told on the standard error.
+ */
+export const runCli = async (argv: readonly string[], place: CliPlace = {}): Promise<ExitCode> => {
+  const env = place.env ?? process.env;
+  const end = argv.indexOf('--');
+  const output = new Output({
+    out: place.out ?? process.stdout,
+    err: place.err ?? process.stderr,
+    json: (end < 0 ? argv : argv.slice(0, end)).includes('--json'),
+    noColour: (env['NO_COLOR'] ?? '') !== '',
+  });
+  const stopping = place.signal === undefined ? processSignal() : undefined;
+  let code: ExitCode = exitCodes.ok;
+  const program = buildProgram({
+    output,
+    env,
+    cwd: place.cwd ?? process.cwd(),
+    signal: place.signal ?? stopping?.signal ?? new AbortController().signal,
+    run: async (work) => {
+      code = await work();
+    },
+  });
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return code;
+  } catch (cause) {
+    if (cause instanceof CommanderError) {
+      if (!isUsage(cause)) return exitCodes.ok;
+      output.failure({
+        code: 'usage',
+        message: cause.message.replace(/^error: /, ''),
+        action: 'See the command with --help.',
+        recovery: null,
+        details: {},
+        exitCode: exitCodes.usage,
+      });
+      return exitCodes.usage;
+    }
+    const failure = showFailure(cause);
+    output.failure(failure);
+    return failure.exitCode;
+  } finally {
+    stopping?.end();
+  }
+};

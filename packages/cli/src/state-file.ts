@@ -1,0 +1,55 @@
+import { createHash } from 'node:crypto';
+import { open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { TidemarkError } from '@tidemark/model';
+
+const headBytes = 64 * 1024;
+
+/** Writes a small file as a whole or not at all, and durably. */
+export const writeWhole = async (file: string, text: string): Promise<void> => {
+  const draft = `${file}.writing`;
+  const handle = await open(draft, 'w');
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(draft, file);
+};
+
+/** Reads what `writeWhole` wrote; undefined when there is none. Rejects with `malformed-message`. */
+export const readState = async (
+  file: string,
+): Promise<Readonly<Record<string, unknown>> | undefined> => {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+    throw cause;
+  }
+  try {
+    const json = JSON.parse(text) as unknown;
+    if (typeof json === 'object' && json !== null && 'format' in json && json.format === 1)
+      return json as Readonly<Record<string, unknown>>;
+  } catch {
+    // Told below, with the same words as another format.
+  }
+  throw new TidemarkError('malformed-message', `${file} is no state of this command: remove it`);
+};
+
+/** Removes a state file; one that is not there is no failure. */
+export const removeState = (file: string): Promise<void> => rm(file, { force: true });
+
+/** What tells a source again: its size and the hash of its beginning. */
+export const sourceMark = async (file: string): Promise<string> => {
+  const { size } = await stat(file);
+  const handle = await open(file, 'r');
+  try {
+    const { buffer, bytesRead } = await handle.read(new Uint8Array(headBytes), 0, headBytes, 0);
+    const hash = createHash('sha256').update(buffer.subarray(0, bytesRead)).digest('hex');
+    return `${size}:${hash}`;
+  } finally {
+    await handle.close();
+  }
+};
