@@ -1,0 +1,21 @@
+// `npm run test:packages [-- --quick] [-- --json]`: the packages as users get them. `--quick` takes this
+// Node only and leaves out attw and the testkit; `--json` prints the result as JSON, progress to stderr.
+import { checkPackages } from './packages.mjs';
+import { conclude, install, seconds } from './steps.mjs';
+
+const quick = process.argv.includes('--quick');
+const json = process.argv.includes('--json');
+const started = performance.now();
+
+const { code } = install();
+const result =
+  code === 0
+    ? await checkPackages({ quick, say: json ? console.error : console.log })
+    : { passed: 0, failures: ['install'], skipped: [], packages: [] };
+if (json) {
+  console.log(JSON.stringify(result, null, 2));
+  process.exitCode = result.failures.length === 0 && result.passed > 0 ? 0 : 1;
+} else {
+  console.log(`\ntotal ${seconds(performance.now() - started)}`);
+  conclude(result);
+}
