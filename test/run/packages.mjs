@@ -151,7 +151,7 @@ const checkInstalled = async ({ packages, check, quick, folder, origin }) => {
   if (!(await check(`npm installs ${names.join(', ')}`, () => npmInstall(folder, names)))) return;
   let compiled = true;
   for (const [name, title] of Object.entries(compilations))
-    if (!quick || name !== 'portable')
+    if (!quick || name === 'NodeNext')
       compiled = (await check(title, () => compile(folder, name))) && compiled;
   if (compiled) await checkRuns({ check, quick, folder });
   for (const { manifest } of forUsers)
@@ -165,9 +165,9 @@ const checkInstalled = async ({ packages, check, quick, folder, origin }) => {
 
 /**
  * Checks the packages as users get them; resolves to {passed, failures, skipped, packages}. `quick` leaves
- * out attw, the testkit and every Node but the one that runs this.
+ * out attw, bundlers, the testkit and every Node but the one that runs this; `keep` leaves the user's project.
  */
-export const checkPackages = async ({ quick = false, say = console.log } = {}) => {
+export const checkPackages = async ({ quick = false, keep = false, say = console.log } = {}) => {
   const { result, check } = accounting(say);
   const finish = (packages = []) => ({
     ...result,
@@ -202,7 +202,8 @@ export const checkPackages = async ({ quick = false, say = console.log } = {}) =
     await checkInstalled({ packages, check, quick, folder, origin: registry.origin });
   } finally {
     registry.close();
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    if (keep) say(`kept ${folder}`);
+    else rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }
   return finish(packages);
 };
