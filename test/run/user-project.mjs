@@ -96,7 +96,7 @@ const notProxied = () => {
 export const npmInstall = async (folder, names) => {
   const { code, output } = await runNpm(
     'npm',
-    ['install', ...names, '--prefix', '.', '--no-audit', '--no-fund', '--prefer-offline'],
+    ['install', ...names, '--prefix', '.', '--no-audit', '--no-fund'],
     { cwd: folder, limitMs: installMsMax, env: { npm_config_noproxy: notProxied() } },
   );
   if (code === 0) return [];
