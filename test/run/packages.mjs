@@ -1,6 +1,6 @@
 // Packs what is published, checks the packed files, installs them with npm in an empty folder outside the
 // workspace, compiles there and runs the example of README.md. Nothing is read from the workspace there.
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { openRegistry } from './loopback-registry.mjs';
@@ -27,7 +27,10 @@ const readJson = (file) => JSON.parse(readFileSync(file, 'utf8'));
 /** Manifests of the packages that are published: all in packages/ that are not private. */
 const publishedManifests = () =>
   readdirSync(path.join(root, 'packages'))
-    .map((name) => readJson(path.join(root, 'packages', name, 'package.json')))
+    .map((name) => path.join(root, 'packages', name, 'package.json'))
+    // Another branch may leave the folder of a package that this one does not have.
+    .filter((file) => existsSync(file))
+    .map((file) => readJson(file))
     .filter((manifest) => manifest.private !== true);
 
 /** A package in the version that is installed here, as npm wants it named. */
