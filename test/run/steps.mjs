@@ -14,6 +14,7 @@ const programs = {
   oxlint: 'oxlint/bin/oxlint',
   prettier: 'prettier/bin/prettier.cjs',
   depcruise: 'dependency-cruiser/bin/dependency-cruise.mjs',
+  attw: '@arethetypeswrong/cli/dist/index.js',
 };
 
 /** Full path of an installed tool's Node entry. */
