@@ -19,7 +19,10 @@ export interface RecordPage {
   readonly next: string | undefined;
 }
 
-/** Named small spaces of the engine, each an ordered map from text keys to bytes. */
+/**
+ * Named small spaces of the engine, each an ordered map from text keys to bytes. `kept-input` is of this
+ * store alone: no dump holds it, and a load leaves it as it is.
+ */
 export type ServerSpace =
   | 'replicas'
   | 'chains'
@@ -29,7 +32,9 @@ export type ServerSpace =
   | 'heads'
   | 'quarantine'
   | 'sync-logs'
-  | 'lives';
+  | 'lives'
+  | 'known-input'
+  | 'kept-input';
 
 /** Segment of feed or ledger: all entries of one window and one table; the engine encodes the bytes. */
 export interface Segment {

@@ -2,12 +2,14 @@ import {
   destructiveChanges,
   problemsError,
   TidemarkError,
+  toHex,
   type SyncErrorState,
   type Customization,
   type TypedSchema,
 } from '@tidemark/model';
 import type { TableSelection } from '@tidemark/filter';
 import {
+  createFellows,
   entryItemsMax,
   openMerger,
   type ChangesSince,
@@ -28,11 +30,13 @@ import {
 import type { AbortSignalLike, CheckpointFolder, Clock, Logger, Timer } from '@tidemark/ports';
 import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { createLocalTransport, type LocalTransport } from '@tidemark/transport-local';
-import { serveTenant } from '@tidemark/transport-nats/server';
+import { openServerTalk, serveTenant } from '@tidemark/transport-nats/server';
 import { nodeCrypto, nodeTimer, systemClock, systemEntropy } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
 import { createSpaceKeeper, type SpaceKeeper } from './space-keeper.js';
+import { openScratchStore } from './scratch-store.js';
+import { switchService, type SwitchedService } from './switched-service.js';
 import { openServerStores, type ServerPlace, type ServerStores } from './server-stores.js';
 import type {
   ForeignRow,
@@ -124,13 +128,18 @@ export interface Server<T extends Tables> {
   readonly fingerprint: (table: TableName<T>, selection?: TableSelection) => Promise<string>;
   /** Resolves when everything that was sent so far is applied. */
   readonly settle: () => Promise<void>;
+  /** Health. Throws `unreachable` while the server finds its place in the input again. */
   readonly status: () => MergerStatus;
+  /** False while replicas are not answered: the server finds its place again, or its state is in doubt. */
+  readonly isReady: () => boolean;
   /** Customization in force; version 0 before the first. */
   readonly customization: () => Customization;
   readonly close: () => Promise<void>;
 }
 
 const syncLogsDefault = 100;
+/** Bytes of the id by which the servers of a tenant know each other. */
+const fellowIdBytes = 12;
 
 const collect = async <T extends Tables>(
   fill: (writer: Writer<T>) => void | Promise<void>,
@@ -192,10 +201,9 @@ const reportForeign = async (
 /** The door over an open renewing.current(). */
 const doorOf = <T extends Tables>(
   renewing: RenewingMerger,
-  transport: LocalTransport,
-  close: () => Promise<void>,
+  more: Pick<Server<T>, 'transport' | 'close' | 'isReady'>,
 ): Server<T> => ({
-  transport,
+  ...more,
   write: async (input, { user }) =>
     writeOperations(
       renewing.current(),
@@ -228,7 +236,6 @@ const doorOf = <T extends Tables>(
   },
   status: () => renewing.current().status(),
   customization: () => renewing.current().schema().customization,
-  close,
 });
 
 const mergerOptions = <T extends Tables>(
@@ -292,12 +299,33 @@ export const openServer = async <const T extends Tables>(
     keeper?.note(alarm);
   };
   const stores = await openServerStores(options, { tenant, clock, timer, onEvent });
+  const { connection } = stores;
+  const fellows =
+    connection === undefined
+      ? undefined
+      : createFellows(
+          openServerTalk(connection, tenant),
+          clock,
+          toHex(systemEntropy.bytes(fellowIdBytes)),
+        );
+  let isReady = false;
+  let switched: SwitchedService | undefined;
   try {
     const renewing = await openRenewingMerger({
       clock,
       timer,
       onEvent,
-      open: (tell) => openMerger(mergerOptions(options, stores, { clock, timer }, tell)),
+      onReady: (ready) => {
+        isReady = ready;
+        switched?.set(ready);
+      },
+      open: (tell) =>
+        openMerger({
+          ...mergerOptions(options, stores, { clock, timer }, tell),
+          ...(fellows === undefined || !('folder' in options)
+            ? {}
+            : { fellows, scratch: () => openScratchStore(options.folder, nodeCrypto.sha256) }),
+        }),
     });
     if (options.checkpoints?.trimInput === true) {
       keeper = createSpaceKeeper({
@@ -312,31 +340,35 @@ export const openServer = async <const T extends Tables>(
       await renewing.current().settle();
       await publishAtOpen(renewing.current(), options.schema as TypedSchema<Tables>);
       const transport = createLocalTransport({ service: renewing.service, timer });
-      const { connection } = stores;
-      const served =
-        connection === undefined
-          ? undefined
-          : await serveTenant({
-              connection,
-              tenant,
-              service: renewing.service,
-              generation: async () => (await stores.input.extent()).generation,
-              timer,
-              ...(logger === undefined ? {} : { logger }),
-            });
-      return doorOf<T>(renewing, transport, async () => {
+      if (connection !== undefined) {
+        switched = switchService(() =>
+          serveTenant({
+            connection,
+            tenant,
+            service: renewing.service,
+            generation: async () => (await stores.input.extent()).generation,
+            timer,
+            ...(logger === undefined ? {} : { logger }),
+          }),
+        );
+        switched.set(isReady);
+      }
+      const close = async (): Promise<void> => {
         transport.setService(null);
-        await served?.close();
+        await switched?.close();
         await keeper?.close();
         await renewing.close();
+        fellows?.close();
         await stores.close();
-      });
+      };
+      return doorOf<T>(renewing, { transport, close, isReady: () => isReady });
     } catch (cause) {
       await keeper?.close();
       await renewing.close();
       throw cause;
     }
   } catch (cause) {
+    fellows?.close();
     await stores.close();
     throw cause;
   }

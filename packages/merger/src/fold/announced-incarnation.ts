@@ -8,7 +8,7 @@ import { decodeInputEntry } from './input-entry.js';
  */
 export const isAnnounced = async (
   input: InputLog,
-  { position, digest }: FoldState,
+  { position, digest }: Pick<FoldState, 'position' | 'digest'>,
 ): Promise<boolean> => {
   const [next] = await input.read(position, { maxBytes: 1, maxMessages: 1 });
   if (next === undefined || next.position.generation === position.generation) return false;

@@ -17,6 +17,7 @@ import type {
   InputExtent,
   InputLog,
   InputMessage,
+  InputPosition,
   ServerStore,
 } from '@tidemark/ports';
 import { isAnnounced } from './announced-incarnation.js';
@@ -30,6 +31,7 @@ import {
   type ContextOf,
   type DecodedMessage,
 } from './fold-window.js';
+import { InputMemory } from './input-memory.js';
 import { mergeRecord } from './stored-record.js';
 import type { ValidateHook } from './validate-hook.js';
 import { Window, type FoldContext } from './window.js';
@@ -51,6 +53,8 @@ export interface FoldOptions {
   readonly crdt: () => Promise<FieldCrdt>;
   /** Refuses transactions of devices; see `ValidateHook`. */
   readonly validate?: ValidateHook;
+  /** Keeps what is folded, and remembers its hashes: input that several servers follow may lose it. */
+  readonly keepInput?: boolean;
   /** Adapts within these bounds; results do not depend on them. */
   readonly window?: Partial<WindowBounds>;
 }
@@ -81,6 +85,8 @@ export interface Fold {
   readonly advance: (options?: { readonly signal?: AbortSignalLike }) => Promise<FoldState>;
   /** Calls back after each applied window, before `advance` goes on. Returns the way to stop. */
   readonly onApplied: (callback: (window: AppliedWindow) => void) => () => void;
+  /** Forgets kept input at or before a position. */
+  readonly forgetInput: (upTo: InputPosition) => Promise<void>;
 }
 
 const defaultBounds: WindowBounds = {
@@ -134,7 +140,11 @@ export const openFold = async (options: FoldOptions): Promise<Fold> => {
       validate: options.validate,
     };
   };
-  return new InputFold(options, state, await contextOf(customization), contextOf);
+  const memory =
+    options.keepInput === true
+      ? await InputMemory.open(options.store, options.crypto.sha256)
+      : undefined;
+  return new InputFold(options, state, await contextOf(customization), contextOf, memory);
 };
 
 class InputFold implements Fold {
@@ -142,16 +152,24 @@ class InputFold implements Fold {
   readonly #bounds: WindowBounds;
   readonly #contextOf: ContextOf;
   readonly #listeners = new Set<(window: AppliedWindow) => void>();
+  readonly #memory: InputMemory | undefined;
   #state: FoldState;
   #context: FoldContext;
   #queue: Promise<unknown> = Promise.resolve();
 
-  constructor(options: FoldOptions, state: FoldState, context: FoldContext, contextOf: ContextOf) {
+  constructor(
+    options: FoldOptions,
+    state: FoldState,
+    context: FoldContext,
+    contextOf: ContextOf,
+    memory: InputMemory | undefined,
+  ) {
     this.#options = options;
     this.#bounds = { ...defaultBounds, ...options.window };
     this.#state = state;
     this.#context = context;
     this.#contextOf = contextOf;
+    this.#memory = memory;
   }
 
   readonly state = (): FoldState => this.#state;
@@ -161,6 +179,10 @@ class InputFold implements Fold {
   readonly onApplied = (callback: (window: AppliedWindow) => void): (() => void) => {
     this.#listeners.add(callback);
     return () => this.#listeners.delete(callback);
+  };
+
+  readonly forgetInput = async (upTo: InputPosition): Promise<void> => {
+    await this.#memory?.forget(upTo);
   };
 
   readonly advance: Fold['advance'] = (options) => {
@@ -182,7 +204,7 @@ class InputFold implements Fold {
       if (ahead.length === 0) {
         const { bytesMax: maxBytes, messagesMax: maxMessages } = this.#bounds;
         const read = { maxBytes, maxMessages };
-        const messages = await this.#options.input.read(this.#state.position, read);
+        const messages = await this.#read(read);
         if (messages.length === 0) break;
         ahead = decodeAhead(messages);
       }
@@ -191,6 +213,22 @@ class InputFold implements Fold {
       ahead = ahead.slice(length);
     }
     return this.#state;
+  }
+
+  async #read(bounds: Parameters<InputLog['read']>[1]): Promise<readonly InputMessage[]> {
+    try {
+      return await this.#options.input.read(this.#state.position, bounds);
+    } catch (cause) {
+      const isGap = cause instanceof TidemarkError && cause.code === 'storage-damaged';
+      if (!isGap || this.#memory === undefined) throw cause;
+      // Others cut this input, perhaps before it was folded here: opening finds out how to go on.
+      throw new TidemarkError(
+        'input-mismatch',
+        `the input does not fit the store: ${cause.message}`,
+        { ...cause.details, reason: 'gap' },
+        cause,
+      );
+    }
   }
 
   async #foldWindow(messages: readonly DecodedMessage[]): Promise<void> {
@@ -210,6 +248,10 @@ class InputFold implements Fold {
       counts: { ...window.counts },
       lives: window.lives,
     };
+    const kept = await this.#memory?.take(
+      messages.map(({ message }) => message),
+      this.#state.counts.messages,
+    );
     await store.commit(
       {
         state: encodeFoldState(state),
@@ -217,10 +259,11 @@ class InputFold implements Fold {
         prune: [],
         feed: window.feed(),
         ledger: window.ledger(),
-        entries: window.overlay.entries(),
+        entries: [...window.overlay.entries(), ...(kept?.entries ?? [])],
       },
       'os',
     );
+    kept?.done();
     this.#state = state;
     this.#context = window.context;
     const applied: AppliedWindow = {
