@@ -1,11 +1,13 @@
 import { mkdtemp, open, readdir, rm, stat, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { createFellows, type Fellows } from '@tidemark/merger';
 import {
   defineSchema,
   field,
   natsTransport,
   openReplica,
+  systemClock,
   systemEntropy,
   type Logger,
   type NatsTransport,
@@ -14,10 +16,12 @@ import {
 import {
   connectServer,
   openServer,
+  type NatsServerConnection,
   type Server,
   type ServerEvent,
   type ServerNats,
 } from '@tidemark/server';
+import { openServerTalk } from '@tidemark/transport-nats/server';
 import { expect } from 'vitest';
 import { NatsServer } from '../processes/nats-server.js';
 
@@ -53,6 +57,7 @@ export class NatsWorld {
   /** Codes of the steps of runs that failed. */
   readonly failures: string[] = [];
   readonly #transports: NatsTransport[] = [];
+  readonly #connections: NatsServerConnection[] = [];
 
   private constructor(nats: NatsServer, folder: string) {
     this.nats = nats;
@@ -68,11 +73,17 @@ export class NatsWorld {
     for (const device of this.devices) await device.close();
     for (const transport of this.#transports) await transport.disconnect();
     for (const server of this.servers) await server.close();
+    for (const connection of this.#connections) await connection.close();
     await this.nats.dispose();
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  async serve(name: string, more: Partial<ServerNats> = {}): Promise<TestServer> {
+  /** Starts a server; `shared` names the folder of checkpoints that it shares with others. */
+  async serve(
+    name: string,
+    more: Partial<ServerNats> = {},
+    shared: { readonly checkpoints?: string; readonly trimInput?: boolean } = {},
+  ): Promise<TestServer> {
     const server = await openServer({
       folder: path.join(this.folder, name),
       tenant,
@@ -80,10 +91,9 @@ export class NatsWorld {
       cursorKey,
       nats: { connection: { servers: [this.nats.url], name }, ...more },
       checkpoints: {
-        folder: path.join(this.folder, `${name}-checkpoints`),
+        folder: path.join(this.folder, shared.checkpoints ?? `${name}-checkpoints`),
         keep: 1,
-        // Only where one server is alone: another one may still need what this one has folded.
-        trimInput: more.streamBytesMax !== undefined,
+        trimInput: shared.trimInput ?? more.streamBytesMax !== undefined,
       },
       onEvent: (event) => this.events.push({ ...event, of: name }),
     });
@@ -125,6 +135,21 @@ export class NatsWorld {
     const prints = await Promise.all(all.map((one) => one.fingerprint('visits')));
     expect(new Set(prints).size, prints.join('\n')).toBe(1);
     expect(new Set(this.servers.map((server) => server.status().state.digest)).size).toBe(1);
+  }
+
+  /** A word among the servers that is of none of them. */
+  async talk(): Promise<Fellows> {
+    const connection = await connectServer({ servers: [this.nats.url] }, systemEntropy);
+    this.#connections.push(connection);
+    return createFellows(openServerTalk(connection, tenant), systemClock, 'a test');
+  }
+
+  /** Number of the first message that the stream of a generation still holds. */
+  async firstStored(generation: number): Promise<number> {
+    const connection = await connectServer({ servers: [this.nats.url] }, systemEntropy);
+    const answer = await connection.core.request(`$JS.API.STREAM.INFO.OPS-${tenant}-${generation}`);
+    await connection.close();
+    return (answer.json() as { readonly state: { readonly first_seq: number } }).state.first_seq;
   }
 
   /** Folder of the messages of a generation of the input. */

@@ -358,7 +358,7 @@ export const openServer = async <const T extends Tables>(
         await switched?.close();
         await keeper?.close();
         await renewing.close();
-        fellows?.close();
+        fellows?.leave();
         await stores.close();
       };
       return doorOf<T>(renewing, { transport, close, isReady: () => isReady });

@@ -20,7 +20,7 @@ import type {
   InputPosition,
   ServerStore,
 } from '@tidemark/ports';
-import { isAnnounced } from './announced-incarnation.js';
+import { isAnnounced, nextGeneration } from './announced-incarnation.js';
 import { customizationId } from './decide-entry.js';
 import { decodeFoldState, emptyFoldState, encodeFoldState, type FoldState } from './fold-state.js';
 import {
@@ -194,7 +194,7 @@ class InputFold implements Fold {
 
   async #foldAll(signal: AbortSignalLike | undefined): Promise<FoldState> {
     const extent = await this.#options.input.extent();
-    await checkInput(this.#options.input, extent, this.#state);
+    let from = await this.#checkInput(extent);
     let ahead: DecodedMessage[] = [];
     const isBehind = (): boolean => {
       const { generation, seq } = this.#state.position;
@@ -204,20 +204,25 @@ class InputFold implements Fold {
       if (ahead.length === 0) {
         const { bytesMax: maxBytes, messagesMax: maxMessages } = this.#bounds;
         const read = { maxBytes, maxMessages };
-        const messages = await this.#read(read);
+        const messages = await this.#guarded(() => this.#options.input.read(from, read));
         if (messages.length === 0) break;
         ahead = decodeAhead(messages);
       }
       const length = windowLength(ahead, this.#bounds);
       await this.#foldWindow(ahead.slice(0, length));
       ahead = ahead.slice(length);
+      from = this.#state.position;
     }
     return this.#state;
   }
 
-  async #read(bounds: Parameters<InputLog['read']>[1]): Promise<readonly InputMessage[]> {
+  #checkInput(extent: InputExtent): Promise<InputPosition> {
+    return this.#guarded(() => checkInput(this.#options.input, extent, this.#state));
+  }
+
+  async #guarded<A>(work: () => Promise<A>): Promise<A> {
     try {
-      return await this.#options.input.read(this.#state.position, bounds);
+      return await work();
     } catch (cause) {
       const isGap = cause instanceof TidemarkError && cause.code === 'storage-damaged';
       if (!isGap || this.#memory === undefined) throw cause;
@@ -244,7 +249,7 @@ class InputFold implements Fold {
       now: window.now,
       digest: window.digest,
       customizationVersion: window.customizationVersion,
-      lastHash: toHex(crypto.sha256(last.bytes)),
+      lastHash: toHex(last.hash ?? crypto.sha256(last.bytes)),
       counts: { ...window.counts },
       lives: window.lives,
     };
@@ -292,12 +297,15 @@ const decodeAhead = (messages: readonly InputMessage[]): DecodedMessage[] => {
   return decoded;
 };
 
-/** Checks that the input still holds what the store has folded, and all that follows it. */
+/**
+ * Checks that the input still holds what the store has folded, and all that follows it. Resolves with the
+ * position after which the fold goes on.
+ */
 const checkInput = async (
   input: InputLog,
   extent: InputExtent,
   state: FoldState,
-): Promise<void> => {
+): Promise<InputPosition> => {
   const { generation, seq } = state.position;
   const fail = (reason: string): never => {
     const details = { reason, generation, seq };
@@ -309,11 +317,13 @@ const checkInput = async (
   };
   if (generation > extent.generation) fail('rewound');
   if (generation === extent.generation && seq > extent.last) fail('rewound');
-  if (generation < extent.generation && (await isAnnounced(input, state))) return;
+  if (generation < extent.generation && (await isAnnounced(input, state)))
+    return nextGeneration(state);
   const hash = seq === 0 ? undefined : await input.hashAt(state.position);
   if (hash !== undefined && toHex(hash) !== state.lastHash) fail('different');
-  if (hash !== undefined || seq === 0) return;
+  if (hash !== undefined || seq === 0) return state.position;
   // The message itself was trimmed: what follows it must be there, without a gap.
   const next = generation === extent.generation ? seq + 1 : 1;
   if (extent.first > next) fail('trimmed');
+  return state.position;
 };

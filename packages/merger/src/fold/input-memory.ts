@@ -12,13 +12,13 @@ const forgottenPerWindow = 4;
 /** Bytes of a remembered hash. */
 const hashBytes = 16;
 const knownHead = 6;
-const keptHead = 10;
+const keptHead = 26;
 
 /*
  * Both spaces have one entry per window and generation; its key is the place of the first message.
  *
  *   known-input   ordinal of the first message u48, hash of each message (16 bytes)
- *   kept-input    per message: time in ms u48, length u32, bytes
+ *   kept-input    per message: time in ms u48, length u32, hash (16 bytes), bytes
  *
  * `known-input` is a function of the input and part of checkpoints; `kept-input` is of one server.
  */
@@ -50,24 +50,24 @@ const getU48 = (bytes: Uint8Array, at: number): number => {
 };
 
 /** Hash of a message as it is remembered. */
-export const messageHash = (bytes: Uint8Array, hash: Hash): Uint8Array =>
-  hash(bytes).subarray(0, hashBytes);
+export const messageHash = (message: InputMessage, hash: Hash): Uint8Array =>
+  (message.hash ?? hash(message.bytes)).subarray(0, hashBytes);
 
 /** A message that a server kept. */
-export interface KeptMessage {
-  readonly position: InputPosition;
-  readonly atMs: number;
-  readonly bytes: Uint8Array;
-}
+export type KeptMessage = InputMessage & { readonly hash: Uint8Array };
 
-const encodeKept = (messages: readonly InputMessage[]): Uint8Array => {
+const encodeKept = (
+  messages: readonly InputMessage[],
+  hashes: readonly Uint8Array[],
+): Uint8Array => {
   const length = messages.reduce((sum, { bytes }) => sum + keptHead + bytes.length, 0);
   const out = new Uint8Array(length);
   const view = new DataView(out.buffer);
   let at = 0;
-  for (const { atMs, bytes } of messages) {
+  for (const [i, { atMs, bytes }] of messages.entries()) {
     setU48(out, at, Math.max(0, atMs));
     view.setUint32(at + 6, bytes.length);
+    out.set(hashes[i] as Uint8Array, at + 10);
     out.set(bytes, at + keptHead);
     at += keptHead + bytes.length;
   }
@@ -82,6 +82,7 @@ const decodeKept = (first: InputPosition, value: Uint8Array): readonly KeptMessa
     messages.push({
       position: { generation: first.generation, seq: first.seq + messages.length },
       atMs: getU48(value, at),
+      hash: value.slice(at + 10, at + keptHead),
       bytes: value.slice(at + keptHead, end),
     });
     at = end;
@@ -203,8 +204,8 @@ export class InputMemory {
       const last = run.at(-1);
       invariant(first !== undefined && last !== undefined, 'a run holds a message');
       const key = pieceKey(first.position);
-      const hashes = run.map(({ bytes }) => messageHash(bytes, this.#hash));
-      const kept = encodeKept(run);
+      const hashes = run.map((message) => messageHash(message, this.#hash));
+      const kept = encodeKept(run, hashes);
       entries.push({ space: 'known-input', key, value: encodeKnown(ordinal, hashes) });
       entries.push({ space: 'kept-input', key, value: kept });
       pieces.push({ key, bytes: kept.length, last: last.position });

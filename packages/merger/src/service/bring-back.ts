@@ -1,9 +1,9 @@
 import { TidemarkError, toHex, utf8Decode, utf8Encode, type Hash } from '@tidemark/model';
-import type { InputExtent, InputLog, InputPosition, ServerStore } from '@tidemark/ports';
+import type { InputExtent, InputLog, InputMessage, InputPosition, ServerStore } from '@tidemark/ports';
 import { comesAgain } from '../fold/decide-again.js';
 import type { FoldState } from '../fold/fold-state.js';
 import { decodeInputEntry, encodeInputEntry } from '../fold/input-entry.js';
-import { keptAside, lookUpInput, messageHash, type KeptMessage } from '../fold/input-memory.js';
+import { keptAside, lookUpInput, messageHash } from '../fold/input-memory.js';
 
 /** Messages of an old generation that are read at a time to be stored again. */
 const leftOverReadMax = 200;
@@ -97,7 +97,7 @@ class Return {
     this.#parts = parts;
   }
 
-  async takeAll(messages: readonly Pick<KeptMessage, 'position' | 'bytes'>[]): Promise<void> {
+  async takeAll(messages: readonly InputMessage[]): Promise<void> {
     const appended: Promise<InputPosition>[] = [];
     for (const message of messages) {
       const entry = await this.#entryOf(message);
@@ -110,16 +110,14 @@ class Return {
   }
 
   /** Entry by which a message comes again; undefined when it need not. */
-  async #entryOf({
-    position,
-    bytes,
-  }: Pick<KeptMessage, 'position' | 'bytes'>): Promise<Uint8Array | undefined> {
+  async #entryOf(message: InputMessage): Promise<Uint8Array | undefined> {
+    const { position, bytes } = message;
     const { store, hash, folded } = this.#parts;
     const decoded = decodeInputEntry(bytes);
     if (decoded._tag === 'Left') return undefined;
     const { right } = decoded;
     if (right.kind !== 'again' && !comesAgain(right.kind)) return undefined;
-    const short = messageHash(bytes, hash);
+    const short = messageHash(message, hash);
     const place = await lookUpInput(store, folded(), position, short);
     if (place === 'same') return undefined;
     if (place === 'unknown') {

@@ -58,7 +58,10 @@ export interface Fellows {
   readonly onWord: (callback: (word: FellowWord) => void) => () => void;
   /** Newest word about the place of each other server that is counted on. */
   readonly places: () => readonly FellowWord[];
+  /** Ends to listen. */
   readonly close: () => void;
+  /** Tells the others that this server ends, and ends to listen. */
+  readonly leave: () => void;
 }
 
 /** Stand that a state of the fold is. */
@@ -93,22 +96,14 @@ export const createFellows = (talk: ServerTalk, clock: Clock, id: string): Fello
     }
     for (const listener of [...listeners]) listener(word);
   });
+  const say: Fellows['say'] = (kind, { incarnation, n, position, digest }) => {
+    const { generation, seq } = position;
+    const place = { incarnation, n, position: { generation, seq }, digest };
+    talk.say(utf8Encode(JSON.stringify({ format: wordFormat, kind, from: id, ...place })));
+  };
   return {
     id,
-    say: (kind, { incarnation, n, position, digest }) =>
-      talk.say(
-        utf8Encode(
-          JSON.stringify({
-            format: wordFormat,
-            kind,
-            from: id,
-            incarnation,
-            n,
-            position: { generation: position.generation, seq: position.seq },
-            digest,
-          }),
-        ),
-      ),
+    say,
     onWord: (callback) => {
       listeners.add(callback);
       return () => listeners.delete(callback);
@@ -118,5 +113,9 @@ export const createFellows = (talk: ServerTalk, clock: Clock, id: string): Fello
       return [...heard.values()].map(({ word }) => word);
     },
     close: stop,
+    leave: () => {
+      say('leave', { incarnation: 0, n: 0, position: { generation: 0, seq: 0 }, digest: '' });
+      stop();
+    },
   };
 };

@@ -22,18 +22,20 @@ export type InputFound = 'continues' | 'announced' | 'elsewhere' | 'missing' | '
 
 type Place = Pick<FoldState, 'n' | 'position' | 'digest' | 'lastHash'>;
 
-const nextMessage = async (
-  input: InputLog,
-  state: Place,
-): Promise<InputMessage | undefined | 'gap'> => {
+const unlessGap = async <A>(work: () => Promise<A>): Promise<A | 'gap'> => {
   try {
-    const [next] = await input.read(state.position, { maxBytes: 1, maxMessages: 1 });
-    return next;
+    return await work();
   } catch (cause) {
     if (cause instanceof TidemarkError && cause.code === 'storage-damaged') return 'gap';
     throw cause;
   }
 };
+
+const nextMessage = (input: InputLog, state: Place): Promise<InputMessage | undefined | 'gap'> =>
+  unlessGap(async () => {
+    const [next] = await input.read(state.position, { maxBytes: 1, maxMessages: 1 });
+    return next;
+  });
 
 const isOwn = async (input: InputLog, state: Place): Promise<boolean | undefined> => {
   const hash = await input.hashAt(state.position);
@@ -45,25 +47,20 @@ const findBehind = async (
   state: Place,
   { input, isShared }: FindInputParts,
 ): Promise<InputFound> => {
-  const { position, digest } = state;
+  const { position } = state;
   if (!isShared) {
     // An opening that ended before it folded the message that it had stored.
     if (await isAnnounced(input, state)) return 'announced';
     if (position.seq === 0) return 'continues';
     return (await isOwn(input, state)) === true ? 'continues' : 'missing';
   }
+  if ((await unlessGap(() => isAnnounced(input, state))) === true) return 'announced';
   const next = await nextMessage(input, state);
   if (next === 'gap') return 'begins-later';
+  // Behind the end of its generation the input goes on with somebody else's incarnation.
   if (next !== undefined && next.position.generation > position.generation) {
     const decoded = decodeInputEntry(next.bytes);
-    if (decoded._tag === 'Right' && decoded.right.kind === 'incarnation') {
-      const { right } = decoded;
-      const isHere =
-        right.position.generation === position.generation &&
-        right.position.seq === position.seq &&
-        right.digest === digest;
-      return isHere ? 'announced' : 'elsewhere';
-    }
+    if (decoded._tag === 'Right' && decoded.right.kind === 'incarnation') return 'elsewhere';
   }
   if (position.seq === 0) return 'continues';
   const own = await isOwn(input, state);
