@@ -20,6 +20,7 @@ import {
   type Server,
   type ServerEvent,
   type ServerNats,
+  type ValidateHook,
 } from '@tidemark/server';
 import { openServerTalk } from '@tidemark/transport-nats/server';
 import { expect } from 'vitest';
@@ -54,6 +55,7 @@ export class NatsWorld {
   readonly servers: TestServer[] = [];
   readonly devices: TestDevice[] = [];
   readonly events: (ServerEvent & { readonly of: string })[] = [];
+  readonly listeners = new Set<(event: ServerEvent & { readonly of: string }) => void>();
   /** Codes of the steps of runs that failed. */
   readonly failures: string[] = [];
   readonly #transports: NatsTransport[] = [];
@@ -82,7 +84,11 @@ export class NatsWorld {
   async serve(
     name: string,
     more: Partial<ServerNats> = {},
-    shared: { readonly checkpoints?: string; readonly trimInput?: boolean } = {},
+    shared: {
+      readonly checkpoints?: string;
+      readonly trimInput?: boolean;
+      readonly validate?: ValidateHook;
+    } = {},
   ): Promise<TestServer> {
     const server = await openServer({
       folder: path.join(this.folder, name),
@@ -95,7 +101,11 @@ export class NatsWorld {
         keep: 1,
         trimInput: shared.trimInput ?? more.streamBytesMax !== undefined,
       },
-      onEvent: (event) => this.events.push({ ...event, of: name }),
+      ...(shared.validate === undefined ? {} : { validate: shared.validate }),
+      onEvent: (event) => {
+        this.events.push({ ...event, of: name });
+        for (const listener of this.listeners) listener({ ...event, of: name });
+      },
     });
     this.servers.push(server);
     return server;
