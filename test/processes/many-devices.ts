@@ -44,7 +44,7 @@ export const connectMany = async (count: number): Promise<ManyDevices> => {
     const second = await world.serve('one');
     const beganMs = Date.now();
     const isSettled = async (device: StreamDevice): Promise<boolean> =>
-      device.status.pending === 0 && (await device.get('tally', tallyId))?.total === count;
+      device.status.pending.operations === 0 && (await device.get('tally', tallyId))?.total === count;
     let settled = 0;
     for (;;) {
       settled = 0;
