@@ -107,7 +107,7 @@ describeOnNats('servers of one stream at different places', () => {
   });
 
   test('[NAT-72] input that another server needs is not trimmed; one that comes too late loads the shared checkpoint', async () => {
-    const trimming = { ...shared, trimInput: true };
+    const trimming = { checkpoints: { in: 'nats' }, trimInput: true } as const;
     const one = await world.serve('one', {}, trimming);
     const two = await world.serve('two', {}, trimming);
     await begin(one);

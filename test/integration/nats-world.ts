@@ -85,7 +85,7 @@ export class NatsWorld {
     name: string,
     more: Partial<ServerNats> = {},
     shared: {
-      readonly checkpoints?: string;
+      readonly checkpoints?: string | { readonly in: 'nats' };
       readonly trimInput?: boolean;
       readonly validate?: ValidateHook;
     } = {},
@@ -97,7 +97,10 @@ export class NatsWorld {
       cursorKey,
       nats: { connection: { servers: [this.nats.url], name }, ...more },
       checkpoints: {
-        folder: path.join(this.folder, shared.checkpoints ?? `${name}-checkpoints`),
+        folder:
+          typeof shared.checkpoints === 'object'
+            ? shared.checkpoints
+            : path.join(this.folder, shared.checkpoints ?? `${name}-checkpoints`),
         keep: 1,
         trimInput: shared.trimInput ?? more.streamBytesMax !== undefined,
       },

@@ -30,7 +30,7 @@ import {
 import type { AbortSignalLike, CheckpointFolder, Clock, Logger, Timer } from '@tidemark/ports';
 import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { createLocalTransport, type LocalTransport } from '@tidemark/transport-local';
-import { openServerTalk, serveTenant } from '@tidemark/transport-nats/server';
+import { openNatsCheckpoints, openServerTalk, serveTenant } from '@tidemark/transport-nats/server';
 import { nodeCrypto, nodeTimer, systemClock, systemEntropy } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
@@ -57,8 +57,11 @@ export type ServerOptions<T extends Tables> = ServerPlace & {
   /** Refuses transactions of devices; must be deterministic. */
   readonly validate?: ValidateHook;
   readonly checkpoints?: {
-    /** Folder outside of the server's own, or an implementation of the port. */
-    readonly folder: string | CheckpointFolder;
+    /**
+     * Folder outside of the server's own, or an implementation of the port; `{ in: 'nats' }` is an
+     * object store of NATS that all servers of the tenant share.
+     */
+    readonly folder: string | CheckpointFolder | { readonly in: 'nats' };
     readonly keep?: number;
     readonly everyOps?: number;
     readonly trimInput?: boolean;
@@ -238,6 +241,20 @@ const doorOf = <T extends Tables>(
   customization: () => renewing.current().schema().customization,
 });
 
+const checkpointFolderOf = (
+  options: ServerPlace & { readonly tenant: string },
+  folder: string | CheckpointFolder | { readonly in: 'nats' },
+  { connection }: ServerStores,
+): CheckpointFolder => {
+  if (typeof folder === 'string') return openCheckpointFolder(folder);
+  if (!('in' in folder)) return folder;
+  if (connection === undefined || !('nats' in options))
+    throw new TidemarkError('invalid-option', 'checkpoints in NATS need a server on NATS');
+  const { tenant, nats } = options;
+  const { replicas } = nats;
+  return openNatsCheckpoints({ connection, tenant, ...(replicas === undefined ? {} : { replicas }) });
+};
+
 const mergerOptions = <T extends Tables>(
   options: ServerOptions<T>,
   stores: ServerStores,
@@ -268,10 +285,7 @@ const mergerOptions = <T extends Tables>(
       : {
           checkpoints: {
             ...checkpoints,
-            folder:
-              typeof checkpoints.folder === 'string'
-                ? openCheckpointFolder(checkpoints.folder)
-                : checkpoints.folder,
+            folder: checkpointFolderOf(options, checkpoints.folder, stores),
           },
         }),
   };
