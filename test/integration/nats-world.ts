@@ -16,6 +16,7 @@ import {
 import {
   connectServer,
   openServer,
+  type Protocols,
   type NatsServerConnection,
   type Server,
   type ServerEvent,
@@ -26,7 +27,8 @@ import { openServerTalk } from '@tidemark/transport-nats/server';
 import { expect } from 'vitest';
 import { NatsServer } from '../processes/nats-server.js';
 
-const schema = defineSchema({
+/** Schema of these tests. */
+export const schema = defineSchema({
   version: 1,
   tables: {
     visits: {
@@ -88,6 +90,7 @@ export class NatsWorld {
       readonly checkpoints?: string | { readonly in: 'nats' };
       readonly trimInput?: boolean;
       readonly validate?: ValidateHook;
+      readonly protocols?: Protocols;
     } = {},
   ): Promise<TestServer> {
     const server = await openServer({
@@ -104,6 +107,7 @@ export class NatsWorld {
         keep: 1,
         trimInput: shared.trimInput ?? more.streamBytesMax !== undefined,
       },
+      ...(shared.protocols === undefined ? {} : { protocols: shared.protocols }),
       ...(shared.validate === undefined ? {} : { validate: shared.validate }),
       onEvent: (event) => {
         this.events.push({ ...event, of: name });

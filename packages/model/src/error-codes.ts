@@ -245,6 +245,12 @@ export const errorCatalogue = {
     'A foreign or damaged sender.',
     'Look at the sender; nothing was changed.',
   ),
+  'protocol-too-old': entry(
+    'upgrade',
+    'The server no longer speaks the protocol of this device.',
+    'The device is two or more versions of the protocol behind: a server speaks its own and the one before.',
+    'Upgrade the device: what it has not sent stays in its log, and is sent then.',
+  ),
   'newer-protocol': entry(
     'upgrade',
     'The other side speaks a newer protocol.',

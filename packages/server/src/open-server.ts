@@ -20,6 +20,7 @@ import {
   type Merger,
   type MergerOptions,
   type MergerStatus,
+  type Protocols,
   type ResolveInput,
   type ResolveResult,
   type ServerChange,
@@ -67,6 +68,11 @@ export type ServerOptions<T extends Tables> = ServerPlace & {
     readonly trimInput?: boolean;
   };
   readonly horizon?: Partial<HorizonLimits>;
+  /**
+   * Versions of the protocol that devices may speak: this program's own and the one before when left out.
+   * A greater `oldest` ends what older devices may do: they say `protocol-too-old` and keep their edits.
+   */
+  readonly protocols?: Protocols;
   readonly logger?: Logger;
   readonly onEvent?: (event: ServerEvent) => void;
   readonly clock?: Clock;
@@ -279,6 +285,7 @@ const mergerOptions = <T extends Tables>(
     onEvent,
     ...(validate === undefined ? {} : { validate }),
     ...(horizon === undefined ? {} : { horizon }),
+    ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
     ...(logger === undefined ? {} : { logger }),
     ...(checkpoints === undefined
       ? {}
@@ -363,6 +370,7 @@ export const openServer = async <const T extends Tables>(
             generation: async () => (await stores.input.extent()).generation,
             timer,
             ...(logger === undefined ? {} : { logger }),
+            ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
           }),
         );
         switched.set(isReady);

@@ -5,18 +5,11 @@ import type { InputEntry } from './input-entry.js';
 import { knownMessagesMax, lookUpInput } from './input-memory.js';
 import type { Window } from './window.js';
 
-/** Kinds of entries that come again after a rewind: the others are of the line that they began in. */
-const repeatable: readonly InputEntry['kind'][] = [
-  'envelope',
-  'write',
-  'foreign',
-  'grant',
-  'customization',
-  'resolution',
-];
+/** Kinds of entries that are of the line of history in which they began: they do not come again. */
+const ofOneLine: readonly InputEntry['kind'][] = ['incarnation', 'life', 'again'];
 
-/** Whether an entry may come again. */
-export const comesAgain = (kind: InputEntry['kind']): boolean => repeatable.includes(kind);
+/** Whether an entry may come again on another line. */
+export const comesAgain = (kind: InputEntry['kind']): boolean => !ofOneLine.includes(kind);
 
 /** Keys that one entry forgets at most: those of entries that came again too long ago. */
 const forgottenAtOnce = 2;

@@ -9,6 +9,7 @@ import type {
   ServerStore,
   Timer,
 } from '@tidemark/ports';
+import type { Protocols } from '@tidemark/protocol';
 import type { WindowBounds } from '../fold/fold.js';
 import type { ValidateHook } from '../fold/validate-hook.js';
 import type { Fellows } from './fellows.js';
@@ -45,6 +46,8 @@ export interface MergerOptions {
   readonly fellows?: Fellows;
   /** Opens an empty store for a while, in which the input is folded again when servers differ. */
   readonly scratch?: () => Promise<ScratchStore>;
+  /** Versions of the protocol that devices may speak; this program's own and the one before when left out. */
+  readonly protocols?: Protocols;
   readonly horizon?: Partial<HorizonLimits>;
   readonly window?: Partial<WindowBounds>;
   readonly logger?: Logger;

@@ -245,6 +245,7 @@ const createService = (
     submit: (entry) => submit(parts, entry),
     settle,
     guard,
+    protocols: options.protocols,
   });
   return {
     publish: async (caller, envelope) => {
