@@ -133,7 +133,9 @@ testOnNats(
       }
       await world.expectEqual();
       expect(await total()).toBe(done);
-      console.log(`restored without the stream: ${upserts} upserts for 3 devices of ${records} records`);
+      console.log(
+        `restored without the stream: ${upserts} upserts for 3 devices of ${records} records`,
+      );
       expect(upserts).toBeLessThan((devices.length * records) / 2);
       console.log(`DEEP restored-operations ${operations}/10000`);
     } finally {

@@ -65,7 +65,9 @@ describeOnNats('digests of servers that fold one stream', () => {
     );
     // Whoever hears of the difference first looks; the other one may find nothing to look at any more.
     const verdicts = () =>
-      ofType('digest-differs').map((event) => ('verdict' in event ? [event.of, event.verdict] : []));
+      ofType('digest-differs').map((event) =>
+        'verdict' in event ? [event.of, event.verdict] : [],
+      );
     await vi.waitFor(() => expect(verdicts()).toContainEqual(['two', 'own-wrong']), patience);
     const ofOne = verdicts().filter(([of]) => of === 'one');
     expect(ofOne.every(([, verdict]) => verdict === 'other-wrong')).toBe(true);

@@ -31,9 +31,9 @@ describeOnNats('servers of one stream at different places', () => {
   const ofType = (type: string) => world.events.filter((event) => event.type === type);
 
   test('[NAT-70] [NAT-71] the most advanced begins the one incarnation; a later one brings back what only it held', async () => {
-    let [one, two, three] = await Promise.all(
+    let [one, two, three] = (await Promise.all(
       ['one', 'two', 'three'].map((name) => world.serve(name, {}, shared)),
-    ) as [TestServer, TestServer, TestServer];
+    )) as [TestServer, TestServer, TestServer];
     const a = await world.device('a');
     await begin(one);
     await count(one, 20);
@@ -127,6 +127,30 @@ describeOnNats('servers of one stream at different places', () => {
     await world.serve('two', {}, trimming);
     expect(ofType('checkpoint-loaded')).toMatchObject([{ of: 'two' }]);
     await count(one, 1);
+    await world.expectEqual();
+  });
+
+  test('[NAT-81] a hole in the stream is told and never passed over; a checkpoint behind it helps', async () => {
+    const one = await world.serve('one', {}, shared);
+    const two = await world.serve('two', {}, shared);
+    const a = await world.device('a');
+    await begin(one);
+    await world.sync(a);
+    await counted(two);
+    await world.end(two);
+    const { position } = one.status().state;
+    await a.increment('visits', 'shared', 'count', 1_000);
+    await world.sync(a);
+    await count(one, 3);
+    await world.purgeEnvelopes(1);
+    const opening = world.serve('two', {}, shared);
+    await vi.waitFor(() => expect(ofType('awaiting-checkpoint')).toHaveLength(1));
+    expect(ofType('awaiting-checkpoint')[0]).toMatchObject({ of: 'two', reason: 'input-gap' });
+    expect(ofType('awaiting-checkpoint')[0]).toMatchObject(position);
+    await one.checkpoint();
+    expect(await counted(await opening)).toBe(1_003);
+    expect(ofType('checkpoint-loaded')).toMatchObject([{ of: 'two' }]);
+    await world.sync(a);
     await world.expectEqual();
   });
 });

@@ -187,6 +187,15 @@ export class NatsWorld {
     await truncate(block, Math.floor((await stat(block)).size * share));
   }
 
+  /** Removes messages of devices from a generation, as an operator might; those of servers stay. */
+  async purgeEnvelopes(generation: number): Promise<void> {
+    const connection = await connectServer({ servers: [this.nats.url] }, systemEntropy);
+    const filter = `tm.${tenant}.ops.${generation}.*`;
+    const subject = `$JS.API.STREAM.PURGE.OPS-${tenant}-${generation}`;
+    await connection.core.request(subject, JSON.stringify({ filter }));
+    await connection.close();
+  }
+
   /** Deletes the stream of a generation, as an operator might. */
   async deleteStream(generation: number): Promise<void> {
     const connection = await connectServer({ servers: [this.nats.url] }, systemEntropy);

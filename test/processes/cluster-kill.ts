@@ -16,7 +16,7 @@ const startMsMax = 60_000;
 
 const untilServing = async (world: StreamWorld, name: string) => {
   // A cluster that has just started elects its leaders first.
-  for (const beganMs = Date.now(); ; ) {
+  for (const beganMs = Date.now(); ;) {
     try {
       return await world.serve(name);
     } catch (cause) {

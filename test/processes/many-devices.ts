@@ -28,7 +28,10 @@ export const connectMany = async (count: number): Promise<ManyDevices> => {
   const problems: string[] = [];
   try {
     const first = await world.serve('one');
-    await inGroups(Array.from({ length: count }, (_, i) => i), (i) => world.device(`device-${i}`));
+    await inGroups(
+      Array.from({ length: count }, (_, i) => i),
+      (i) => world.device(`device-${i}`),
+    );
     const [ana] = world.devices as [StreamDevice];
     await ana.create('tally', { total: 0 }, { id: tallyId });
     await ana.sync();
@@ -44,7 +47,8 @@ export const connectMany = async (count: number): Promise<ManyDevices> => {
     const second = await world.serve('one');
     const beganMs = Date.now();
     const isSettled = async (device: StreamDevice): Promise<boolean> =>
-      device.status.pending.operations === 0 && (await device.get('tally', tallyId))?.total === count;
+      device.status.pending.operations === 0 &&
+      (await device.get('tally', tallyId))?.total === count;
     let settled = 0;
     for (;;) {
       settled = 0;

@@ -111,9 +111,7 @@ export class StreamWorld {
     if (digests.size > 1) problems.push(`${digests.size} digests`);
     const prints = new Set(states.map(({ fingerprints }) => fingerprints.join()));
     for (const device of this.devices)
-      prints.add(
-        [await device.fingerprint('visits'), await device.fingerprint('tally')].join(),
-      );
+      prints.add([await device.fingerprint('visits'), await device.fingerprint('tally')].join());
     if (prints.size > 1) problems.push(`${prints.size} fingerprints`);
     for (const { tally } of states)
       if (tally !== counted) problems.push(`${tally} counted by a server, ${counted} promised`);

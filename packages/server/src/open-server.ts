@@ -258,7 +258,11 @@ const checkpointFolderOf = (
     throw new TidemarkError('invalid-option', 'checkpoints in NATS need a server on NATS');
   const { tenant, nats } = options;
   const { replicas } = nats;
-  return openNatsCheckpoints({ connection, tenant, ...(replicas === undefined ? {} : { replicas }) });
+  return openNatsCheckpoints({
+    connection,
+    tenant,
+    ...(replicas === undefined ? {} : { replicas }),
+  });
 };
 
 const mergerOptions = <T extends Tables>(

@@ -95,7 +95,10 @@ class Renewal {
 
   #service(): Service {
     if (this.#isOut)
-      throw new TidemarkError('unreachable', 'the server has left the service: its state is in doubt');
+      throw new TidemarkError(
+        'unreachable',
+        'the server has left the service: its state is in doubt',
+      );
     return this.current().service;
   }
 

@@ -46,7 +46,10 @@ describeOnNats('checkpoints in NATS', () => {
     let at = 0;
     for await (const chunk of folder.readChunks('big')) {
       for (const byte of [chunk[0], chunk.at(-1)])
-        expect([Math.floor(at / 1_000_000), Math.floor((at + chunk.length - 1) / 1_000_000)]).toContain(byte);
+        expect([
+          Math.floor(at / 1_000_000),
+          Math.floor((at + chunk.length - 1) / 1_000_000),
+        ]).toContain(byte);
       at += chunk.length;
     }
     expect(at).toBe(bytes);

@@ -265,8 +265,7 @@ export const decideWindow = async (
   contextOf: ContextOf,
 ): Promise<void> => {
   const [first] = messages;
-  const taken =
-    first?.entry?.kind === 'again' ? [await takeAgain(window, state, first)] : messages;
+  const taken = first?.entry?.kind === 'again' ? [await takeAgain(window, state, first)] : messages;
   const prepared = await prepare(window, taken);
   for (const one of prepared) {
     window.now = Math.max(window.now, one.message.atMs);

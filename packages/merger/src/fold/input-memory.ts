@@ -249,9 +249,7 @@ export class InputMemory {
     const gone: string[] = [];
     for (const { key, last } of this.#pieces.values()) if (isAtOrBefore(last, upTo)) gone.push(key);
     if (gone.length === 0) return;
-    await this.#store.putEntries(
-      gone.map((key) => ({ space: 'kept-input', key, value: null })),
-    );
+    await this.#store.putEntries(gone.map((key) => ({ space: 'kept-input', key, value: null })));
     this.#drop(gone);
   }
 

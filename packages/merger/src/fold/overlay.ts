@@ -110,7 +110,10 @@ export class Overlay {
 
   /** Writes an entry that no decision of this window reads. */
   note(
-    space: 'heads' | 'quarantine' | 'lives' | 'known-input', key: string, value: Uint8Array | null): void {
+    space: 'heads' | 'quarantine' | 'lives' | 'known-input',
+    key: string,
+    value: Uint8Array | null,
+  ): void {
     this.#notes.push({ space, key, value });
   }
 

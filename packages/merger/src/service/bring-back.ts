@@ -1,5 +1,11 @@
 import { TidemarkError, toHex, utf8Decode, utf8Encode, type Hash } from '@tidemark/model';
-import type { InputExtent, InputLog, InputMessage, InputPosition, ServerStore } from '@tidemark/ports';
+import type {
+  InputExtent,
+  InputLog,
+  InputMessage,
+  InputPosition,
+  ServerStore,
+} from '@tidemark/ports';
 import { comesAgain } from '../fold/decide-again.js';
 import type { FoldState } from '../fold/fold-state.js';
 import { decodeInputEntry, encodeInputEntry } from '../fold/input-entry.js';

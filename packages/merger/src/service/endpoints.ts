@@ -195,7 +195,7 @@ export const createEndpoints = (
         await deps.book.add(caller, decode('SyncLog', body));
         return new Uint8Array(0);
     }
-  };  // A device of an older version understands what it asked in.
+  }; // A device of an older version understands what it asked in.
   return async (caller, endpoint, body) =>
     inProtocol(await answer(caller, endpoint, body), body[0] ?? 0);
 };

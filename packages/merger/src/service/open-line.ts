@@ -209,7 +209,7 @@ class LineOpening {
 
   /** Takes a checkpoint from which the input can be folded; waits for one that another server writes. */
   async #join(found: 'elsewhere' | 'begins-later'): Promise<void> {
-    const { fellows, timer } = this.#options;
+    const { fellows, timer, onEvent } = this.#options;
     const missing =
       found === 'elsewhere'
         ? new TidemarkError('input-mismatch', 'the input continues from another server', {
@@ -220,6 +220,11 @@ class LineOpening {
             position: this.#state.position.seq,
           });
     if (fellows === undefined) throw missing;
+    onEvent({
+      type: 'awaiting-checkpoint',
+      reason: found === 'elsewhere' ? 'other-line' : 'input-gap',
+      ...this.#state.position,
+    });
     for (let waited = 0; ; waited += lineCheckpointEveryMs) {
       const newest = await this.#newestCheckpoint();
       this.#newest = newest;

@@ -1,5 +1,11 @@
 import { TidemarkError, toHex, type Hash } from '@tidemark/model';
-import type { AbortSignalLike, CheckpointFolder, InputLog, InputPosition, ServerStore } from '@tidemark/ports';
+import type {
+  AbortSignalLike,
+  CheckpointFolder,
+  InputLog,
+  InputPosition,
+  ServerStore,
+} from '@tidemark/ports';
 import { openFold, type FoldOptions } from '../fold/fold.js';
 import type { FoldState } from '../fold/fold-state.js';
 import { readManifest } from './checkpoints.js';
@@ -30,7 +36,9 @@ const endingAt = (input: InputLog, end: InputPosition): InputLog => ({
     return { generation: end.generation, first, last: end.seq };
   },
   read: async (after, bounds) =>
-    (await input.read(after, bounds)).filter(({ position }) => comparePositions(position, end) <= 0),
+    (await input.read(after, bounds)).filter(
+      ({ position }) => comparePositions(position, end) <= 0,
+    ),
   hashAt: (position) => input.hashAt(position),
 });
 

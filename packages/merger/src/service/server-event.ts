@@ -38,6 +38,17 @@ export type ServerEvent =
       readonly alarmPercent: number;
     }
   | {
+      /**
+       * This server cannot go on from its own store and waits for a checkpoint. `other-line`: the others went
+       * on from another state. `input-gap`: messages that it needs are not there any more.
+       */
+      readonly type: 'awaiting-checkpoint';
+      readonly reason: 'other-line' | 'input-gap';
+      /** Last message that it has folded. */
+      readonly generation: number;
+      readonly seq: number;
+    }
+  | {
       /** Messages that the line of history lacked were stored again: kept by this server, or in the stream. */
       readonly type: 'input-brought-back';
       readonly messages: number;
