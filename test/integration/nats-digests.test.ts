@@ -79,20 +79,4 @@ describeOnNats('digests of servers that fold one stream', () => {
     expect(readyWhenFailed).toEqual([false]);
     await world.expectEqual();
   });
-
-  test('[NAT-74] servers that differ also when they fold again all stop and say so', async () => {
-    const one = await world.serve('one', {}, shared);
-    const two = await world.serve('two', {}, { ...shared, validate: () => 'not on this server' });
-    const a = await world.device('a');
-    await a.create('visits', { subject: 'judged', count: 1 });
-    await a.sync();
-    await vi.waitFor(() => {
-      const stopped = ofType('fold-failed').map(({ of }) => of);
-      expect(stopped.sort()).toEqual(['one', 'two']);
-    }, patience);
-    expect(ofType('fold-failed')[0]).toMatchObject({ code: 'fold-diverged', halted: true });
-    expect([one.isReady(), two.isReady()]).toEqual([false, false]);
-    expect(one.status().failure).toMatchObject({ code: 'fold-diverged' });
-    expect(await a.sync()).toMatchObject({ result: 'failed', error: 'unreachable' });
-  });
 });

@@ -75,37 +75,6 @@ describeOnNats('servers of one stream at different places', () => {
     expect(await a.get('visits', 'shared')).toMatchObject({ count: 11_066 });
   });
 
-  test('[NAT-71] what was stored behind a rewind by a server that had not noticed it comes again, once', async () => {
-    let [one, two] = await Promise.all([
-      world.serve('one', {}, shared),
-      world.serve('two', {}, shared),
-    ]);
-    await begin(one);
-    await count(one, 20);
-    await counted(two);
-    await world.end(two);
-    await count(one, 20);
-    await world.end(one);
-    await world.nats.kill();
-    await world.cutNewestBlock(1, 0.75);
-    await world.nats.run();
-    // Its place is still there: to this server nothing is missing.
-    two = await world.serve('two', {}, shared);
-    await count(two, 100);
-    expect(ofType('incarnation')).toEqual([]);
-    const acknowledged = Number(await counted(two));
-    expect(acknowledged).toBeGreaterThan(120);
-    expect(acknowledged).toBeLessThan(140);
-    await world.end(two);
-    one = await world.serve('one', {}, shared);
-    expect(ofType('incarnation')).toMatchObject([{ of: 'one', incarnation: 2 }]);
-    expect(await counted(one)).toBe(140);
-    two = await world.serve('two', {}, shared);
-    await vi.waitFor(async () => expect(await counted(two)).toBe(140));
-    expect(await counted(one)).toBe(140);
-    await world.expectEqual();
-  });
-
   test('[NAT-72] input that another server needs is not trimmed; one that comes too late loads the shared checkpoint', async () => {
     const trimming = { checkpoints: { in: 'nats' }, trimInput: true } as const;
     const one = await world.serve('one', {}, trimming);

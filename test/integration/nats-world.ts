@@ -1,4 +1,4 @@
-import { mkdtemp, open, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createFellows, type Fellows } from '@tidemark/merger';
@@ -26,6 +26,7 @@ import {
 import { openServerTalk } from '@tidemark/transport-nats/server';
 import { expect } from 'vitest';
 import { NatsServer } from '../processes/nats-server.js';
+import { cutNewestBlock, newestBlock } from '../processes/stream-damage.js';
 
 /** Schema of these tests. */
 export const schema = defineSchema({
@@ -169,22 +170,9 @@ export class NatsWorld {
     return (answer.json() as { readonly state: { readonly first_seq: number } }).state.first_seq;
   }
 
-  /** Folder of the messages of a generation of the input. */
-  blocks(generation: number): string {
-    const streams = path.join(this.nats.folder, 'store/jetstream/$G/streams');
-    return path.join(streams, `OPS-${tenant}-${generation}`, 'msgs');
-  }
-
-  async #newestBlock(generation: number): Promise<string> {
-    const names = (await readdir(this.blocks(generation))).filter((name) => name.endsWith('.blk'));
-    const newest = names.map((name) => Number.parseInt(name, 10)).sort((a, b) => b - a)[0];
-    return path.join(this.blocks(generation), `${newest}.blk`);
-  }
-
   /** Cuts the newest block to a share of its length, as a power cut may. NATS must not run. */
-  async cutNewestBlock(generation: number, share: number): Promise<void> {
-    const block = await this.#newestBlock(generation);
-    await truncate(block, Math.floor((await stat(block)).size * share));
+  cutNewestBlock(generation: number, share: number): Promise<void> {
+    return cutNewestBlock(this.nats, `OPS-${tenant}-${generation}`, share);
   }
 
   /** Removes messages of devices from a generation, as an operator might; those of servers stay. */
@@ -205,7 +193,7 @@ export class NatsWorld {
 
   /** Flips one bit in the middle of the newest block. NATS must not run. */
   async flipBit(generation: number): Promise<void> {
-    const file = await open(await this.#newestBlock(generation), 'r+');
+    const file = await open(await newestBlock(this.nats, `OPS-${tenant}-${generation}`), 'r+');
     try {
       const { size } = await file.stat();
       const byte = new Uint8Array(1);
