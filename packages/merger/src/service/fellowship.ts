@@ -99,7 +99,8 @@ export const joinFellows = (parts: FellowshipParts): Fellowship => {
   });
   const tell = async (): Promise<void> => {
     while (!stopped.aborted) {
-      fellows.say('place', standOf(applied.applied()));
+      // A server that stands still for good must not hold the others' input back.
+      if (driver.failure() === undefined) fellows.say('place', standOf(applied.applied()));
       await options.timer.sleep(placeEveryMs, stopped);
     }
   };
