@@ -362,7 +362,7 @@ export const openServer = async <const T extends Tables>(
       keeper.note(alarm);
     }
     try {
-      await renewing.current().settle();
+      await renewing.settle();
       await publishAtOpen(renewing.current(), options.schema as TypedSchema<Tables>);
       const transport = createLocalTransport({ service: renewing.service, timer });
       if (connection !== undefined) {
