@@ -45,6 +45,11 @@ export interface Segment {
 export interface ServerBatch {
   /** State of the fold: position, digest, incarnation, counters. At most 64 KB. */
   readonly state: Uint8Array;
+  /**
+   * State that the batch was made from, null for none: if the store holds another one, nothing is written
+   * and the commit rejects with `input-mismatch`. Unchecked when left out.
+   */
+  readonly after?: Uint8Array | null;
   readonly records: readonly { readonly table: number; readonly record: StoredRecord }[];
   /** Tombstones that fall behind the horizon. */
   readonly prune: readonly { readonly table: number; readonly id: string }[];
@@ -70,7 +75,7 @@ export interface ReadCounters {
  * Store of a tenant's server: records, feed, ledger, spaces, state. A deterministic fold of the input.
  *
  * Ids are ordered by their UTF-8 bytes. One write in flight. Errors: `storage-unavailable`,
- * `storage-damaged`.
+ * `storage-damaged`, and of a commit `input-mismatch`.
  */
 export interface ServerStore {
   readonly damage: readonly StoreDamage[];

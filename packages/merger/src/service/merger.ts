@@ -113,7 +113,13 @@ const createUpkeep = (
     if (await horizon.advance()) emit({ type: 'horizon', ...horizon.horizon() });
     if (mustWrite) {
       mustWrite = false;
-      await checkpoints?.write();
+      try {
+        await checkpoints?.write();
+      } catch (cause) {
+        // Wanted still: the next window tries again.
+        mustWrite = true;
+        throw cause;
+      }
     }
     const ops = applied.applied().counts.operations;
     if (checkpoints === undefined || everyOps === undefined || ops - lastOps < everyOps) return;
@@ -248,11 +254,29 @@ const createService = (
   };
 };
 
+/** Ends of what an opening has started, in the order in which they are called. */
+type Ends = (() => unknown)[];
+
+const endAll = async (ends: Ends): Promise<void> => {
+  for (const end of ends) await end();
+};
+
 /**
  * Opens the merger of a tenant on its store and input: brings the store to the input (see `openLine`),
- * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`.
+ * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`; then nothing of it folds
+ * or writes any more.
  */
 export const openMerger = async (options: MergerOptions): Promise<Merger> => {
+  const ends: Ends = [];
+  try {
+    return await startMerger(options, ends);
+  } catch (cause) {
+    await endAll(ends);
+    throw cause;
+  }
+};
+
+const startMerger = async (options: MergerOptions, ends: Ends): Promise<Merger> => {
   const { tenant, crypto } = options;
   const emit = (event: ServerEvent): void => {
     const { type, ...fields } = event;
@@ -309,6 +333,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   });
   const stopWatching = options.input.onGrown?.(driver.nudge);
   const writer = createInputWriter(options.input, driver.nudge);
+  ends.push(() => stopWatching?.(), driver.stop, upkeep.stop, writer.idle, sizes.idle);
   const book = createSyncLogBook(options.store, options.clock);
   const parts: Parts = {
     options,
@@ -355,7 +380,10 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   if (line.isNewIncarnation) {
     await settle();
     // A line without a checkpoint of its own could not tell its replicas what is archived.
-    await checkpoints?.write();
+    await checkpoints?.write().catch((cause: unknown) => {
+      emit({ type: 'background-failed', work: 'checkpoint at opening', code: codeOf(cause) });
+      upkeep.writeCheckpoint();
+    });
   }
   const waitPast = async (n: number, signal: AbortSignalLike | undefined): Promise<boolean> => {
     const { incarnation } = applied.applied();
@@ -420,11 +448,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     close: async () => {
       isClosed = true;
       for (const close of [...closers]) close();
-      stopWatching?.();
-      await driver.stop();
-      await upkeep.stop();
-      await writer.idle();
-      await sizes.idle();
+      await endAll(ends);
     },
   };
 };
