@@ -19,11 +19,20 @@ const create: Write = {
 const increment: Write = { kind: 'increment', table: 1, id, by: { 3: 1 } };
 
 /** Input that several may follow, as on a network; what it refuses is set from outside. */
-const sharedInput = (inner: InputLog) => {
+interface SharedInput {
+  inner: InputLog;
+  refuses: TidemarkError | undefined;
+  /** False: nobody is told that it grew. */
+  tells: boolean;
+  readonly listeners: Set<() => void>;
+  readonly log: InputLog;
+}
+
+const sharedInput = (inner: InputLog): SharedInput => {
   const listeners = new Set<() => void>();
-  const input = {
+  const input: SharedInput = {
     inner,
-    refuses: undefined as TidemarkError | undefined,
+    refuses: undefined,
     tells: true,
     listeners,
     log: {
@@ -44,7 +53,7 @@ const sharedInput = (inner: InputLog) => {
         listeners.add(callback);
         return () => listeners.delete(callback);
       },
-    } satisfies InputLog as InputLog,
+    },
   };
   return input;
 };
@@ -52,7 +61,7 @@ const sharedInput = (inner: InputLog) => {
 describe('a merger whose opening fails half-way', () => {
   let world: World;
   let store: ServerStore;
-  let input: ReturnType<typeof sharedInput>;
+  let input: SharedInput;
   const events: ServerEvent[] = [];
   const mergers: Merger[] = [];
   let openings = 0;

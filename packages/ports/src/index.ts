@@ -18,6 +18,7 @@ export type {
 } from './replica-store.js';
 export type {
   ServerStore,
+  AppendOutcome,
   ServerBatch,
   ServerSpace,
   StoredRecord,

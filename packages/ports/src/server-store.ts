@@ -165,17 +165,27 @@ export interface InputExtent {
   readonly last: number;
 }
 
+/** What became of one message of an append. */
+export type AppendOutcome =
+  | { readonly tag: 'stored'; readonly position: InputPosition }
+  /** It is no part of the input. */
+  | { readonly tag: 'refused'; readonly error: Error }
+  /** It may be part of the input, or become it. */
+  | { readonly tag: 'unknown'; readonly error: Error };
+
 /**
  * InputLog is the one ordered input of a tenant.
  *
- * `append` resolves when the messages are durable, in the order given. When it rejects, nothing or a part of
- * them may have been stored: whoever offers them again does so because duplicates have no effect, or asks.
+ * `append` resolves with what became of each message: those that are stored are durable, in the order given.
+ * After the first that is not stored no more are offered: they are refused with its failure; what was on its
+ * way already may be stored behind it. When it rejects, it is so of all of them that they may be stored or
+ * not: whoever offers them again does so because duplicates have no effect, or asks.
  * Message order is the order of merging. Message times are the input's own; over a network they may go
  * backwards, so readers take the greatest so far.
  */
 export interface InputLog {
   readonly damage: readonly StoreDamage[];
-  readonly append: (messages: readonly Uint8Array[]) => Promise<readonly InputPosition[]>;
+  readonly append: (messages: readonly Uint8Array[]) => Promise<readonly AppendOutcome[]>;
   /** Messages after `position` in order, crossing generations; at least one if any, up to the bounds. */
   readonly read: (
     after: InputPosition,

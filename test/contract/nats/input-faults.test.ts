@@ -111,6 +111,27 @@ describeOnNats('input on JetStream over a bad network', () => {
     expect(placesOf(read)).toEqual(upTo(20));
   });
 
+  it('[NAT-52] each message of an append has its own outcome; behind a refused one nothing more is offered', async () => {
+    const log = await open(near, { bytesMax: 256 * 1024 });
+    const one = new Uint8Array(10);
+    // 256 are on their way at once: what follows the refused one there may be stored.
+    const messages = Array.from({ length: 300 }, (_, i) =>
+      i === 10 ? new Uint8Array(300 * 1024) : one,
+    );
+    const outcomes = await log.append(messages);
+    const stored = outcomes.flatMap((outcome) =>
+      outcome.tag === 'stored' ? [outcome.position.seq] : [],
+    );
+    expect(outcomes.slice(0, 10).map(({ tag }) => tag)).toEqual(Array(10).fill('stored'));
+    for (const outcome of [outcomes[10], ...outcomes.slice(256)])
+      expect(outcome).toMatchObject({ tag: 'refused', error: { code: 'input-full' } });
+    expect(stored).toEqual(upTo(255));
+    expect(await log.extent()).toMatchObject({ last: 255 });
+    expect(await log.append([one])).toEqual([
+      { tag: 'stored', position: { generation: 1, seq: 256 } },
+    ]);
+  });
+
   it('[NAT-51] a message that was lost on its way is read again before it counts as missing', async () => {
     await fill(10, 10);
     const log = await open(near);
