@@ -254,29 +254,12 @@ const createService = (
   };
 };
 
-/** Ends of what an opening has started, in the order in which they are called. */
-type Ends = (() => unknown)[];
-
-const endAll = async (ends: Ends): Promise<void> => {
-  for (const end of ends) await end();
-};
-
 /**
  * Opens the merger of a tenant on its store and input: brings the store to the input (see `openLine`),
  * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`; then nothing of it folds
  * or writes any more.
  */
 export const openMerger = async (options: MergerOptions): Promise<Merger> => {
-  const ends: Ends = [];
-  try {
-    return await startMerger(options, ends);
-  } catch (cause) {
-    await endAll(ends);
-    throw cause;
-  }
-};
-
-const startMerger = async (options: MergerOptions, ends: Ends): Promise<Merger> => {
   const { tenant, crypto } = options;
   const emit = (event: ServerEvent): void => {
     const { type, ...fields } = event;
@@ -333,7 +316,6 @@ const startMerger = async (options: MergerOptions, ends: Ends): Promise<Merger> 
   });
   const stopWatching = options.input.onGrown?.(driver.nudge);
   const writer = createInputWriter(options.input, driver.nudge);
-  ends.push(() => stopWatching?.(), driver.stop, upkeep.stop, writer.idle, sizes.idle);
   const book = createSyncLogBook(options.store, options.clock);
   const parts: Parts = {
     options,
@@ -362,28 +344,44 @@ const startMerger = async (options: MergerOptions, ends: Ends): Promise<Merger> 
     // A line without a checkpoint of its own could not tell its replicas what is archived.
     onRewound: upkeep.writeCheckpoint,
   });
-  // Before anybody is answered: what this opening shows is of a life of its own.
-  const life = encodeInputEntry({ kind: 'life', id: hexId(options.entropy.bytes(16)) });
-  await writer.append(life).catch(async (cause: unknown) => {
-    const isFull = cause instanceof TidemarkError && cause.code === 'input-full';
-    if (!isFull || checkpoints === undefined) throw cause;
-    // Only what a checkpoint holds may leave a full input.
-    await settle();
-    await checkpoints.write();
-    await writer.append(life);
-  });
-  driver.nudge();
-  if (line.isRewound && line.checkpoint !== undefined) {
-    const { incarnation, n } = line.checkpoint.manifest;
-    await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
-  }
-  if (line.isNewIncarnation) {
-    await settle();
-    // A line without a checkpoint of its own could not tell its replicas what is archived.
-    await checkpoints?.write().catch((cause: unknown) => {
-      emit({ type: 'background-failed', work: 'checkpoint at opening', code: codeOf(cause) });
-      upkeep.writeCheckpoint();
+  const stop = async (): Promise<void> => {
+    stopWatching?.();
+    await driver.stop();
+    await upkeep.stop();
+    await writer.idle();
+    await sizes.idle();
+  };
+  const begin = async (): Promise<void> => {
+    // Before anybody is answered: what this opening shows is of a life of its own.
+    const life = encodeInputEntry({ kind: 'life', id: hexId(options.entropy.bytes(16)) });
+    await writer.append(life).catch(async (cause: unknown) => {
+      const isFull = cause instanceof TidemarkError && cause.code === 'input-full';
+      if (!isFull || checkpoints === undefined) throw cause;
+      // Only what a checkpoint holds may leave a full input.
+      await settle();
+      await checkpoints.write();
+      await writer.append(life);
     });
+    driver.nudge();
+    if (line.isRewound && line.checkpoint !== undefined) {
+      const { incarnation, n } = line.checkpoint.manifest;
+      await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
+    }
+    if (line.isNewIncarnation) {
+      await settle();
+      // A line without a checkpoint of its own could not tell its replicas what is archived.
+      await checkpoints?.write().catch((cause: unknown) => {
+        emit({ type: 'background-failed', work: 'checkpoint at opening', code: codeOf(cause) });
+        upkeep.writeCheckpoint();
+      });
+    }
+  };
+  try {
+    await begin();
+  } catch (cause) {
+    // A driver left behind would go on folding into a store that the next opening folds into.
+    await stop();
+    throw cause;
   }
   const waitPast = async (n: number, signal: AbortSignalLike | undefined): Promise<boolean> => {
     const { incarnation } = applied.applied();
@@ -448,7 +446,7 @@ const startMerger = async (options: MergerOptions, ends: Ends): Promise<Merger> 
     close: async () => {
       isClosed = true;
       for (const close of [...closers]) close();
-      await endAll(ends);
+      await stop();
     },
   };
 };
