@@ -1,5 +1,11 @@
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
-import { openMerger, type InputEntry, type Merger, type ServerEvent } from '@tidemark/merger';
+import {
+  checkpointRetryMs,
+  openMerger,
+  type InputEntry,
+  type Merger,
+  type ServerEvent,
+} from '@tidemark/merger';
 import { decodeRow, TidemarkError } from '@tidemark/model';
 import { systemTimer } from '@tidemark/node';
 import type { CheckpointFolder, InputLog, ServerStore } from '@tidemark/ports';
@@ -172,6 +178,7 @@ describe('a merger whose opening fails half-way', () => {
     expect(await count()).toBe(2);
     expect(await folder.list()).toEqual([]);
     isFull = false;
+    world.clock.now += checkpointRetryMs;
     await write(merger, increment);
     await vi.waitFor(async () => expect(await folder.list()).toHaveLength(1));
     expect(await count()).toBe(3);

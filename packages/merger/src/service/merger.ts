@@ -91,6 +91,9 @@ interface Parts {
   readonly emit: (event: ServerEvent) => void;
 }
 
+/** Time after which a checkpoint that is needed and failed is tried again, with a window, ms. */
+export const checkpointRetryMs = 60_000;
+
 const codeOf = (cause: unknown): string =>
   cause instanceof TidemarkError ? cause.code : 'invariant-violation';
 
@@ -100,6 +103,8 @@ const createUpkeep = (
 ): {
   readonly nudge: () => void;
   readonly writeCheckpoint: () => void;
+  /** Writes a checkpoint now; one that fails is told, and tried again after a while. */
+  readonly tryCheckpoint: () => Promise<void>;
   readonly stop: () => Promise<void>;
 } => {
   const { options, applied, horizon, checkpoints, emit } = parts;
@@ -109,17 +114,21 @@ const createUpkeep = (
   let wanted = false;
   let mustWrite = false;
   let isStopped = false;
+  let failedAtMs = Number.NEGATIVE_INFINITY;
+  const tryCheckpoint = async (): Promise<void> => {
+    try {
+      await checkpoints?.write();
+    } catch (cause) {
+      mustWrite = true;
+      failedAtMs = options.clock.nowMs();
+      emit({ type: 'background-failed', work: 'checkpoint', code: codeOf(cause) });
+    }
+  };
   const once = async (): Promise<void> => {
     if (await horizon.advance()) emit({ type: 'horizon', ...horizon.horizon() });
-    if (mustWrite) {
+    if (mustWrite && Math.abs(options.clock.nowMs() - failedAtMs) >= checkpointRetryMs) {
       mustWrite = false;
-      try {
-        await checkpoints?.write();
-      } catch (cause) {
-        // Wanted still: the next window tries again.
-        mustWrite = true;
-        throw cause;
-      }
+      await tryCheckpoint();
     }
     const ops = applied.applied().counts.operations;
     if (checkpoints === undefined || everyOps === undefined || ops - lastOps < everyOps) return;
@@ -147,6 +156,7 @@ const createUpkeep = (
   };
   return {
     nudge,
+    tryCheckpoint,
     writeCheckpoint: () => {
       mustWrite = true;
       nudge();
@@ -370,10 +380,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     if (line.isNewIncarnation) {
       await settle();
       // A line without a checkpoint of its own could not tell its replicas what is archived.
-      await checkpoints?.write().catch((cause: unknown) => {
-        emit({ type: 'background-failed', work: 'checkpoint at opening', code: codeOf(cause) });
-        upkeep.writeCheckpoint();
-      });
+      await upkeep.tryCheckpoint();
     }
   };
   try {
