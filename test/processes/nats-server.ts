@@ -132,6 +132,8 @@ export class NatsServer {
 
 /** Bytes that a slow wire passes on at once. */
 const pieceBytes = 4 * 1024;
+/** Delay that a slow wire makes up for, ms. */
+const lagMsMax = 250;
 
 /** A wire to a port of the loopback that a test can cut, slow down, or stop on its way back. */
 export class Wire {
@@ -202,12 +204,19 @@ export class Wire {
   }
 
   #wayBack(): Transform {
+    let dueMs = 0;
+    const wait = async (bytes: number): Promise<void> => {
+      if (!Number.isFinite(this.#bytesPerSecond)) return;
+      const nowMs = performance.now();
+      // A late wake-up is made up for: the speed is kept on a busy machine, too.
+      dueMs = Math.max(dueMs, nowMs - lagMsMax) + (1_000 * bytes) / this.#bytesPerSecond;
+      if (dueMs > nowMs) await new Promise((resolve) => setTimeout(resolve, dueMs - nowMs));
+    };
     const pass = async (way: Transform, chunk: Buffer): Promise<void> => {
       for (let at = 0; at < chunk.length;) {
         while (this.#allowance <= 0) await this.#released;
         const size = Math.min(pieceBytes, chunk.length - at, this.#allowance);
-        if (Number.isFinite(this.#bytesPerSecond))
-          await new Promise((resolve) => setTimeout(resolve, (1_000 * size) / this.#bytesPerSecond));
+        await wait(size);
         way.push(chunk.subarray(at, at + size));
         this.#allowance -= size;
         at += size;

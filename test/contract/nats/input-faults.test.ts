@@ -104,7 +104,7 @@ describeOnNats('input on JetStream over a bad network', () => {
   it('[NAT-50] a slow pull goes on as long as messages come', async () => {
     await fill(20);
     const log = await open(far);
-    wire.setSpeed(2 * 1024 * 1024);
+    wire.setSpeed(1024 * 1024);
     const begunMs = performance.now();
     const read = await log.read(start, wide);
     expect(performance.now() - begunMs).toBeGreaterThan(500);
