@@ -99,4 +99,18 @@ export {
   type ResolveInput,
   type ResolveResult,
 } from './service/sync-error-desk.js';
+export {
+  authenticateMsMax,
+  oneTimePrefix,
+  tokenCharactersMax,
+  type AuthenticateHook,
+} from './service/enroll.js';
+export {
+  enrolmentsListMax,
+  tokenMsDefault,
+  tokenMsMax,
+  type EnrolledReplica,
+  type IdentityDesk,
+} from './service/identity-desk.js';
+export { quarantinedToldMax, type QuarantinedMessage } from './fold/window.js';
 export { syncLogsMax, syncLogBytesMax, type KeptSyncLog } from './service/sync-log-book.js';

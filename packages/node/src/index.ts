@@ -1,7 +1,8 @@
 export { openReplica, type OpenReplicaOptions } from './open-replica.js';
 export { natsTransport, type NatsTransportOptions } from './nats-transport.js';
 export type { NatsPlace, NatsTransport } from '@tidemark/transport-nats/node';
-export { systemClock, systemEntropy, systemTimer, nodeCrypto } from './node-effects.js';
+export { nodeCrypto } from '@tidemark/crypto-node';
+export { systemClock, systemEntropy, systemTimer } from './node-effects.js';
 export {
   defineSchema,
   schemaFromCustomization,
@@ -27,6 +28,7 @@ export type {
   ConflictChoice,
   ConflictView,
   ConnectOptions,
+  Credentials,
   PendingChange,
   PendingOperation,
   Query,

@@ -26,9 +26,12 @@ export type {
 } from './server-types.js';
 export { defineSchema, schemaFromCustomization, field, TidemarkError } from '@tidemark/model';
 export type {
+  AuthenticateHook,
   ChangesSince,
   CheckpointManifest,
+  EnrolledReplica,
   Explanation,
+  IdentityDesk,
   KeptSyncLog,
   MergerStatus,
   ResolveInput,

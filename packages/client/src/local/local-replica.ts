@@ -182,6 +182,7 @@ export type MetaChange = Partial<
     | 'tables'
     | 'scopeText'
     | 'scopeHash'
+    | 'receiptKeys'
   >
 >;
 

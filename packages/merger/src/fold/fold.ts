@@ -32,7 +32,7 @@ import {
 } from './fold-window.js';
 import { mergeRecord } from './stored-record.js';
 import type { ValidateHook } from './validate-hook.js';
-import { Window, type FoldContext } from './window.js';
+import { Window, type FoldContext, type QuarantinedMessage } from './window.js';
 
 /** Bounds of a window. A window holds at least one message whatever its size. */
 export interface WindowBounds {
@@ -46,7 +46,7 @@ export interface FoldOptions {
   readonly tenant: string;
   readonly store: ServerStore;
   readonly input: InputLog;
-  readonly crypto: Pick<Crypto, 'sha256'>;
+  readonly crypto: Pick<Crypto, 'sha256' | 'ed25519'>;
   /** Loaded when the customization has its first text field. */
   readonly crdt: () => Promise<FieldCrdt>;
   /** Refuses transactions of devices; see `ValidateHook`. */
@@ -64,6 +64,8 @@ export interface AppliedWindow {
   readonly tables: readonly TableId[];
   /** Replicas whose position or epoch moved. */
   readonly replicas: readonly string[];
+  /** Messages that were not what they claim; the first `quarantinedToldMax`. */
+  readonly quarantined: readonly QuarantinedMessage[];
 }
 
 /**
@@ -128,6 +130,7 @@ export const openFold = async (options: FoldOptions): Promise<Fold> => {
     return {
       tenant: options.tenant,
       hash: options.crypto.sha256,
+      verify: options.crypto.ed25519.verify,
       crdt: hasText ? await options.crdt() : noCrdt,
       schema: schemaOf(next),
       hasText,
@@ -209,6 +212,7 @@ class InputFold implements Fold {
       lastHash: toHex(crypto.sha256(last.bytes)),
       counts: { ...window.counts },
       lives: window.lives,
+      needsIdentities: window.needsIdentities,
     };
     await store.commit(
       {
@@ -229,6 +233,7 @@ class InputFold implements Fold {
       operations: window.operations,
       tables: window.tables(),
       replicas: [...window.moved],
+      quarantined: window.quarantined,
     };
     for (const listener of this.#listeners) listener(applied);
   }

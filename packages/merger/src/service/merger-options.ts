@@ -12,6 +12,7 @@ import type {
 import type { WindowBounds } from '../fold/fold.js';
 import type { ValidateHook } from '../fold/validate-hook.js';
 import type { HorizonLimits } from './feed-horizon.js';
+import type { AuthenticateHook } from './enroll.js';
 import type { ServerEvent } from './open-line.js';
 
 /** Everything that a merger works with. */
@@ -30,6 +31,8 @@ export interface MergerOptions {
    */
   readonly cursorKey: Uint8Array;
   readonly validate?: ValidateHook;
+  /** Says whom a token stands for that is none of the one-time tokens. */
+  readonly authenticate?: AuthenticateHook;
   readonly checkpoints?: {
     readonly folder: CheckpointFolder;
     /** Newest ones to keep; `checkpointsKeptDefault` when absent. */

@@ -21,6 +21,7 @@ import { behindWaitMs, createEndpoints } from './endpoints.js';
 import { explainValue, type Explanation, type ExplainRequest } from './explain.js';
 import { horizonDefault, openFeedHorizon, type FeedHorizon } from './feed-horizon.js';
 import { isApplied, startFoldDriver, type FoldDriver } from './fold-driver.js';
+import { createIdentityDesk, type IdentityDesk } from './identity-desk.js';
 import { createInputWriter } from './input-writer.js';
 import type { MergerOptions } from './merger-options.js';
 import { openLine, type ServerEvent } from './open-line.js';
@@ -35,6 +36,7 @@ import {
   type ResolveResult,
   type SyncErrorView,
 } from './sync-error-desk.js';
+import { createReceiptKey, type ReceiptKey } from './receipt-key.js';
 import { createRewindGuard, type RewindGuard } from './rewind-guard.js';
 import { createSyncLogBook, type KeptSyncLog } from './sync-log-book.js';
 import { createTableSizes } from './table-sizes.js';
@@ -76,6 +78,7 @@ export interface Merger {
   /** Writes a checkpoint; undefined when the newest one is of this version. */
   readonly checkpoint: () => Promise<CheckpointManifest | undefined>;
   readonly status: () => MergerStatus;
+  readonly identities: IdentityDesk;
   /** Stops folding; what is stored in the input stays for the next opening. Leaves the stores open. */
   readonly close: () => Promise<void>;
 }
@@ -199,11 +202,12 @@ interface ServiceParts {
   readonly sizes: ReturnType<typeof createTableSizes>;
   readonly settle: () => Promise<FoldState>;
   readonly guard: RewindGuard;
+  readonly receiptKey: ReceiptKey;
 }
 
 const createService = (
   parts: Parts,
-  { ticks, book, sizes, settle, guard }: ServiceParts,
+  { ticks, book, sizes, settle, guard, receiptKey }: ServiceParts,
 ): Service => {
   const { options, applied, fold, driver, horizon, checkpoints } = parts;
   const answer = createEndpoints({
@@ -221,6 +225,8 @@ const createService = (
     submit: (entry) => submit(parts, entry),
     settle,
     guard,
+    receiptKey,
+    enroll: { hook: options.authenticate, timer: options.timer },
   });
   return {
     publish: async (caller, envelope) => {
@@ -300,7 +306,9 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
         });
   const ticks = new Set<() => void>();
   const upkeep = createUpkeep({ options, applied, fold, horizon, checkpoints, emit });
-  fold.onApplied(() => {
+  fold.onApplied(({ quarantined }) => {
+    for (const { position, ...rest } of quarantined)
+      emit({ type: 'quarantined', ...rest, ...position });
     for (const tick of [...ticks]) tick();
     upkeep.nudge();
   });
@@ -320,6 +328,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     append: writer.append,
     emit,
   };
+  const receiptKey = createReceiptKey(tenant, options.cursorKey, crypto);
   const settle = async (): Promise<FoldState> => {
     const { generation, last } = await options.input.extent();
     driver.nudge();
@@ -381,7 +390,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   let isClosed = false;
   const closers = new Set<() => void>();
   return {
-    service: createService(parts, { ticks, book, sizes, settle, guard }),
+    service: createService(parts, { ticks, book, sizes, settle, guard, receiptKey }),
     store: applied.store,
     state: applied.applied,
     schema: fold.schema,
@@ -405,6 +414,14 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
         signal,
       ),
     ...createDesk(parts),
+    identities: createIdentityDesk({
+      applied,
+      crypto,
+      clock: options.clock,
+      entropy: options.entropy,
+      submit: (entry) => submit(parts, entry),
+      receiptKeys: [receiptKey.publicKey],
+    }),
     syncLogs: (limit) => book.list(limit),
     checkpoint: async () => {
       const manifest = await checkpoints?.write();

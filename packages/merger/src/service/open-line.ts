@@ -43,6 +43,15 @@ export type ServerEvent =
       /** Share that was reached; 0 when the alarm ended. */
       readonly alarmPercent: number;
     }
+  | {
+      /** A message of the input is not what it claims: it was put aside, and no position moved. */
+      readonly type: 'quarantined';
+      readonly reason: string;
+      readonly replica: string | null;
+      readonly device: string | null;
+      readonly generation: number;
+      readonly seq: number;
+    }
   | { readonly type: 'checkpoint-written'; readonly n: number }
   | { readonly type: 'horizon'; readonly incarnation: number; readonly n: number }
   | { readonly type: 'fold-failed'; readonly code: string; readonly halted: boolean }
