@@ -4,6 +4,8 @@ import type { ErrorCode, ErrorDetails } from '@tidemark/model';
 
 /** Header of a call and of an envelope: the user, percent-encoded. */
 export const userHeader = 'Tidemark-User';
+/** Header of what a server stores. JetStream's own answers, which a caller may direct anywhere, have none. */
+const serverHeader = 'Tidemark-Server';
 const codeHeader = 'Tidemark-Error';
 const workingHeader = 'Tidemark-Working';
 /** Longest text of a failure that travels, in characters. */
@@ -15,6 +17,14 @@ export const headersOf = (user: string): MsgHdrs => {
   named.set(userHeader, encodeURIComponent(user));
   return named;
 };
+
+/** Marks headers as those of a server's message. */
+export const markFromServer = (named: MsgHdrs): void => named.set(serverHeader, '1');
+
+/** Whether a stored message was stored by a server. */
+export const isFromServer = (
+  named: { readonly has: (key: string) => boolean } | undefined,
+): boolean => named?.has(serverHeader) === true;
 
 /** User that headers name; empty when they name none. */
 export const userOf = (named: { readonly get: (key: string) => string } | undefined): string => {

@@ -1,6 +1,7 @@
 import { credsAuthenticator, type ConnectionOptions } from '@nats-io/nats-core';
 import { utf8Encode } from '@tidemark/model';
 import type { NatsPlace } from './nats-transport.js';
+import { inboxPrefixOf } from './subjects.js';
 
 /** Time after which an address that does not answer is given up, ms. */
 export const dialMsMax = 5_000;
@@ -9,7 +10,9 @@ const pingMs = 10_000;
 
 /** Options that all connections share. */
 export const connectOptions = (place: NatsPlace): ConnectionOptions => {
-  const { servers, name, user, password, token, credentials, inboxPrefix } = place;
+  const { servers, name, user, password, token, credentials, device } = place;
+  const inboxPrefix =
+    place.inboxPrefix ?? (device === undefined ? undefined : inboxPrefixOf(device));
   return {
     servers: [...servers],
     timeout: dialMsMax,
