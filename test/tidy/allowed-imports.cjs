@@ -28,7 +28,7 @@ exports.allowed = {
   ports: { ours: ['model'], foreign: [] },
   'crdt-automerge': {
     ours: ['model', 'ports'],
-    foreign: ['@automerge/automerge', 'fflate', 'fp-ts'],
+    foreign: ['@automerge/automerge', 'diff', 'fflate', 'fp-ts'],
   },
   'crypto-node': { ours: ['ports'], foreign: [] },
   client: { ours: pureParts, foreign: [...codecs, 'async-mutex', 'uuid'] },
