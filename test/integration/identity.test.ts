@@ -20,6 +20,7 @@ import {
   type ServerEvent,
 } from '@tidemark/server';
 import { afterEach, describe, expect, test } from 'vitest';
+import { through } from './through.js';
 
 const schema = defineSchema({
   version: 1,
@@ -100,28 +101,6 @@ const openDevice = async (
 
 const tokenFor = async (world: World, device: string, user = 'ann', ttlMs = 60_000) =>
   (await world.server.identities.createToken({ user, device, ttlMs, by: 'operator' })).token;
-
-/** The same transport, with every call and envelope passed through a hand. */
-const through = (
-  inner: Transport,
-  hand: {
-    readonly publish?: (link: Link, envelope: Uint8Array) => Promise<void>;
-    readonly request?: (
-      link: Link,
-      ...call: Parameters<Link['request']>
-    ) => ReturnType<Link['request']>;
-  },
-): Transport => ({
-  open: async (caller, signal) => {
-    const link = await inner.open(caller, signal);
-    const { publish, request } = hand;
-    return {
-      ...link,
-      publish: publish === undefined ? link.publish : (bytes) => publish(link, bytes),
-      request: request === undefined ? link.request : (...call) => request(link, ...call),
-    };
-  },
-});
 
 const names = async (world: World): Promise<readonly string[]> => {
   await world.server.settle();
@@ -496,13 +475,14 @@ describe('identities in one process', () => {
     expect((await replica.sync()).result).toBe('synced');
     expect(await names(world)).toEqual(['one']);
 
+    const more = [await tokenFor(world, 'tablet-2'), await tokenFor(world, 'tablet-3')] as const;
     const other = await openDevice(world, 'b', {
-      token: () => tokenFor(world, 'tablet-2'),
+      token: () => Promise.resolve(more[0]),
       receiptKeys: ['00'.repeat(32)],
     });
     expect(await other.replica.sync()).toMatchObject({ error: 'forged-receipt' });
     const third = await openDevice(world, 'c', {
-      token: () => tokenFor(world, 'tablet-3'),
+      token: () => Promise.resolve(more[1]),
       receiptKeys: world.server.identities.receiptKeys,
     });
     expect((await third.replica.sync()).result).toBe('synced');

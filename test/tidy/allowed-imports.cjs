@@ -17,7 +17,13 @@ const everything = [
 const except = (...names) => everything.filter((name) => !names.includes(name));
 const pureParts = ['model', 'merge', 'filter', 'protocol', 'ports'];
 const codecs = ['fp-ts', 'io-ts'];
-const nats = ['@nats-io/jetstream', '@nats-io/nats-core', '@nats-io/transport-node'];
+const nats = [
+  '@nats-io/jetstream',
+  '@nats-io/jwt',
+  '@nats-io/nats-core',
+  '@nats-io/nkeys',
+  '@nats-io/transport-node',
+];
 const level = ['abstract-level', 'classic-level', 'level', 'memory-level'];
 
 exports.allowed = {
@@ -37,7 +43,7 @@ exports.allowed = {
   'transport-local': { ours: ['model', 'ports', 'protocol'], foreign: codecs },
   'transport-nats': { ours: ['model', 'ports', 'protocol'], foreign: [...codecs, ...nats] },
   node: { ours: except('merger'), foreign: [...codecs, 'uuid'] },
-  server: { ours: except('client'), foreign: [...codecs, 'uuid'] },
+  server: { ours: except('client'), foreign: [...codecs, 'jose', 'uuid'] },
   cli: {
     ours: ['model', 'node', 'ports', 'server', 'store-level'],
     foreign: [...codecs, 'commander', 'csv-parse', 'csv-stringify'],

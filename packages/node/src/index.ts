@@ -1,6 +1,6 @@
 export { openReplica, type OpenReplicaOptions } from './open-replica.js';
 export { natsTransport, type NatsTransportOptions } from './nats-transport.js';
-export type { NatsPlace, NatsTransport } from '@tidemark/transport-nats/node';
+export type { NatsPlace, NatsTls, NatsTransport } from '@tidemark/transport-nats/node';
 export { nodeCrypto } from '@tidemark/crypto-node';
 export { systemClock, systemEntropy, systemTimer } from './node-effects.js';
 export {

@@ -3,7 +3,18 @@ export type { ServerDatabases, ServerNats, ServerPlace } from './server-stores.j
 export { renewPauseMsMax } from './renewing-merger.js';
 export {
   connectServer,
+  createNatsKeys,
+  deviceCredential,
+  natsAuthConf,
+  natsClaims,
+  pushClaims,
+  serverCredential,
+  systemCredential,
+  type NatsClaims,
+  type NatsCredential,
+  type NatsKeys,
   type NatsPlace,
+  type NatsTls,
   type NatsServerConnection,
 } from '@tidemark/transport-nats/server';
 export {

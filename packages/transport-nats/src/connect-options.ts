@@ -8,6 +8,19 @@ export const dialMsMax = 5_000;
 /** Pause between pings that find a dead connection, ms; two unanswered ones end it. */
 const pingMs = 10_000;
 
+/** A connection that was asked to be encrypted is never opened without. */
+const tlsOptions = ({ servers, tls }: NatsPlace): Pick<ConnectionOptions, 'tls'> => {
+  if (tls === undefined && !servers.some((one) => one.startsWith('tls://'))) return {};
+  const { ca, certificate, key } = tls ?? {};
+  return {
+    tls: {
+      ...(ca === undefined ? {} : { ca }),
+      ...(certificate === undefined ? {} : { cert: certificate }),
+      ...(key === undefined ? {} : { key }),
+    },
+  };
+};
+
 /** Options that all connections share. */
 export const connectOptions = (place: NatsPlace): ConnectionOptions => {
   const { servers, name, user, password, token, credentials, device } = place;
@@ -27,6 +40,7 @@ export const connectOptions = (place: NatsPlace): ConnectionOptions => {
       ? {}
       : { authenticator: credsAuthenticator(utf8Encode(credentials)) }),
     ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
+    ...tlsOptions(place),
   };
 };
 

@@ -11,6 +11,15 @@ import { inboxPrefixOf, noDevice } from './subjects.js';
 /** Bytes of envelopes that wait for the word that they are stored, over all links of a connection. */
 export const publishBytesInFlightMax = 2 * 1024 * 1024;
 
+/** Encryption of a connection; texts in PEM. */
+export interface NatsTls {
+  /** Certificates that are trusted in place of those of the system. */
+  readonly ca?: string;
+  /** Certificate and key of this side, where NATS wants one. */
+  readonly certificate?: string;
+  readonly key?: string;
+}
+
 /** Where and how a device reaches NATS. */
 export interface NatsPlace {
   /** Addresses, tried in random order: `nats://`, `tls://`, `ws://` or `wss://`. */
@@ -21,6 +30,8 @@ export interface NatsPlace {
   readonly user?: string;
   readonly password?: string;
   readonly token?: string;
+  /** Demands encryption, with addresses of any form; `tls://` and `wss://` do so by themselves. */
+  readonly tls?: NatsTls;
   /** Contents of a credentials file: a signed user and its seed. */
   readonly credentials?: string;
   /** Device that the credential is of, as `tidemark enroll` named it: part of its subjects and inboxes. */

@@ -9,4 +9,18 @@ export {
 export { spaceAlarmPercents, type InputSpace } from './space-alarm.js';
 export { readArchive, type ArchivedMessage } from './archive.js';
 export { serveTenant, type ServedTenant, type ServeTenantOptions } from './serve-tenant.js';
-export type { NatsPlace } from './nats-transport.js';
+export {
+  claimsMsMax,
+  createNatsKeys,
+  deviceCredential,
+  deviceSubjects,
+  natsAuthConf,
+  natsClaims,
+  pushClaims,
+  serverCredential,
+  systemCredential,
+  type NatsClaims,
+  type NatsCredential,
+  type NatsKeys,
+} from './nats-keys.js';
+export type { NatsPlace, NatsTls } from './nats-transport.js';
