@@ -1,4 +1,5 @@
 export { openReplica, type OpenReplicaOptions } from './open-replica.js';
+export { deviceOptions, readDeviceFile, type DeviceFile } from './device-file.js';
 export { natsTransport, type NatsTransportOptions } from './nats-transport.js';
 export type { NatsPlace, NatsTls, NatsTransport } from '@tidemark/transport-nats/node';
 export { nodeCrypto } from '@tidemark/crypto-node';
