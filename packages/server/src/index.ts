@@ -1,4 +1,10 @@
 export { openServer, type Server, type ServerOptions } from './open-server.js';
+export {
+  jwksKeptMs,
+  jwksMsMax,
+  oidcAuthenticator,
+  type OidcOptions,
+} from './oidc-authenticator.js';
 export type { ServerDatabases, ServerNats, ServerPlace } from './server-stores.js';
 export { renewPauseMsMax } from './renewing-merger.js';
 export {
