@@ -49,7 +49,7 @@ interface Listed {
 }
 
 describeOnNats('identities by the command', () => {
-  test('[CLI-60, CLI-61, CLI-62] keys, a server that demands identities, a device enrolled and revoked', async () => {
+  test('[CLI-80, CLI-81, CLI-82] keys, a server that demands identities, a device enrolled and revoked', async () => {
     const folder = await begin();
     const port = await freePort();
     const url = `nats://127.0.0.1:${port}`;
@@ -128,7 +128,7 @@ describeOnNats('identities by the command', () => {
   }, 120_000);
 });
 
-test('[CLI-61] enroll and revoke refuse what they cannot take, before anything is written', async () => {
+test('[CLI-81] enroll and revoke refuse what they cannot take, before anything is written', async () => {
   const folder = await begin();
   const base = ['--for', 'ann', '--name', 'd1', '--out', 'x.json'];
   for (const args of [

@@ -99,9 +99,10 @@ describeOnNats('input on JetStream that several servers share', () => {
     // The order of devices' messages and of the words to them is JetStream's.
     const word = (who: string): string => `${who} of : {"stream":"OPS-${tenant}-1"`;
     const kinds = read.map((line) => line.replace(/^1\/\d+ /, '').replace(/, ?"seq.*$/, ''));
-    expect(kinds.sort()).toEqual(
-      ['a', 'b', word('-'), word('-'), word('r2'), ...Array(3).fill('r1 of : of a device')].sort(),
-    );
+    const expected = ['a', 'b', word('-'), word('-'), word('r2')];
+    for (let sent = 0; sent < 3; sent += 1) expected.push('r1 of : of a device');
+    expect(new Set(kinds)).toEqual(new Set(expected));
+    expect(kinds).toHaveLength(expected.length);
     expect(await readAll(await open())).toEqual(read);
     const hashes = await Promise.all(
       read.map((_, i) => log.hashAt({ generation: 1, seq: i + 1 }).then((hash) => hash?.length)),

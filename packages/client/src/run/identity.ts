@@ -104,7 +104,7 @@ export class Identity {
     let wasEnrolled = false;
     for (let tries = 1; ; tries += 1) {
       const isSigned = this.#challenge !== null;
-      const sent = isSigned ? await this.#signed(endpoint, body, await this.#ownKey()) : body;
+      const sent = isSigned ? this.#signed(endpoint, body, await this.#ownKey()) : body;
       try {
         const answer = await link.request(endpoint, sent, signal);
         this.#settle();
