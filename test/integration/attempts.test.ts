@@ -4,7 +4,15 @@ import path from 'node:path';
 import type { NatsConnection } from '@nats-io/nats-core';
 import { headers } from '@nats-io/nats-core';
 import { decodeEnvelope, encodeEnvelope, utf8Decode, utf8Encode } from '@tidemark/model';
-import { natsTransport, openReplica, systemEntropy, type NatsPlace } from '@tidemark/node';
+import {
+  natsTransport,
+  openReplica,
+  systemClock,
+  systemEntropy,
+  systemTimer,
+  type NatsPlace,
+  type NatsTransport,
+} from '@tidemark/node';
 import { openSignedCall } from '@tidemark/protocol';
 import {
   connectServer,
@@ -23,6 +31,7 @@ import {
   type Server,
   type ServerEvent,
 } from '@tidemark/server';
+import { webSocketTransport } from '@tidemark/transport-nats';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { NatsServer } from '../processes/nats-server.js';
 import { describeOnNats } from '../processes/on-nats.js';
@@ -73,11 +82,15 @@ describeOnNats('what a credential can do, and nothing else', () => {
     return connection.core;
   };
 
-  const openDevice = async (name: string, user: string): Promise<Device> => {
+  const openDevice = async (
+    name: string,
+    user: string,
+    transportOf: (place: NatsPlace) => NatsTransport = natsTransport,
+  ): Promise<Device> => {
     const { credentials } = await deviceCredential(keys, { tenant, device: name });
     const place = placeOf(credentials, name);
     const { token } = await server.identities.createToken({ user, device: name, by: 'operator' });
-    const transport = natsTransport(place);
+    const transport = transportOf(place);
     const envelopes: Uint8Array[] = [];
     const calls: { readonly endpoint: string; readonly body: Uint8Array }[] = [];
     const replica = await openReplica({
@@ -174,6 +187,17 @@ describeOnNats('what a credential can do, and nothing else', () => {
     await ann.replica.disconnect();
     await bob.replica.disconnect();
     expect(ann.errors).toEqual([]);
+    expect(quarantined()).toEqual([]);
+  });
+
+  test('[IDN-60] so it can over WebSocket', async () => {
+    const effects = { clock: systemClock, timer: systemTimer, entropy: systemEntropy };
+    const web = await openDevice('tablet-w', 'wim', (place) =>
+      webSocketTransport({ ...place, ...effects, servers: [nats.webSocketUrl] }),
+    );
+    const made = await web.replica.create('things', { name: 'from a browser' });
+    expect((await web.replica.sync()).result).toBe('synced');
+    expect(await server.get('things', made)).toMatchObject({ name: 'from a browser' });
     expect(quarantined()).toEqual([]);
   });
 
@@ -360,7 +384,11 @@ describeOnNats('what a credential can do, and nothing else', () => {
     await replica.sync({ mode: 'background' });
     const [envelope] = kept;
     if (envelope === undefined) throw new Error('nothing was sent');
-    const raw = await connectAs({ ...place, inboxPrefix: '_INBOX.tablet-c' });
+    const raw = await connectAs(place);
+    let cuts = 0;
+    void (async () => {
+      for await (const status of raw.status()) if (status.type === 'disconnect') cuts += 1;
+    })();
     await server.identities.revoke({ of: 'device', id: 'tablet-c', by: 'operator' });
     const before = versionNow();
     const named = headers();
@@ -374,6 +402,7 @@ describeOnNats('what a credential can do, and nothing else', () => {
     const since = Math.floor(Date.now() / 1_000);
     const system = placeOf((await systemCredential(keys)).credentials);
     await pushClaims(system, await natsClaims(keys, { [publicKey]: since }));
+    await expect.poll(() => cuts, { timeout: waitMsMax }).toBeGreaterThan(0);
     await expect
       .poll(
         () =>

@@ -10,13 +10,20 @@ const signatureBytes = 64;
 const secretFrame = Buffer.from('302e020100300506032b657004220420', 'hex');
 const publicFrame = Buffer.from('302a300506032b6570032100', 'hex');
 
+/** Opened secrets, as long as their owner holds them: opening one costs as much as many signatures. */
+const opened = new WeakMap<Uint8Array, KeyObject>();
+
 const secretKey = (secret: Uint8Array): KeyObject => {
+  const known = opened.get(secret);
+  if (known !== undefined) return known;
   if (secret.length !== keyBytes) throw new RangeError('a secret key has 32 bytes');
-  return createPrivateKey({
+  const key = createPrivateKey({
     key: Buffer.concat([secretFrame, secret]),
     format: 'der',
     type: 'pkcs8',
   });
+  opened.set(secret, key);
+  return key;
 };
 
 const kept = new Map<string, KeyObject>();
@@ -49,7 +56,7 @@ export const ed25519: Ed25519 = {
   },
   sign: (secret, bytes) => new Uint8Array(sign(null, bytes, secretKey(secret))),
   verify: (key, bytes, signature) => {
-    const opened = signature.length === signatureBytes ? publicKey(key) : undefined;
-    return opened !== undefined && verify(null, bytes, opened, signature);
+    const known = signature.length === signatureBytes ? publicKey(key) : undefined;
+    return known !== undefined && verify(null, bytes, known, signature);
   },
 };

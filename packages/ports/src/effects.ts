@@ -20,7 +20,10 @@ export interface Timer {
   readonly sleep: (ms: number, signal?: AbortSignalLike) => Promise<void>;
 }
 
-/** Ed25519 signs and verifies synchronously. Secret and public keys have 32 bytes, signatures 64. */
+/**
+ * Ed25519 signs and verifies synchronously. Secret and public keys have 32 bytes, signatures 64. Nobody writes
+ * into the bytes of a secret while it is used.
+ */
 export interface Ed25519 {
   readonly publicKey: (secret: Uint8Array) => Uint8Array;
   readonly sign: (secret: Uint8Array, bytes: Uint8Array) => Uint8Array;

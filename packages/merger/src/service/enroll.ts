@@ -8,10 +8,11 @@ import {
   tokensTable,
   utf8Encode,
 } from '@tidemark/model';
-import type { Caller } from '@tidemark/ports';
+import type { Caller, Timer } from '@tidemark/ports';
 import { tokenOf } from '../fold/decide-identity.js';
 import type { FoldState } from '../fold/fold-state.js';
 import type { InputEntry } from '../fold/input-entry.js';
+import { AbortSource } from './abort-source.js';
 import {
   isProven,
   openProof,
@@ -40,7 +41,7 @@ export type AuthenticateHook = (
 /** What enrolling works with. */
 export interface EnrollDeps extends AuthenticateDeps {
   readonly hook: AuthenticateHook | undefined;
-  readonly timer: { readonly sleep: (ms: number) => Promise<void> };
+  readonly timer: Timer;
   readonly submit: (entry: InputEntry) => Promise<FoldState>;
   /** Public keys (hexadecimal) that sign receipts. */
   readonly receiptKeys: readonly string[];
@@ -76,7 +77,8 @@ const fromHook = async (deps: EnrollDeps, caller: Caller, token: string): Promis
   const { hook, timer, tenant } = deps;
   if (hook === undefined) throw refuse(deps, caller);
   const device = caller.device ?? null;
-  const late = timer.sleep(authenticateMsMax).then((): never => {
+  const over = new AbortSource();
+  const late = timer.sleep(authenticateMsMax, over).then((): never => {
     throw new TidemarkError('timeout', 'who vouches for the token did not answer in time');
   });
   // Nobody may meet its failure once the hook has answered.
@@ -86,7 +88,7 @@ const fromHook = async (deps: EnrollDeps, caller: Caller, token: string): Promis
       ? cause
       : new TidemarkError('unreachable', 'who vouches for the token failed', {}, cause);
   });
-  const answer = await Promise.race([asked, late]);
+  const answer = await Promise.race([asked, late]).finally(() => over.abort());
   if (answer?.user !== caller.user) throw refuse(deps, caller);
   return { device: device ?? caller.replica, token: null, origin: null };
 };
