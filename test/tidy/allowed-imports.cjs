@@ -22,6 +22,7 @@ const nats = [
   '@nats-io/jwt',
   '@nats-io/nats-core',
   '@nats-io/nkeys',
+  '@nats-io/obj',
   '@nats-io/transport-node',
 ];
 const level = ['abstract-level', 'classic-level', 'level', 'memory-level'];

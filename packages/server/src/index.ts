@@ -51,6 +51,7 @@ export type {
   IdentityDesk,
   KeptSyncLog,
   MergerStatus,
+  Protocols,
   ResolveInput,
   ResolveResult,
   ServerChange,

@@ -1,6 +1,7 @@
 import { jetstream, jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import { TidemarkError, type Hash } from '@tidemark/model';
 import type {
+  AppendOutcome,
   CheckpointFolder,
   Clock,
   Entropy,
@@ -107,6 +108,7 @@ class JetStreamInputLog implements NatsInputLog {
       timer,
       newReader: this.#newReader,
       entryOf: (message) => this.#entryOf(message),
+      identity: (atMs, bytes) => this.#identity(atMs, bytes),
     });
     const watch = new GrowthWatch({
       connection: connection.core,
@@ -136,7 +138,7 @@ class JetStreamInputLog implements NatsInputLog {
 
   readonly space = (): InputSpace => this.#alarm.space;
 
-  readonly append = (messages: readonly Uint8Array[]): Promise<readonly InputPosition[]> =>
+  readonly append = (messages: readonly Uint8Array[]): Promise<readonly AppendOutcome[]> =>
     this.#turns.run(() => this.#guarded(() => appendEntries(this.#generations, messages)));
 
   readonly read = (
@@ -164,10 +166,10 @@ class JetStreamInputLog implements NatsInputLog {
         return undefined;
       const stored = await this.#streams.message(generation, seq);
       if (stored === undefined) return undefined;
-      const { subject, data, header } = stored;
+      const { subject, data, header, time } = stored;
       const fromServer = isFromServer(header);
       const bytes = this.#entryOf({ subject, user: userOf(header), fromServer, bytes: data });
-      return bytes === undefined ? undefined : this.#options.hash(bytes);
+      return bytes === undefined ? undefined : this.#identity(time.getTime(), bytes);
     });
 
   readonly startGeneration = (
@@ -242,6 +244,14 @@ class JetStreamInputLog implements NatsInputLog {
     const { archive, hash } = this.#options;
     if (archive !== undefined)
       await archiveGeneration(archive, this.#newReader(range.generation), hash, range);
+  }
+
+  /** The same bytes stored again are another message: a rewound stream uses its numbers anew. */
+  #identity(atMs: number, bytes: Uint8Array): Uint8Array {
+    const timed = new Uint8Array(8 + bytes.length);
+    new DataView(timed.buffer).setFloat64(0, atMs);
+    timed.set(bytes, 8);
+    return this.#options.hash(timed);
   }
 
   #entryOf(

@@ -14,6 +14,7 @@ import type { LocalReplica, StagedCounts } from '../local/local-replica.js';
 import type { IdentityOptions } from './identity.js';
 import type { ReplicaEvent } from './replica-event.js';
 import type { LinkHolder } from './link-holder.js';
+import type { PageSize } from './page-size.js';
 
 /** Everything that runs need from outside. */
 export interface RunPorts {
@@ -68,6 +69,7 @@ export interface RunCounters {
 export interface RunContext {
   readonly ports: RunPorts;
   readonly links: LinkHolder;
+  readonly pageSize: PageSize;
   readonly mode: SyncMode;
   readonly signal: AbortSignalLike;
   readonly counters: RunCounters;

@@ -3,9 +3,11 @@ import type { Caller, Clock, Crypto, Endpoint } from '@tidemark/ports';
 import {
   decodeMessage,
   encodeMessage,
+  inProtocol,
   type Mac,
   type MessageName,
   type Messages,
+  type Protocols,
 } from '@tidemark/protocol';
 import type { FoldState } from '../fold/fold-state.js';
 import type { InputEntry } from '../fold/input-entry.js';
@@ -51,12 +53,18 @@ export interface EndpointDeps {
   readonly guard: RewindGuard;
   readonly receiptKey: ReceiptKey;
   readonly enroll: Pick<EnrollDeps, 'hook' | 'timer'>;
+  /** Versions of the protocol that are answered; what this program speaks when left out. */
+  readonly protocols: Protocols | undefined;
 }
 
 type Seen = Messages['ResumeRequest']['seen'];
 
-const decode = <N extends MessageName>(name: N, bytes: Uint8Array): Messages[N] => {
-  const decoded = decodeMessage(name, bytes);
+const decodeAs = <N extends MessageName>(
+  name: N,
+  bytes: Uint8Array,
+  protocols: Protocols | undefined,
+): Messages[N] => {
+  const decoded = decodeMessage(name, bytes, protocols);
   if (isLeft(decoded)) throw decoded.left;
   return decoded.right.message;
 };
@@ -163,12 +171,14 @@ export const createEndpoints = (
       return deps.sizes.of(table);
     },
   };
+  const decode = <N extends MessageName>(name: N, bytes: Uint8Array): Messages[N] =>
+    decodeAs(name, bytes, deps.protocols);
   const enrolling: EnrollDeps = {
     ...deps,
     ...deps.enroll,
     receiptKeys: [deps.receiptKey.publicKey],
   };
-  return async (caller, endpoint, bytes) => {
+  const answer: ReturnType<typeof createEndpoints> = async (caller, endpoint, bytes) => {
     if (caller.tenant !== deps.tenant)
       throw new TidemarkError('wrong-tenant', 'the server serves another tenant');
     if (endpoint === 'enroll')
@@ -204,5 +214,7 @@ export const createEndpoints = (
         await deps.book.add(caller, decode('SyncLog', body));
         return new Uint8Array(0);
     }
-  };
+  }; // A device of an older version understands what it asked in.
+  return async (caller, endpoint, body) =>
+    inProtocol(await answer(caller, endpoint, body), body[0] ?? 0);
 };

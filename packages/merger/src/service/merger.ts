@@ -17,14 +17,17 @@ import {
   type CheckpointManifest,
   type Checkpoints,
 } from './checkpoints.js';
+import { bringBack, hasLost } from './bring-back.js';
 import { behindWaitMs, createEndpoints } from './endpoints.js';
 import { explainValue, type Explanation, type ExplainRequest } from './explain.js';
 import { horizonDefault, openFeedHorizon, type FeedHorizon } from './feed-horizon.js';
+import { joinFellows, neededByNobody } from './fellowship.js';
 import { isApplied, startFoldDriver, type FoldDriver } from './fold-driver.js';
 import { createIdentityDesk, type IdentityDesk } from './identity-desk.js';
 import { createInputWriter } from './input-writer.js';
 import type { MergerOptions } from './merger-options.js';
-import { openLine, type ServerEvent } from './open-line.js';
+import { openLine } from './open-line.js';
+import type { ServerEvent } from './server-event.js';
 import type { Horizon } from './pull-cursor.js';
 import { serverChanges, type ChangesSince, type ServerChange } from './server-changes.js';
 import {
@@ -94,6 +97,9 @@ interface Parts {
   readonly emit: (event: ServerEvent) => void;
 }
 
+/** Time after which a checkpoint that is needed and failed is tried again, with a window, ms. */
+export const checkpointRetryMs = 60_000;
+
 const codeOf = (cause: unknown): string =>
   cause instanceof TidemarkError ? cause.code : 'invariant-violation';
 
@@ -103,6 +109,8 @@ const createUpkeep = (
 ): {
   readonly nudge: () => void;
   readonly writeCheckpoint: () => void;
+  /** Writes a checkpoint now; one that fails is told, and tried again after a while. */
+  readonly tryCheckpoint: () => Promise<void>;
   readonly stop: () => Promise<void>;
 } => {
   const { options, applied, horizon, checkpoints, emit } = parts;
@@ -112,11 +120,21 @@ const createUpkeep = (
   let wanted = false;
   let mustWrite = false;
   let isStopped = false;
+  let failedAtMs = Number.NEGATIVE_INFINITY;
+  const tryCheckpoint = async (): Promise<void> => {
+    try {
+      await checkpoints?.write();
+    } catch (cause) {
+      mustWrite = true;
+      failedAtMs = options.clock.nowMs();
+      emit({ type: 'background-failed', work: 'checkpoint', code: codeOf(cause) });
+    }
+  };
   const once = async (): Promise<void> => {
     if (await horizon.advance()) emit({ type: 'horizon', ...horizon.horizon() });
-    if (mustWrite) {
+    if (mustWrite && Math.abs(options.clock.nowMs() - failedAtMs) >= checkpointRetryMs) {
       mustWrite = false;
-      await checkpoints?.write();
+      await tryCheckpoint();
     }
     const ops = applied.applied().counts.operations;
     if (checkpoints === undefined || everyOps === undefined || ops - lastOps < everyOps) return;
@@ -144,6 +162,7 @@ const createUpkeep = (
   };
   return {
     nudge,
+    tryCheckpoint,
     writeCheckpoint: () => {
       mustWrite = true;
       nudge();
@@ -196,6 +215,27 @@ const submit = async (
   return parts.applied.applied();
 };
 
+/** Stores again what this line of history lacks; what cannot be stored now is left to the next opening. */
+const bringBackLost = async (
+  { options, applied, append, emit }: Parts,
+  settle: () => Promise<FoldState>,
+): Promise<void> => {
+  try {
+    if (!(await hasLost(applied.store))) return;
+    await settle();
+    const { messages, tooOld } = await bringBack({
+      store: applied.store,
+      input: options.input,
+      hash: options.crypto.sha256,
+      folded: () => applied.applied().counts.messages,
+      append,
+    });
+    if (messages + tooOld > 0) emit({ type: 'input-brought-back', messages, tooOld });
+  } catch (cause) {
+    emit({ type: 'background-failed', work: 'bringing input back', code: codeOf(cause) });
+  }
+};
+
 interface ServiceParts {
   readonly ticks: Set<() => void>;
   readonly book: ReturnType<typeof createSyncLogBook>;
@@ -227,6 +267,7 @@ const createService = (
     guard,
     receiptKey,
     enroll: { hook: options.authenticate, timer: options.timer },
+    protocols: options.protocols,
   });
   return {
     publish: async (caller, envelope) => {
@@ -256,10 +297,11 @@ const createService = (
 
 /**
  * Opens the merger of a tenant on its store and input: brings the store to the input (see `openLine`),
- * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`.
+ * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`; then nothing of it folds
+ * or writes any more.
  */
 export const openMerger = async (options: MergerOptions): Promise<Merger> => {
-  const { tenant, crypto } = options;
+  const { tenant, crypto, fellows } = options;
   const emit = (event: ServerEvent): void => {
     const { type, ...fields } = event;
     const flat: Record<string, string | number | boolean> = {};
@@ -278,6 +320,8 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     input: options.input,
     checkpoints: options.checkpoints?.folder,
     hash: crypto.sha256,
+    timer: options.timer,
+    fellows,
     damage: [...options.store.damage, ...options.input.damage],
     onEvent: emit,
   });
@@ -287,6 +331,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     input: options.input,
     crypto,
     crdt: options.crdt,
+    keepInput: fellows !== undefined,
     ...(options.validate === undefined ? {} : { validate: options.validate }),
     ...(options.window === undefined ? {} : { window: options.window }),
   });
@@ -301,7 +346,11 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
           hash: crypto.sha256,
           newest: line.checkpoint?.manifest,
           onWritten: async (oldest) => {
-            if (options.checkpoints?.trimInput === true) await options.input.trim(oldest);
+            await fold.forgetInput(oldest);
+            if (options.checkpoints?.trimInput !== true) return;
+            await options.input.trim(
+              fellows === undefined ? oldest : neededByNobody(fellows, oldest),
+            );
           },
         });
   const ticks = new Set<() => void>();
@@ -346,8 +395,10 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     // A line without a checkpoint of its own could not tell its replicas what is archived.
     onRewound: upkeep.writeCheckpoint,
   });
+  let fellowship: ReturnType<typeof joinFellows> | undefined;
   const stop = async (): Promise<void> => {
     stopWatching?.();
+    await fellowship?.stop();
     await driver.stop();
     await upkeep.stop();
     await writer.idle();
@@ -369,10 +420,11 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
       const { incarnation, n } = line.checkpoint.manifest;
       await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
     }
+    if (fellows !== undefined) await bringBackLost(parts, settle);
     if (line.isNewIncarnation) {
       await settle();
       // A line without a checkpoint of its own could not tell its replicas what is archived.
-      await checkpoints?.write();
+      await upkeep.tryCheckpoint();
     }
   };
   try {
@@ -382,6 +434,8 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     await stop();
     throw cause;
   }
+  if (fellows !== undefined)
+    fellowship = joinFellows({ options, fellows, applied, fold, driver, emit });
   const waitPast = async (n: number, signal: AbortSignalLike | undefined): Promise<boolean> => {
     const { incarnation } = applied.applied();
     let wake: () => void = () => undefined;
