@@ -1,90 +1,34 @@
-import {
-  decodeEnvelope,
-  isLeft,
-  TidemarkError,
-  type Customization,
-  type Schema,
-  type SyncErrorState,
-} from '@tidemark/model';
-import type { AbortSignalLike, InputPosition, ServerStore, Service } from '@tidemark/ports';
+import { decodeEnvelope, isLeft, TidemarkError } from '@tidemark/model';
+import type { AbortSignalLike, InputPosition, Service } from '@tidemark/ports';
 import { openFold, type Fold } from '../fold/fold.js';
 import type { FoldState } from '../fold/fold-state.js';
 import { encodeInputEntry, type InputEntry } from '../fold/input-entry.js';
 import { openAppliedStore, type AppliedStore } from './applied-store.js';
-import {
-  checkpointsKeptDefault,
-  createCheckpoints,
-  type CheckpointManifest,
-  type Checkpoints,
-} from './checkpoints.js';
+import { checkpointsKeptDefault, createCheckpoints, type Checkpoints } from './checkpoints.js';
 import { bringBack, hasLost } from './bring-back.js';
 import { behindWaitMs, createEndpoints } from './endpoints.js';
-import { explainValue, type Explanation, type ExplainRequest } from './explain.js';
+import { explainValue } from './explain.js';
 import { horizonDefault, openFeedHorizon, type FeedHorizon } from './feed-horizon.js';
 import { joinFellows, neededByNobody } from './fellowship.js';
 import { isApplied, startFoldDriver, type FoldDriver } from './fold-driver.js';
-import { createIdentityDesk, type IdentityDesk } from './identity-desk.js';
+import { createIdentityDesk } from './identity-desk.js';
 import { createInputWriter } from './input-writer.js';
+import type { Merger } from './merger-door.js';
 import type { MergerOptions } from './merger-options.js';
 import { openLine } from './open-line.js';
 import type { ServerEvent } from './server-event.js';
-import type { Horizon } from './pull-cursor.js';
-import { serverChanges, type ChangesSince, type ServerChange } from './server-changes.js';
+import { serverChanges } from './server-changes.js';
 import {
   listSyncErrors,
   readSyncError,
   resolveChoices,
   showSyncError,
-  type ResolveInput,
-  type ResolveResult,
   type SyncErrorView,
 } from './sync-error-desk.js';
 import { createReceiptKey, type ReceiptKey } from './receipt-key.js';
 import { createRewindGuard, type RewindGuard } from './rewind-guard.js';
-import { createSyncLogBook, type KeptSyncLog } from './sync-log-book.js';
+import { createSyncLogBook } from './sync-log-book.js';
 import { createTableSizes } from './table-sizes.js';
-
-/** Health of a merger: true at the moment of asking. */
-export interface MergerStatus {
-  readonly state: FoldState;
-  readonly horizon: Horizon;
-  readonly checkpoint: CheckpointManifest | undefined;
-  /** Failure of the fold; undefined while it works. */
-  readonly failure: TidemarkError | undefined;
-}
-
-/** Merger: folds the input of a tenant and answers its replicas. */
-export interface Merger {
-  readonly service: Service;
-  /** Read side of the store. Nothing above `state()` is in it, outside of a commit in flight. */
-  readonly store: ServerStore;
-  readonly state: () => FoldState;
-  readonly schema: () => Schema;
-  /** Stores an entry in the input; resolves with the state once it is applied. */
-  readonly submit: (entry: InputEntry) => Promise<FoldState>;
-  /** Resolves when everything that the input holds now is applied. */
-  readonly settle: () => Promise<FoldState>;
-  /** Runs reads while no window is applied: keep them short. */
-  readonly alone: <A>(work: () => Promise<A>) => Promise<A>;
-  readonly publish: (customization: Customization, user: string) => Promise<FoldState>;
-  readonly explain: (request: ExplainRequest) => Promise<readonly Explanation[]>;
-  readonly changes: (since: ChangesSince, signal?: AbortSignalLike) => AsyncGenerator<ServerChange>;
-  readonly syncErrors: (options: {
-    readonly state?: SyncErrorState;
-    readonly after?: string;
-    readonly limit?: number;
-  }) => Promise<readonly SyncErrorView[]>;
-  readonly syncError: (root: string) => Promise<SyncErrorView | undefined>;
-  readonly resolve: (root: string, input: ResolveInput) => Promise<ResolveResult>;
-  /** Newest first. */
-  readonly syncLogs: (limit: number) => Promise<readonly KeptSyncLog[]>;
-  /** Writes a checkpoint; undefined when the newest one is of this version. */
-  readonly checkpoint: () => Promise<CheckpointManifest | undefined>;
-  readonly status: () => MergerStatus;
-  readonly identities: IdentityDesk;
-  /** Stops folding; what is stored in the input stays for the next opening. Leaves the stores open. */
-  readonly close: () => Promise<void>;
-}
 
 interface Parts {
   readonly options: MergerOptions;
