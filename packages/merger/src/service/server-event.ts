@@ -67,6 +67,15 @@ export type ServerEvent =
       readonly seq: number;
       readonly verdict: 'own-wrong' | 'other-wrong' | 'unknown';
     }
+  | {
+      /** A message of the input is not what it claims: it was put aside, and no position moved. */
+      readonly type: 'quarantined';
+      readonly reason: string;
+      readonly replica: string | null;
+      readonly device: string | null;
+      readonly generation: number;
+      readonly seq: number;
+    }
   | { readonly type: 'checkpoint-written'; readonly n: number }
   | { readonly type: 'horizon'; readonly incarnation: number; readonly n: number }
   | { readonly type: 'fold-failed'; readonly code: string; readonly halted: boolean }
