@@ -1,11 +1,12 @@
 import { statSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { checkExposure } from '@tidemark/cli';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { CommandFolder, until, type Running } from '../processes/command-line.js';
 import { NatsServer } from '../processes/nats-server.js';
 import { describeOnNats } from '../processes/on-nats.js';
 import { buildProgram } from '../processes/program.js';
+import { freePort } from '../processes/serving.js';
 
 const folders: CommandFolder[] = [];
 const nats: NatsServer[] = [];
@@ -25,17 +26,6 @@ const begin = async (): Promise<CommandFolder> => {
   writeFileSync(folder.file('v.ndjson'), '{"id":"a","subject":"A"}\n{"id":"b","subject":"B"}\n');
   return folder;
 };
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() =>
-        resolve(typeof address === 'object' && address !== null ? address.port : 0),
-      );
-    });
-  });
 
 const serve = async (folder: CommandFolder, ...more: string[]): Promise<Running> => {
   const running = folder.start(['serve', '--json', ...more]);

@@ -62,6 +62,8 @@ export class CommandFolder {
       env: {
         PATH: process.env['PATH'] ?? '',
         ...(natsProgram === undefined ? {} : { NATS_SERVER: natsProgram }),
+        // Servers of several tests run side by side.
+        TIDEMARK_HTTP: '127.0.0.1:0',
         ...env,
       },
       stdio: ['ignore', 'pipe', 'pipe'],

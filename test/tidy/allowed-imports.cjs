@@ -38,7 +38,7 @@ exports.allowed = {
   server: { ours: except('client'), foreign: [...codecs, 'uuid'] },
   cli: {
     ours: ['model', 'node', 'ports', 'server', 'store-level'],
-    foreign: [...codecs, 'commander', 'csv-parse', 'csv-stringify'],
+    foreign: [...codecs, 'commander', 'csv-parse', 'csv-stringify', 'prom-client'],
   },
   testkit: { ours: pureParts, foreign: ['fast-check', 'vitest', 'fp-ts'] },
 };

@@ -9,11 +9,13 @@ import { addExplain } from './commands/explain.js';
 import { addExport } from './commands/export.js';
 import { addImport } from './commands/import.js';
 import { addInit } from './commands/init.js';
+import { addKey } from './commands/key.js';
 import { addLogs } from './commands/logs.js';
 import { addPublish } from './commands/publish.js';
 import { addRestore } from './commands/restore.js';
 import { addServe } from './commands/serve.js';
 import { addStatus } from './commands/status.js';
+import { addTenant } from './commands/tenant.js';
 import { addValidate } from './commands/validate.js';
 import { settings } from './config/settings.js';
 import { exitCodes } from './exit-code.js';
@@ -54,7 +56,9 @@ export const buildProgram = (cli: Cli): Command => {
     addInit,
     addValidate,
     addConfig,
+    addKey,
     addServe,
+    addTenant,
     addPublish,
     addImport,
     addExport,

@@ -99,4 +99,5 @@ export {
   type ResolveInput,
   type ResolveResult,
 } from './service/sync-error-desk.js';
+export { readReplicas } from './service/replica-register.js';
 export { syncLogsMax, syncLogBytesMax, type KeptSyncLog } from './service/sync-log-book.js';

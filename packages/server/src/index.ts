@@ -1,8 +1,10 @@
 export { openServer, type Server, type ServerOptions } from './open-server.js';
 export type { ServerDatabases, ServerNats, ServerPlace } from './server-stores.js';
+export { healthReplicasMax, type ReplicaHealth, type ServerHealth } from './server-health.js';
 export { renewPauseMsMax } from './renewing-merger.js';
 export {
   connectServer,
+  removeInput,
   type NatsPlace,
   type NatsServerConnection,
 } from '@tidemark/transport-nats/server';

@@ -31,6 +31,7 @@ import { createLocalTransport, type LocalTransport } from '@tidemark/transport-l
 import { serveTenant } from '@tidemark/transport-nats/server';
 import { nodeCrypto, nodeTimer, systemClock, systemEntropy } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
+import { readHealth, type ServerHealth } from './server-health.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
 import { createSpaceKeeper, type SpaceKeeper } from './space-keeper.js';
 import { openServerStores, type ServerPlace, type ServerStores } from './server-stores.js';
@@ -125,8 +126,12 @@ export interface Server<T extends Tables> {
   /** Resolves when everything that was sent so far is applied. */
   readonly settle: () => Promise<void>;
   readonly status: () => MergerStatus;
+  /** Looks at the input and the replicas: for metrics. Rejects with `unreachable`. */
+  readonly health: () => Promise<ServerHealth>;
   /** Customization in force; version 0 before the first. */
   readonly customization: () => Customization;
+  /** Stops answering replicas and waits for calls in flight, at most 5 s. Everything else works on. */
+  readonly stopServing: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -193,7 +198,8 @@ const reportForeign = async (
 const doorOf = <T extends Tables>(
   renewing: RenewingMerger,
   transport: LocalTransport,
-  close: () => Promise<void>,
+  stores: ServerStores,
+  { stopServing, close }: Pick<Server<T>, 'stopServing' | 'close'>,
 ): Server<T> => ({
   transport,
   write: async (input, { user }) =>
@@ -227,7 +233,9 @@ const doorOf = <T extends Tables>(
     await renewing.current().settle();
   },
   status: () => renewing.current().status(),
+  health: async () => readHealth(renewing.current(), stores),
   customization: () => renewing.current().schema().customization,
+  stopServing,
   close,
 });
 
@@ -324,13 +332,19 @@ export const openServer = async <const T extends Tables>(
               timer,
               ...(logger === undefined ? {} : { logger }),
             });
-      return doorOf<T>(renewing, transport, async () => {
+      let stopped: Promise<void> | undefined;
+      const stopServing = (): Promise<void> => {
         transport.setService(null);
-        await served?.close();
+        stopped ??= served?.close() ?? Promise.resolve();
+        return stopped;
+      };
+      const close = async (): Promise<void> => {
+        await stopServing();
         await keeper?.close();
         await renewing.close();
         await stores.close();
-      });
+      };
+      return doorOf<T>(renewing, transport, stores, { stopServing, close });
     } catch (cause) {
       await keeper?.close();
       await renewing.close();

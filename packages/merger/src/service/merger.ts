@@ -240,7 +240,15 @@ const createService = (
         encodeInputEntry({ kind: 'envelope', caller: { tenant, replica, user }, envelope }),
       );
     },
-    answer,
+    answer: async (caller, endpoint, body) => {
+      try {
+        return await answer(caller, endpoint, body);
+      } catch (cause) {
+        const { replica, user } = caller;
+        parts.emit({ type: 'refused', replica, user, endpoint, code: codeOf(cause) });
+        throw cause;
+      }
+    },
     onTick: (callback) => {
       ticks.add(callback);
       return () => ticks.delete(callback);
@@ -309,7 +317,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   });
   const stopWatching = options.input.onGrown?.(driver.nudge);
   const writer = createInputWriter(options.input, driver.nudge);
-  const book = createSyncLogBook(options.store, options.clock);
+  const book = createSyncLogBook(options.store, options.clock, emit);
   const parts: Parts = {
     options,
     applied,

@@ -1,4 +1,4 @@
-import { TidemarkError, toHex, type Hash } from '@tidemark/model';
+import { TidemarkError, toHex, type Hash, type SyncMode, type SyncResult } from '@tidemark/model';
 import type { CheckpointFolder, InputExtent, InputLog, StoreDamage } from '@tidemark/ports';
 import { isAnnounced } from '../fold/announced-incarnation.js';
 import type { FoldState } from '../fold/fold-state.js';
@@ -44,6 +44,29 @@ export type ServerEvent =
       readonly alarmPercent: number;
     }
   | { readonly type: 'checkpoint-written'; readonly n: number }
+  | {
+      /** A replica sent the log of a run. `error` is a code of ours, or `other`. */
+      readonly type: 'run';
+      readonly replica: string;
+      readonly user: string;
+      readonly run: string;
+      readonly mode: SyncMode;
+      readonly result: SyncResult;
+      readonly error: string | null;
+      readonly durationMs: number;
+      readonly uploadedOperations: number;
+      readonly downloadedBytes: number;
+      readonly pendingOperations: number;
+      readonly parked: number;
+    }
+  | {
+      /** A call of a replica was refused. */
+      readonly type: 'refused';
+      readonly replica: string;
+      readonly user: string;
+      readonly endpoint: string;
+      readonly code: string;
+    }
   | { readonly type: 'horizon'; readonly incarnation: number; readonly n: number }
   | { readonly type: 'fold-failed'; readonly code: string; readonly halted: boolean }
   | { readonly type: 'background-failed'; readonly work: string; readonly code: string };
