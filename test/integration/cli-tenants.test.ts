@@ -104,7 +104,7 @@ describeOnNats('tenants of one process', () => {
         folder.file(`${tenant}.ndjson`),
         `{"id":"a","subject":"${mark}a","status":"planned"}\n{"id":"b","subject":"${mark}b","status":"${mark}"}\n`,
       );
-      const imported = folder.run(['import', 'visits', `${tenant}.ndjson`, '--tenant', tenant]);
+      const imported = folder.call(['import', 'visits', `${tenant}.ndjson`, '--tenant', tenant]);
       expect((await imported).code).toBe(3);
       const [one, two] = await Promise.all([device(tenant, 'device'), device(tenant, 'other')]);
       for (const { replica } of [one, two]) await replica.sync();
@@ -217,5 +217,4 @@ describeOnNats('tenants of one process', () => {
     await becomes(200);
     expect(await stopServing(serving)).toBe(0);
   });
-
 });
