@@ -4,7 +4,7 @@ import { CommandFolder, until } from '../processes/command-line.js';
 import { NatsServer } from '../processes/nats-server.js';
 import { describeOnNats } from '../processes/on-nats.js';
 import { buildProgram } from '../processes/program.js';
-import { freePort, startServing, stopServing } from '../processes/serving.js';
+import { freePort, linesOf, startServing, stopServing } from '../processes/serving.js';
 
 const folders: CommandFolder[] = [];
 const servers: NatsServer[] = [];
@@ -67,6 +67,13 @@ describeOnNats('operating', () => {
     const unasked = await folder.call(['tenant', 'remove', 'beta']);
     expect(unasked.code).toBe(2);
     expect(unasked.err).toContain('--yes');
+    const asked: string[] = [];
+    const wrong = await folder.call(['tenant', 'remove', 'beta'], {}, (question) => {
+      asked.push(question);
+      return Promise.resolve('acme');
+    });
+    expect([wrong.code, asked.length]).toEqual([1, 1]);
+    expect(wrong.err).toContain('nothing was removed');
     const stream = 'data/server.nats/store/jetstream/$G/streams';
     expect(folder.has(stream, 'OPS-beta-1')).toBe(true);
     expect(await folder.json('tenant', 'remove', 'beta', '--yes')).toMatchObject({
@@ -132,5 +139,44 @@ describeOnNats('operating', () => {
     await two.ended;
     expect(two.child.signalCode).toBe('SIGTERM');
     nats.signal('SIGCONT');
+  });
+
+  test('[CLI-70] dev publishes what devices can take up and shows changes as they come', async () => {
+    const folder = await begin();
+    const running = folder.start(['dev', '--json', '--port', String(await freePort())]);
+    const wait = (text: string): Promise<void> =>
+      until(() => running.out().includes(text) || running.child.exitCode !== null);
+    await wait('"watching"');
+    await folder.json('device', 'create', 'visits', 'subject=Pump', '--id', 'v1');
+    await folder.json('device', 'sync');
+    await wait('"created"');
+    const schema = folder.read('tidemark.schema.json');
+    const change = async (text: string, result: string): Promise<void> => {
+      writeFileSync(folder.file('tidemark.schema.json'), text);
+      await wait(`"result":"${result}"`);
+    };
+    await change(schema.replace('200', '300'), 'needs-version');
+    await change(schema.replace('200', '100'), 'destructive');
+    await change(schema.replace('"type": "counter"', '"type": "odd"'), 'invalid');
+    await change(schema.replace('200', '300').replace('"version": 1', '"version": 2'), 'published');
+    running.child.kill('SIGINT');
+    const { code } = await running.ended;
+    expect(code).toBe(0);
+    const lines = linesOf(running.out());
+    expect(lines.filter(({ event }) => event === 'change')).toEqual([
+      {
+        event: 'change',
+        table: 'visits',
+        record: 'v1',
+        kind: 'created',
+        fields: { subject: [null, 'Pump'] },
+      },
+    ]);
+    expect(lines.filter(({ event }) => event === 'schema')).toMatchObject([
+      { result: 'needs-version', version: 1, next: 2 },
+      { result: 'destructive', problems: [{ path: 'tables.visits.subject' }] },
+      { result: 'invalid', problems: [{ path: 'tables[0].fields[2].type' }] },
+      { result: 'published', version: 2 },
+    ]);
   });
 });

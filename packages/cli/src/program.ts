@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { Cli } from './call.js';
 import { addBackup } from './commands/backup.js';
 import { addConfig } from './commands/config.js';
+import { addDev } from './commands/dev.js';
 import { addDevice } from './commands/device.js';
 import { addDoctor } from './commands/doctor.js';
 import { addErrors } from './commands/errors.js';
@@ -58,6 +59,7 @@ export const buildProgram = (cli: Cli): Command => {
     addConfig,
     addKey,
     addServe,
+    addDev,
     addTenant,
     addPublish,
     addImport,

@@ -10,7 +10,7 @@ import { UsageError } from '../failure.js';
 import { connectDesk } from '../server/control-client.js';
 import { checkExposure } from '../server/exposure.js';
 import { httpAddressOf } from '../serve/http-server.js';
-import type { OpenTenant } from '../serve/tenant-host.js';
+import type { ServeTenantsOptions } from '../serve/serve-tenants.js';
 import { ServerLog } from '../serve/server-log.js';
 import {
   findNatsProgram,
@@ -68,17 +68,12 @@ const warnOfLosses = (call: Call, version: string, started: StartedNats | undefi
     );
 };
 
-/** What a command that serves adds to serving. */
-export interface ServeMore {
-  readonly onOpen?: (tenant: string, open: OpenTenant) => void | Promise<void>;
-}
-
 /** Serves tenants until the command is interrupted. */
 export const serveWith = async (
   call: Call,
   settings: Settings,
   tenants: readonly Settings[],
-  more: ServeMore = {},
+  more: Pick<ServeTenantsOptions, 'beside' | 'quietUser'> = {},
 ): Promise<ExitCode> => {
   httpAddressOf(settings.needed('http'));
   await checkOne(call, tenants);

@@ -32,8 +32,14 @@ export interface ServeTenantsOptions {
   readonly output: Output;
   readonly log: ServerLog;
   readonly signal: AbortSignal;
-  /** Told of each tenant that is open, before it counts as ready. */
-  readonly onOpen?: (tenant: string, open: OpenTenant) => void | Promise<void>;
+  /** Users whose runs are in no line of the log, such as a demo device's. */
+  readonly quietUser?: string;
+  /** Work beside a tenant that is served; resolves with the way to end it. */
+  readonly beside?: (
+    tenant: string,
+    open: OpenTenant,
+    nats: NatsPlace,
+  ) => Promise<() => Promise<void>>;
 }
 
 const untilStopped = async (
@@ -147,11 +153,10 @@ export const serveTenants = async (options: ServeTenantsOptions): Promise<void> 
     isMoving,
     onEvent: (tenant, event) => {
       metrics.note(tenant, event, Date.now());
-      log.event(tenant, event);
+      if (event.type !== 'run' || event.user !== options.quietUser) log.event(tenant, event);
     },
     onOpen: async (tenant, open) => {
       await readRuns(tenant, open, metrics);
-      await options.onOpen?.(tenant, open);
       const { state } = open.server.status();
       log.tell(
         'info',
@@ -188,6 +193,7 @@ export const serveTenants = async (options: ServeTenantsOptions): Promise<void> 
           `the input of ${tenant} moves from its folder to NATS; no device has synced yet, so nothing else changes`,
       ),
   });
+  const besides: (() => Promise<void>)[] = [];
   let http: ServedHttp | undefined;
   try {
     http = await startHttp(options, pathsOf(host, metrics, connection));
@@ -200,14 +206,19 @@ export const serveTenants = async (options: ServeTenantsOptions): Promise<void> 
         ...(url === null ? [] : [`health and metrics at ${url}`]),
       ].join(', '),
     );
+    for (const [tenant, open] of host.opened())
+      if (open !== undefined && options.beside !== undefined)
+        besides.push(await options.beside(tenant, open, place));
     const lost = await untilStopped(signal, started);
     log.tell('info', 'stopping', {}, () => 'stopping; a second signal ends at once');
+    for (const end of besides.splice(0)) await end();
     await host.stop((tenant, step) =>
       log.tell('warn', 'late', { tenant, step }, () => `${step} did not end in time`),
     );
     if (lost !== undefined) throw new TidemarkError('unreachable', lost);
   } finally {
     await http?.close();
+    for (const end of besides) await end().catch(() => undefined);
     await endsWithin(connectionMsMax, connection.close());
   }
   log.tell('info', 'stopped', {}, () => 'stopped');
