@@ -27,7 +27,7 @@ exports.allowed = {
   ports: { ours: ['model'], foreign: [] },
   'crdt-automerge': {
     ours: ['model', 'ports'],
-    foreign: ['@automerge/automerge', 'fflate', 'fp-ts'],
+    foreign: ['@automerge/automerge', 'diff', 'fflate', 'fp-ts'],
   },
   client: { ours: pureParts, foreign: [...codecs, 'async-mutex', 'uuid'] },
   merger: { ours: pureParts, foreign: [...codecs, 'async-mutex'] },
