@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { runCli } from '@tidemark/cli';
+import { runCli, type CliPlace } from '@tidemark/cli';
 import { natsProgram } from './nats-server.js';
 
 const lookMs = 5;
@@ -87,15 +87,33 @@ export class CommandFolder {
   }
 
   /** Runs a command within this process: many times faster, and the same but for signals. */
-  async call(
+  call(
     args: readonly string[],
     env: Readonly<Record<string, string>> = {},
     ask?: (question: string) => Promise<string>,
+  ): Promise<Ended> {
+    return this.#call(args, env, ask === undefined ? {} : { ask });
+  }
+
+  /** Like `call`, for a command that runs until it is told to stop: as soon as it wrote this text. */
+  callUntil(text: string, args: readonly string[]): Promise<Ended> {
+    const stopping = new AbortController();
+    return this.#call(args, {}, { signal: stopping.signal }, (out) => {
+      if (out.includes(text)) stopping.abort();
+    });
+  }
+
+  async #call(
+    args: readonly string[],
+    env: Readonly<Record<string, string>>,
+    place: CliPlace,
+    onOut: (out: string) => void = () => undefined,
   ): Promise<Ended> {
     const text = { out: '', err: '' };
     const sink = (name: 'out' | 'err') => ({
       write: (part: string) => {
         text[name] += part;
+        onOut(text.out);
         return true;
       },
     });
@@ -105,7 +123,7 @@ export class CommandFolder {
       out: sink('out'),
       err: sink('err'),
       signal: new AbortController().signal,
-      ...(ask === undefined ? {} : { ask }),
+      ...place,
     });
     return { code, ...text };
   }
