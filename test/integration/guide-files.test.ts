@@ -6,6 +6,7 @@ import { cliReference, settings } from '@tidemark/cli';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { natsProgram } from '../processes/nats-server.js';
+import { describeOnNats } from '../processes/on-nats.js';
 
 const guides = fileURLToPath(new URL('../../docs/guides/', import.meta.url));
 const deploy = path.join(guides, 'deploy');
@@ -121,18 +122,30 @@ describe('files of the guides', () => {
     );
   });
 
-  test.skipIf(spawnSync('systemd-analyze', ['--version']).status !== 0)(
-    '[CLI-72] systemd takes the unit',
-    () => {
-      const unit = path.join(deploy, 'tidemark.service');
-      const { status, stdout, stderr } = spawnSync('systemd-analyze', ['verify', unit], {
-        encoding: 'utf8',
-      });
-      expect([status, stdout, stderr]).toEqual([0, '', '']);
-    },
-  );
+  test('[CLI-72] the unit gives the command nothing that it may harm; systemd takes it', () => {
+    const text = textOf('deploy/tidemark.service');
+    for (const line of [
+      'DynamicUser=yes',
+      'NoNewPrivileges=yes',
+      'ProtectSystem=strict',
+      'CapabilityBoundingSet=',
+      'KillSignal=SIGTERM',
+      'TimeoutStopSec=180',
+      'RestartPreventExitStatus=2',
+    ])
+      expect(text.split('\n')).toContain(line);
+    // Only a system with systemd can say more.
+    if (spawnSync('systemd-analyze', ['--version']).status !== 0) return;
+    const unit = path.join(deploy, 'tidemark.service');
+    const { status, stdout, stderr } = spawnSync('systemd-analyze', ['verify', unit], {
+      encoding: 'utf8',
+    });
+    expect([status, stdout, stderr]).toEqual([0, '', '']);
+  });
+});
 
-  test.skipIf(natsProgram === undefined)('[CLI-72] nats-server takes its configuration', () => {
+describeOnNats('configuration of NATS', () => {
+  test('[CLI-72] nats-server takes its configuration', () => {
     const { environment = {} } = compose.services['nats-1'] ?? {};
     const env = Object.fromEntries(
       Object.entries(environment).map(([name, value]) => [
