@@ -164,6 +164,10 @@ describe('results', () => {
     expect(states.get('disk')).toMatch(/ok|warning/);
     for (const { state, mend } of findings)
       expect(mend !== null).toBe(state === 'warning' || state === 'failed');
+    await folder.json('tenant', 'add', 'beta');
+    const both = await folder.call(['doctor', '--json']);
+    for (const check of ['schema of acme', 'schema of beta', 'disk of beta', 'store of beta'])
+      expect(both.out).toContain(`"check":"${check}"`);
   });
 
   test('[CLI-52] docs/cli.md is the help of the commands', () => {
