@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { connectServer } from '@tidemark/server';
 import { natsTransport, openReplica, systemEntropy } from '@tidemark/node';
 import { decodeCustomization, isLeft, schemaFromCustomization } from '@tidemark/model';
@@ -145,6 +146,16 @@ describeOnNats('tenants of one process', () => {
       );
       await folder.json('tenant', 'export', tenant, `copies/${tenant}`);
     }
+    // The guide names what is there, and all of it.
+    const guide = readFileSync(
+      fileURLToPath(new URL('../../docs/guides/monitor.md', import.meta.url)),
+      'utf8',
+    );
+    const namesIn = (text: string, pattern: RegExp): readonly string[] =>
+      [...new Set([...text.matchAll(pattern)].map((match) => match[1] ?? ''))].sort();
+    expect(namesIn(guide, /`(tidemark_[a-z_]+)`/g)).toEqual(
+      namesIn(metrics, /^# TYPE (tidemark_[a-z_]+) /gm),
+    );
     const health = await readiness(serving.http);
     const runs = serving.lines().filter(({ event }) => event === 'run');
     expect(await stopServing(serving)).toBe(0);

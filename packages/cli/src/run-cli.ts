@@ -42,6 +42,15 @@ const askTerminal = async (question: string, signal: AbortSignal): Promise<strin
   }
 };
 
+/** Ends the process when nobody reads its output any more, as with `| head`; a server goes on. */
+const endWithReader = (output: Output): void => {
+  const listener = (cause: NodeJS.ErrnoException): void => {
+    if (cause.code !== 'EPIPE') throw cause;
+    if (!output.isService) process.exit(exitCodes.failed);
+  };
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', listener);
+};
+
 const isUsage = (error: CommanderError): boolean => error.exitCode !== 0;
 
 /**
@@ -58,6 +67,8 @@ export const runCli = async (argv: readonly string[], place: CliPlace = {}): Pro
     noColour: (env['NO_COLOR'] ?? '') !== '',
   });
   const stopping = place.signal === undefined ? processSignal() : undefined;
+  // The process writes on after this call: its streams are watched until it ends.
+  if (place.out === undefined) endWithReader(output);
   let code: ExitCode = exitCodes.ok;
   const signal = place.signal ?? stopping?.signal ?? new AbortController().signal;
   const isTerminal = process.stdin.isTTY && place.signal === undefined;

@@ -75,6 +75,7 @@ export const serveWith = async (
   tenants: readonly Settings[],
   more: Pick<ServeTenantsOptions, 'beside' | 'quietUser'> = {},
 ): Promise<ExitCode> => {
+  call.output.isService = true;
   httpAddressOf(settings.needed('http'));
   await checkOne(call, tenants);
   const { nats, started } = await reach(call, settings);

@@ -115,7 +115,7 @@ export class ServerMetrics {
     });
     this.#rewinds = new Counter({
       name: 'tidemark_rewinds_total',
-      help: 'Incarnations that began because input or store were put back or lost',
+      help: 'Incarnations that began: input or store were lost, put back or moved',
       labelNames: tenant,
       registers,
     });
