@@ -42,11 +42,18 @@ const askTerminal = async (question: string, signal: AbortSignal): Promise<strin
   }
 };
 
+/** Output of the newest call that writes to the process's own streams. */
+let ownOutput: Output | undefined;
+
 /** Ends the process when nobody reads its output any more, as with `| head`; a server goes on. */
 const endWithReader = (output: Output): void => {
+  const isWatched = ownOutput !== undefined;
+  ownOutput = output;
+  // Writes fail after the call that made them: the streams are watched from the first call on.
+  if (isWatched) return;
   const listener = (cause: NodeJS.ErrnoException): void => {
     if (cause.code !== 'EPIPE') throw cause;
-    if (!output.isService) process.exit(exitCodes.failed);
+    if (ownOutput?.isService !== true) process.exit(exitCodes.failed);
   };
   for (const stream of [process.stdout, process.stderr]) stream.on('error', listener);
 };
@@ -67,7 +74,6 @@ export const runCli = async (argv: readonly string[], place: CliPlace = {}): Pro
     noColour: (env['NO_COLOR'] ?? '') !== '',
   });
   const stopping = place.signal === undefined ? processSignal() : undefined;
-  // The process writes on after this call: its streams are watched until it ends.
   if (place.out === undefined) endWithReader(output);
   let code: ExitCode = exitCodes.ok;
   const signal = place.signal ?? stopping?.signal ?? new AbortController().signal;
