@@ -33,6 +33,7 @@ export type {
   Explanation,
   KeptSyncLog,
   MergerStatus,
+  Protocols,
   ResolveInput,
   ResolveResult,
   ServerChange,

@@ -17,6 +17,8 @@ const levels: Partial<Record<ServerEvent['type'], LogLevel>> = {
   rewound: 'warn',
   'input-space': 'warn',
   refused: 'warn',
+  'awaiting-checkpoint': 'warn',
+  'digest-differs': 'error',
 };
 
 const plain = (fields: LogFields): string =>

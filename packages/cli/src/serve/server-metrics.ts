@@ -90,6 +90,7 @@ export class ServerMetrics {
   readonly #durations: Histogram<'tenant' | 'result'>;
   readonly #rewinds: Counter<'tenant'>;
   readonly #damage: Counter<'tenant'>;
+  readonly #digests: Counter<'tenant'>;
   readonly #refused: Counter<'tenant' | 'code'>;
   readonly #alarm: Gauge<'tenant'>;
 
@@ -125,6 +126,12 @@ export class ServerMetrics {
       labelNames: tenant,
       registers,
     });
+    this.#digests = new Counter({
+      name: 'tidemark_digest_differences_total',
+      help: 'Times that another server came to another state from the same input',
+      labelNames: tenant,
+      registers,
+    });
     this.#refused = new Counter({
       name: 'tidemark_refused_calls_total',
       help: 'Calls of replicas that were refused',
@@ -149,6 +156,7 @@ export class ServerMetrics {
   begin(tenant: string): void {
     this.#rewinds.inc({ tenant }, 0);
     this.#damage.inc({ tenant }, 0);
+    this.#digests.inc({ tenant }, 0);
     this.#alarm.set({ tenant }, 0);
     this.#runs.set(tenant, new LastRuns());
   }
@@ -161,6 +169,7 @@ export class ServerMetrics {
     } else if (event.type === 'incarnation' || event.type === 'rewound')
       this.#rewinds.inc({ tenant });
     else if (event.type === 'damage') this.#damage.inc({ tenant });
+    else if (event.type === 'digest-differs') this.#digests.inc({ tenant });
     else if (event.type === 'refused') this.#refused.inc({ tenant, code: event.code });
     else if (event.type === 'input-space') this.#alarm.set({ tenant }, event.alarmPercent);
   }

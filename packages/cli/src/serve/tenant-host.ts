@@ -66,6 +66,12 @@ interface Hosted {
   attempt: Promise<void>;
 }
 
+/** Replicas are not answered, and no failure says why. */
+const inDoubt: TenantFailure = {
+  code: 'unreachable',
+  message: 'the server finds its place in the input again, or its state is in doubt',
+};
+
 const failureOf = (cause: unknown): TenantFailure => {
   const { code, message } = showFailure(cause);
   // The stack of a bug stays out of answers; the log has the code.
@@ -133,7 +139,8 @@ export class TenantHost {
       if (open === undefined) return state(failure === null ? 'opening' : 'failed', failure);
       try {
         const found = open.server.status().failure;
-        return found === undefined ? state('ready', null) : state('failed', failureOf(found));
+        if (found !== undefined) return state('failed', failureOf(found));
+        return open.server.isReady() ? state('ready', null) : state('failed', inDoubt);
       } catch (cause) {
         return state('failed', failureOf(cause));
       }

@@ -57,7 +57,7 @@ export const lookAt = async (
   };
   const work = async (): Promise<void> => {
     const status = await served.desk.status();
-    look = { ...look, status, isReady: status.failure === null };
+    look = { ...look, status, isReady: status.failure === null && served.server.isReady() };
     look = { ...look, storeBytes: await bytesBelow(path.join(served.folder, 'store')) };
     const { lagMessages, input, replicas } = await served.server.health();
     const health = {

@@ -7,7 +7,7 @@ import {
 } from '@tidemark/model';
 import type { Caller, Clock, ServerStore } from '@tidemark/ports';
 import { logKey } from './notes.js';
-import type { ServerEvent } from './open-line.js';
+import type { ServerEvent } from './server-event.js';
 
 /** Sync logs that the server keeps; the oldest go first. */
 export const syncLogsMax = 10_000;
