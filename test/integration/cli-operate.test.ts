@@ -180,3 +180,11 @@ describeOnNats('operating', () => {
     ]);
   });
 });
+
+test('[CLI-6] a command whose reader goes away ends without a word', async () => {
+  const folder = await begin();
+  const running = folder.start(['--help']);
+  running.child.stdout?.destroy();
+  const { code, err } = await running.ended;
+  expect([code, err]).toEqual([1, '']);
+});

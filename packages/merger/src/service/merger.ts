@@ -40,6 +40,7 @@ import {
 } from './sync-error-desk.js';
 import { createRewindGuard, type RewindGuard } from './rewind-guard.js';
 import { createSyncLogBook, type KeptSyncLog } from './sync-log-book.js';
+import { tellRefusals } from './tell-refusals.js';
 import { createTableSizes } from './table-sizes.js';
 
 /** Health of a merger: true at the moment of asking. */
@@ -281,15 +282,7 @@ const createService = (
         encodeInputEntry({ kind: 'envelope', caller: { tenant, replica, user }, envelope }),
       );
     },
-    answer: async (caller, endpoint, body) => {
-      try {
-        return await answer(caller, endpoint, body);
-      } catch (cause) {
-        const { replica, user } = caller;
-        parts.emit({ type: 'refused', replica, user, endpoint, code: codeOf(cause) });
-        throw cause;
-      }
-    },
+    answer: tellRefusals(answer, parts.emit),
     onTick: (callback) => {
       ticks.add(callback);
       return () => ticks.delete(callback);
