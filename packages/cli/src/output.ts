@@ -56,6 +56,8 @@ export class Output {
   readonly #out: TextSink;
   readonly #err: TextSink;
   readonly #colour: boolean;
+  /** True for a server: it goes on when nobody reads what it writes any more. */
+  isService = false;
   #progressShown = false;
   #progressAt = 0;
 

@@ -6,6 +6,7 @@ export {
   type OidcOptions,
 } from './oidc-authenticator.js';
 export type { ServerDatabases, ServerNats, ServerPlace } from './server-stores.js';
+export { healthReplicasMax, type ReplicaHealth, type ServerHealth } from './server-health.js';
 export { renewPauseMsMax } from './renewing-merger.js';
 export {
   connectServer,
@@ -19,6 +20,7 @@ export {
   type NatsClaims,
   type NatsCredential,
   type NatsKeys,
+  removeInput,
   type NatsPlace,
   type NatsTls,
   type NatsServerConnection,

@@ -42,14 +42,20 @@ const findFile = async (place: SettingsPlace): Promise<string | undefined> => {
   return undefined;
 };
 
-/** Reads JSON of a file, or what a module exports under one of some names. Rejects with `invalid-option`. */
+/**
+ * Reads JSON of a file, or what a module exports under one of some names. Rejects with `invalid-option`.
+ * `mark`: a module that was read before under another mark is read again, without what it imports.
+ */
 export const readDefinition = async (
   file: string,
   exported: readonly string[],
+  mark = '',
 ): Promise<unknown> => {
   try {
     if (file.endsWith('.json')) return JSON.parse(await readFile(file, 'utf8')) as unknown;
-    const module = (await import(pathToFileURL(file).href)) as Readonly<Record<string, unknown>>;
+    const module = (await import(pathToFileURL(file).href + mark)) as Readonly<
+      Record<string, unknown>
+    >;
     const name = exported.find((one) => module[one] !== undefined);
     if (name !== undefined) return module[name];
   } catch (cause) {

@@ -85,6 +85,15 @@ const parseQuoted = ({ text }: RecordText, delimiter: string): readonly Cells[] 
     cast: (value, { quoting }) => (value === '' && !quoting ? null : value),
   }) as unknown as readonly Cells[];
 
+/** Whether a cell may be the empty text in quotes; in a cell with quotes of its own it may look so. */
+const mayHaveEmptyText = (text: string, delimiter: string): boolean => {
+  for (let at = text.indexOf('""'); at >= 0; at = text.indexOf('""', at + 1)) {
+    const begins = at === 0 || text.startsWith(delimiter, at - delimiter.length);
+    if (begins && (at + 2 === text.length || text.startsWith(delimiter, at + 2))) return true;
+  }
+  return false;
+};
+
 const parsePlain = (records: readonly RecordText[], delimiter: string): readonly Cells[] => {
   const texts = records.map(({ text }) => text).join('\n');
   const all = parse(texts, optionsOf(delimiter)) as readonly (readonly string[])[];
@@ -92,7 +101,7 @@ const parsePlain = (records: readonly RecordText[], delimiter: string): readonly
   return all.map((cells, at) => {
     const record = records[at];
     if (record === undefined || !cells.includes('')) return cells;
-    if (record.text.includes('""')) return parseQuoted(record, delimiter)[0] ?? cells;
+    if (mayHaveEmptyText(record.text, delimiter)) return parseQuoted(record, delimiter)[0] ?? cells;
     return cells.map((cell) => (cell === '' ? null : cell));
   });
 };

@@ -34,6 +34,12 @@ interface ManifestPart {
   readonly customizationVersion: number;
 }
 
+/** Servers with a key of the configuration have none in their folder. */
+const copyKey = async (from: string, to: string): Promise<void> => {
+  if (await isThere(path.join(from, keyFile)))
+    await copyFile(path.join(from, keyFile), path.join(to, keyFile));
+};
+
 /**
  * Copies the newest checkpoint and the key of cursors into a folder of its own below `target`; resolves with
  * that folder and its note. Rejects with `checkpoint-invalid`, `invalid-option` when it is there already.
@@ -43,6 +49,8 @@ export const writeBackup = async (options: {
   readonly folder: string;
   readonly target: string;
   readonly takenOn: string;
+  /** Further files by name, such as what `tenant export` adds. */
+  readonly more?: Readonly<Record<string, string>>;
 }): Promise<FoundBackup> => {
   const { openCheckpointFolder } = await import('@tidemark/store-level/node');
   const from = openCheckpointFolder(options.checkpoints);
@@ -62,7 +70,9 @@ export const writeBackup = async (options: {
     );
   await mkdir(backup, { recursive: true });
   await openCheckpointFolder(backup).write(name, manifest, from.readChunks(name));
-  await copyFile(path.join(options.folder, keyFile), path.join(backup, keyFile));
+  await copyKey(options.folder, backup);
+  for (const [name, text] of Object.entries(options.more ?? {}))
+    await writeWhole(path.join(backup, name), text);
   const note: BackupNote = {
     format: 1,
     tenant: part.tenant,
@@ -107,5 +117,5 @@ export const setAside = async (folder: string): Promise<string> => {
 /** Begins a server's folder with the key of a backup. */
 export const beginFromBackup = async (folder: string, backup: string): Promise<void> => {
   await mkdir(folder, { recursive: true });
-  await copyFile(path.join(backup, keyFile), path.join(folder, keyFile));
+  await copyKey(backup, folder);
 };

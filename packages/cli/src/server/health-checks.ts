@@ -2,6 +2,7 @@ import { access, constants, mkdir, statfs } from 'node:fs/promises';
 import type { NatsPlace } from '@tidemark/node';
 import type { Call } from '../call.js';
 import { checkSchemaFile } from '../config/schema-file.js';
+import { requireOwnFolders } from '../config/served-tenants.js';
 import type { Settings } from '../config/settings.js';
 import { showFailure } from '../failure.js';
 import { connectDesk } from './control-client.js';
@@ -247,20 +248,39 @@ const checkNats = async (settings: Settings, place: NatsPlace): Promise<readonly
   }
 };
 
+/** Every tenant of the configuration, or the one that was asked for. */
+const checkedTenants = (settings: Settings): readonly Settings[] => {
+  if (settings.tenants === undefined || settings.sourceOf('tenant') === 'flag') {
+    const one = settings.forTenant();
+    one.needed('tenant');
+    return [one];
+  }
+  requireOwnFolders(settings.tenants.map(({ name }) => settings.forTenant(name)));
+  return settings.tenants.map(({ name }) => settings.forTenant(name));
+};
+
 /** Runs every check; a check that fails does not stop the others. */
 export const checkAll = async ({ call, nowMs }: CheckContext): Promise<readonly Finding[]> => {
   const findings: Finding[] = [checkNode(), checkClock(nowMs)];
   let settings: Settings;
+  let tenants: readonly Settings[];
   try {
     const loaded = await call.loaded();
     settings = loaded.settings;
-    settings.needed('tenant');
+    tenants = checkedTenants(settings);
     findings.push(ok('configuration', loaded.file ?? 'no file; variables and flags only'));
   } catch (cause) {
     return [...findings, failed('configuration', cause)];
   }
-  findings.push(await checkSchema(settings), await checkDisk(settings));
-  findings.push(...(await checkStore(settings, nowMs)));
+  for (const tenant of tenants) {
+    const found = [
+      await checkSchema(tenant),
+      await checkDisk(tenant),
+      ...(await checkStore(tenant, nowMs)),
+    ];
+    const of = tenants.length === 1 ? '' : ` of ${tenant.needed('tenant')}`;
+    findings.push(...found.map((one) => ({ ...one, check: `${one.check}${of}` })));
+  }
   const place = await natsPlaceOf(settings).catch((cause: unknown) => {
     findings.push(failed('nats-server', cause));
     return undefined;

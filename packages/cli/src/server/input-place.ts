@@ -1,4 +1,4 @@
-import { rename } from 'node:fs/promises';
+import { readdir, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { TidemarkError } from '@tidemark/model';
 import type { Settings } from '../config/settings.js';
@@ -14,14 +14,38 @@ const noteFile = 'input-place.json';
  */
 export type InputPlace = 'none' | 'folder' | 'managed' | 'nats';
 
-/** Folder of the nats-server that `serve` starts: beside the server's, so that a restore leaves it alone. */
+/**
+ * Folder of the nats-server that `serve` starts: beside the server's, so that a restore leaves it alone. All
+ * tenants of a configuration share one.
+ */
 export const managedNatsFolder = (settings: Settings): string =>
-  `${settings.needed('folder')}.nats`;
+  settings.text('nats.folder') ??
+  (settings.tenants === undefined
+    ? `${settings.needed('folder')}.nats`
+    : path.join(settings.needed('tenantsFolder'), '.nats'));
+
+const namesIn = (folder: string): Promise<readonly string[]> => readdir(folder).catch(() => []);
+
+/** Whether the files of a nats-server hold a stream of the tenant: it names folders by streams. */
+const holdsStream = async (folder: string, tenant: string): Promise<boolean> => {
+  const accounts = path.join(folder, 'store', 'jetstream');
+  for (const account of await namesIn(accounts))
+    for (const stream of await namesIn(path.join(accounts, account, 'streams')))
+      if (stream.startsWith(`OPS-${tenant}-`) && /^\d+$/.test(stream.slice(tenant.length + 5)))
+        return true;
+  return false;
+};
 
 /** Tells where the input of the configured folder lies. */
 export const inputPlaceOf = async (settings: Settings): Promise<InputPlace> => {
   const folder = settings.needed('folder');
-  if (await isThere(path.join(managedNatsFolder(settings), 'store'))) return 'managed';
+  const managed = managedNatsFolder(settings);
+  if (
+    settings.tenants === undefined
+      ? await isThere(path.join(managed, 'store'))
+      : await holdsStream(managed, settings.needed('tenant'))
+  )
+    return 'managed';
   if (await isThere(path.join(folder, noteFile))) return 'nats';
   return (await isThere(path.join(folder, 'input'))) ? 'folder' : 'none';
 };
@@ -44,7 +68,14 @@ const moved = async (from: string): Promise<void> => {
 /** Puts an input aside in favour of another NATS; nothing is deleted. */
 export const leaveInput = async (settings: Settings, place: InputPlace): Promise<void> => {
   const folder = settings.needed('folder');
-  if (place === 'managed') await moved(managedNatsFolder(settings));
+  if (place === 'managed') {
+    if (settings.tenants !== undefined)
+      throw new TidemarkError(
+        'invalid-option',
+        'the nats-server of this configuration holds the input of several tenants: take a backup, and restore it with the other NATS configured',
+      );
+    await moved(managedNatsFolder(settings));
+  }
   if (place !== 'folder') return;
   await moved(path.join(folder, 'input'));
   await moved(path.join(folder, 'input.marker'));

@@ -1,11 +1,18 @@
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { TidemarkError, type Customization, type TableSpec } from '@tidemark/model';
-import type { Server, ServerEvent } from '@tidemark/server';
+import type { NatsServerConnection, Server, ServerEvent } from '@tidemark/server';
 import type { NatsPlace } from '@tidemark/node';
 import type { Settings } from '../config/settings.js';
+import { cursorKeyOf } from './cursor-key-file.js';
 import { inputPlaceOf, managedNatsFolder, noteNatsInput, requireSameInput } from './input-place.js';
-import { findNatsProgram, installLine, startNats, type StartedNats } from './nats-program.js';
+import {
+  findNatsProgram,
+  installLine,
+  runningNats,
+  startNats,
+  type StartedNats,
+} from './nats-program.js';
 
 /** Tables whose types are known at run time only. */
 export type LooseTables = Readonly<Record<string, TableSpec>>;
@@ -51,8 +58,8 @@ export interface OpenFolderOptions {
   readonly publish?: Customization;
   /** Folder of checkpoints in place of the configured one. */
   readonly checkpoints?: string;
-  /** NATS that is known to be the right one: it is not looked for. */
-  readonly connection?: NatsPlace;
+  /** NATS that is known to be the right one: it is not looked for. A connection stays open. */
+  readonly connection?: NatsPlace | NatsServerConnection;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
@@ -70,7 +77,7 @@ export const startManagedNats = (
   return startNats(program, managedNatsFolder(settings), port);
 };
 
-const natsOptionsOf = (settings: Settings, connection: NatsPlace) => {
+const natsOptionsOf = (settings: Settings, connection: NatsPlace | NatsServerConnection) => {
   const streamBytesMax = settings.count('nats.streamBytesMax');
   const replicas = settings.count('nats.replicas');
   const archive = settings.text('nats.archive');
@@ -85,15 +92,17 @@ const natsOptionsOf = (settings: Settings, connection: NatsPlace) => {
 const openAt = async (
   settings: Settings,
   options: OpenFolderOptions,
-  nats: NatsPlace | undefined,
+  nats: NatsPlace | NatsServerConnection | undefined,
 ): Promise<Server<LooseTables>> => {
   const folder = options.folder ?? settings.needed('folder');
   const keep = settings.count('checkpoints.keep');
   const everyOps = settings.count('checkpoints.everyOps');
+  const cursorKey = await cursorKeyOf(settings);
   // Commands that ask a running server, or only look at files, never pay for loading one.
   const { openServer } = await import('@tidemark/server');
   const server = await openServer<LooseTables>({
     ...(nats === undefined ? { folder } : { folder, nats: natsOptionsOf(settings, nats) }),
+    ...(cursorKey === undefined ? {} : { cursorKey }),
     tenant: settings.needed('tenant'),
     schema: { customization: options.publish ?? nothing },
     checkpoints: {
@@ -121,6 +130,11 @@ export const openFolder = async (
   const place = await inputPlaceOf(settings);
   const nats = await natsPlaceOf(settings);
   requireSameInput(place, nats !== undefined);
+  if (nats === undefined && settings.tenants !== undefined && place !== 'folder') {
+    // `serve` runs the NATS of all tenants, but not this one: it is new, or it could not be opened.
+    const url = await runningNats(managedNatsFolder(settings));
+    if (url !== undefined) return openAt(settings, options, { servers: [url] });
+  }
   if (nats !== undefined || place !== 'managed') return openAt(settings, options, nats);
   const started = await startManagedNats(settings, undefined);
   try {
