@@ -120,5 +120,6 @@ export const controlCalls: Readonly<Record<string, ControlCall>> = {
   ),
   syncLogs: call(t.type({ limit: t.number }), (desk, { limit }) => desk.syncLogs(limit)),
   status: call(Nothing, (desk) => desk.status()),
+  moment: call(Nothing, (desk) => desk.moment()),
   checkpoint: call(Nothing, (desk) => desk.checkpoint()),
 };

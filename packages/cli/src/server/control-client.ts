@@ -93,6 +93,7 @@ export const connectDesk = async (folder: string): Promise<Desk | undefined> => 
     explain: (table, id, field, limit) => call('explain', { table, id, field, limit }),
     syncLogs: (limit) => call('syncLogs', { limit }),
     status: () => call('status'),
+    moment: () => call('moment'),
     checkpoint: () => call('checkpoint'),
     close: () => Promise.resolve(),
   };

@@ -39,6 +39,14 @@ export interface DeskStatus {
   readonly failure: { readonly code: string; readonly message: string } | null;
 }
 
+/** Where a server stands: a version names one history only together with the life that it is of. */
+export interface DeskMoment {
+  readonly incarnation: number;
+  readonly n: number;
+  /** Newest openings of the server, newest first; each began at version `from`. */
+  readonly lives: readonly { readonly id: string; readonly from: number }[];
+}
+
 /** Which sync errors to list: at most `limit` after an id. */
 export interface ErrorsWanted {
   readonly state?: SyncErrorState;
@@ -74,6 +82,7 @@ export interface Desk {
   ) => Promise<readonly Explanation[]>;
   readonly syncLogs: (limit: number) => Promise<readonly KeptSyncLog[]>;
   readonly status: () => Promise<DeskStatus>;
+  readonly moment: () => Promise<DeskMoment>;
   /** Writes a checkpoint unless the newest one holds everything; resolves with the folder of checkpoints. */
   readonly checkpoint: () => Promise<string>;
   readonly close: () => Promise<void>;

@@ -46,6 +46,10 @@ export const localDesk = (
       failure: failure === undefined ? null : { code: failure.code, message: failure.message },
     };
   },
+  moment: () => {
+    const { incarnation, n, lives } = server.status().state;
+    return Promise.resolve({ incarnation, n, lives: lives.map(({ id, from }) => ({ id, from })) });
+  },
   checkpoint: async () => {
     await server.settle();
     await server.checkpoint();
