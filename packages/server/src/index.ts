@@ -3,6 +3,7 @@ export type { ServerDatabases, ServerNats, ServerPlace } from './server-stores.j
 export { renewPauseMsMax } from './renewing-merger.js';
 export {
   connectServer,
+  readInputName,
   type NatsPlace,
   type NatsServerConnection,
 } from '@tidemark/transport-nats/server';

@@ -31,6 +31,7 @@ import { createLocalTransport, type LocalTransport } from '@tidemark/transport-l
 import { serveTenant } from '@tidemark/transport-nats/server';
 import { nodeCrypto, nodeTimer, systemClock, systemEntropy } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
+import { keptInput } from './kept-input.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
 import { createSpaceKeeper, type SpaceKeeper } from './space-keeper.js';
 import { openServerStores, type ServerPlace, type ServerStores } from './server-stores.js';
@@ -59,6 +60,8 @@ export type ServerOptions<T extends Tables> = ServerPlace & {
     readonly everyOps?: number;
     readonly trimInput?: boolean;
   };
+  /** `refuse` rejects with `input-mismatch` where a new incarnation would begin. */
+  readonly newIncarnation?: 'refuse';
   readonly horizon?: Partial<HorizonLimits>;
   readonly logger?: Logger;
   readonly onEvent?: (event: ServerEvent) => void;
@@ -241,7 +244,7 @@ const mergerOptions = <T extends Tables>(
   return {
     tenant: options.tenant,
     store: stores.store,
-    input: stores.input,
+    input: options.newIncarnation === 'refuse' ? keptInput(stores.input) : stores.input,
     cursorKey: stores.cursorKey,
     crypto: nodeCrypto,
     clock,

@@ -6,6 +6,7 @@ export {
   type NatsInputLog,
   type NatsInputLogOptions,
 } from './nats-input-log.js';
+export { readInputName, type InputName } from './input-name.js';
 export { spaceAlarmPercents, type InputSpace } from './space-alarm.js';
 export { readArchive, type ArchivedMessage } from './archive.js';
 export { serveTenant, type ServedTenant, type ServeTenantOptions } from './serve-tenant.js';

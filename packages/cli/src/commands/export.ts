@@ -24,7 +24,7 @@ const exportTable = async (call: Call): Promise<ExitCode> => {
   const delimiter = delimiterOf(call.text('delimiter'));
   const filter = call.text('filter');
   const isStopped = (): boolean => call.cli.signal.aborted;
-  return withDesk(settings, {}, async (desk) => {
+  return withDesk(settings, { look: true }, async (desk) => {
     const table = tableOf(await desk.customization(), call.arg(0));
     const wanted = fieldsOf(call);
     const unknown = wanted?.find((name) => !table.fieldsByName.has(name));
@@ -55,8 +55,9 @@ const exportTable = async (call: Call): Promise<ExitCode> => {
       },
     });
     // The standard output holds the records themselves when no file was named.
-    if (file === undefined) call.output.note(`${result.records} records`);
-    else
+    if (file === undefined) {
+      if (result.complete) call.output.note(`${result.records} records`);
+    } else
       call.output.result(
         result,
         () =>

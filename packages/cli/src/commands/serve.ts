@@ -16,7 +16,7 @@ import {
   isDurableVersion,
   type StartedNats,
 } from '../server/nats-program.js';
-import { inputPlaceOf, leaveInput, requireSameInput } from '../server/input-place.js';
+import { holdStore, inputPlaceOf, leaveInput, requireSameInput } from '../server/input-place.js';
 import { natsVersion } from '../server/nats-version.js';
 import { natsPlaceOf, openFolder, startManagedNats } from '../server/open-folder.js';
 
@@ -28,10 +28,13 @@ const reach = async (
 ): Promise<{ readonly nats: NatsPlace; readonly started: StartedNats | undefined }> => {
   const nats = await natsPlaceOf(settings);
   const place = await inputPlaceOf(settings);
-  if (call.isOn('moveInput')) await leaveInput(settings, place);
-  else requireSameInput(place, nats !== undefined || place === 'folder');
+  const isMoving = call.isOn('moveInput');
+  if (!isMoving) requireSameInput(place, nats !== undefined || place === 'folder');
   if (nats !== undefined) {
     checkExposure(nats, call.isOn('insecure'));
+    // Nothing moves for a NATS that cannot be reached.
+    await natsVersion(nats);
+    if (isMoving) await leaveInput(settings, place);
     return { nats, started: undefined };
   }
   if (findNatsProgram(settings.text('nats.program')) === undefined)
@@ -40,7 +43,14 @@ const reach = async (
       `${installLine()}; or name one that runs with --nats.`,
     );
   const port = call.count('port', portDefault, { min: 1, max: 65_535 });
+  if (isMoving && place === 'managed') await leaveInput(settings, place);
   const started = await startManagedNats(settings, port);
+  try {
+    if (isMoving && place !== 'managed') await leaveInput(settings, place);
+  } catch (cause) {
+    await started.stop();
+    throw cause;
+  }
   return { nats: { servers: [started.url] }, started };
 };
 
@@ -131,6 +141,10 @@ const requireNoOther = async (settings: Settings): Promise<void> => {
   const folder = settings.needed('folder');
   if ((await connectDesk(folder)) !== undefined)
     throw new TidemarkError('folder-in-use', `a server is running on ${folder}`);
+  // A command that opened the folder itself answers nobody.
+  await (
+    await holdStore(folder)
+  )();
 };
 
 const serve = async (call: Call): Promise<ExitCode> => {
