@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cliReference } from '@tidemark/cli';
@@ -255,7 +255,12 @@ describe('rows', () => {
   test('[CLI-12] an import that was killed counts each row once', async () => {
     const folder = await begin();
     const text = largeCsv();
-    writeFileSync(folder.file('v.csv'), text);
+    const written = new Date('2026-01-02T03:04:05Z');
+    const write = (whole: string): void => {
+      writeFileSync(folder.file('v.csv'), whole);
+      utimesSync(folder.file('v.csv'), written, written);
+    };
+    write(text);
     const args = ['import', 'visits', 'v.csv', '--step-rows', '200', '--json'];
     const state = 'v.csv.import-state.json';
     const rowsDone = (): number =>
@@ -268,11 +273,11 @@ describe('rows', () => {
     }
     const done = rowsDone();
     expect(done).toBeLessThan(rowsMax);
-    writeFileSync(folder.file('v.csv'), `${text}more,Visit,done,1,,\n`);
+    write(`${text}more,Visit,done,1,,\n`);
     const other = await folder.run(args);
     expect(other.code).toBe(1);
     expect(other.err).toContain('--restart');
-    writeFileSync(folder.file('v.csv'), text);
+    write(text);
     const { code, out } = await folder.run(args);
     expect(code).toBe(3);
     expect(JSON.parse(out)).toMatchObject({
@@ -292,6 +297,17 @@ describe('rows', () => {
     await whole.json('export', 'visits', '--out', 'whole.csv');
     expect(folder.read('killed.csv')).toBe(whole.read('whole.csv'));
     expect(whole.read('v.csv.rejects.ndjson')).toBe(folder.read('v.csv.rejects.ndjson'));
+  });
+
+  test('[CLI-6] an export behind head ends without a word', async () => {
+    const folder = await begin();
+    writeFileSync(folder.file('v.csv'), largeCsv(3_000));
+    expect((await folder.run(['import', 'visits', 'v.csv'])).code).toBe(3);
+    const running = folder.start(['export', 'visits']);
+    // As `head` does: it reads the first part and closes.
+    running.child.stdout?.once('data', () => running.child.stdout?.destroy());
+    const { code, err } = await running.ended;
+    expect([code, err]).toEqual([130, '']);
   });
 
   test('[CLI-14, CLI-15] what is exported comes back equal, also from a cut export', async () => {

@@ -1,6 +1,7 @@
 import { rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { TidemarkError } from '@tidemark/model';
+import type { CheckpointFolder } from '@tidemark/ports';
 import type { Command } from 'commander';
 import { action, type Call, type Cli } from '../call.js';
 import type { Settings } from '../config/settings.js';
@@ -32,10 +33,10 @@ const restoreInto = async (
   settings: Settings,
   draft: string,
   found: FoundBackup,
+  checkpoints: CheckpointFolder,
 ): Promise<{ readonly incarnation: number; readonly n: number; readonly digest: string }> => {
   const { backup, note } = found;
   await rm(draft, { recursive: true, force: true });
-  const checkpoints = await checkpointOf(found);
   await beginFromBackup(draft, backup);
   let loaded = false;
   const server = await openFolder(settings, {
@@ -70,11 +71,12 @@ const restore = async (call: Call): Promise<ExitCode> => {
     throw new TidemarkError('wrong-tenant', `the backup is of tenant ${note.tenant}`);
   await checkTarget(call, folder);
   const draft = `${folder}.restoring`;
+  const checkpoints = await checkpointOf(found);
   // An import without a server answers nobody: only the lock of the store tells of it.
   const release = await holdStore(folder);
   let state;
   try {
-    state = await restoreInto(settings, draft, found);
+    state = await restoreInto(settings, draft, found, checkpoints);
   } catch (cause) {
     await rm(draft, { recursive: true, force: true });
     throw cause;
