@@ -1,5 +1,5 @@
 const token =
-  /\s*(?:([{}[\],:])|("(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*")|(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-]))/y;
+  /[ \t\r\n]*(?:([{}[\],:])|("(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*")|(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-]))/y;
 
 /** What may stand next in a text of JSON. */
 type Wanted = 'value' | 'value or ]' | 'name' | 'name or }' | ':' | ', or end';
@@ -12,7 +12,7 @@ const wrongPlace = (text: string): number => {
   for (;;) {
     const from = token.lastIndex;
     const found = token.exec(text);
-    const gap = from + (/^\s*/.exec(text.slice(from))?.[0].length ?? 0);
+    const gap = from + (/^[ \t\r\n]*/.exec(text.slice(from))?.[0].length ?? 0);
     if (found === null) return gap;
     const [, mark, quoted] = found;
     const isValue = wanted === 'value' || wanted === 'value or ]';
