@@ -32,6 +32,7 @@ export type {
   Explanation,
   KeptSyncLog,
   MergerStatus,
+  Protocols,
   ResolveInput,
   ResolveResult,
   ServerChange,

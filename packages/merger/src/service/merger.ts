@@ -17,13 +17,16 @@ import {
   type CheckpointManifest,
   type Checkpoints,
 } from './checkpoints.js';
+import { bringBack, hasLost } from './bring-back.js';
 import { behindWaitMs, createEndpoints } from './endpoints.js';
 import { explainValue, type Explanation, type ExplainRequest } from './explain.js';
 import { horizonDefault, openFeedHorizon, type FeedHorizon } from './feed-horizon.js';
+import { joinFellows, neededByNobody } from './fellowship.js';
 import { isApplied, startFoldDriver, type FoldDriver } from './fold-driver.js';
 import { createInputWriter } from './input-writer.js';
 import type { MergerOptions } from './merger-options.js';
-import { openLine, type ServerEvent } from './open-line.js';
+import { openLine } from './open-line.js';
+import type { ServerEvent } from './server-event.js';
 import type { Horizon } from './pull-cursor.js';
 import { serverChanges, type ChangesSince, type ServerChange } from './server-changes.js';
 import {
@@ -193,6 +196,27 @@ const submit = async (
   return parts.applied.applied();
 };
 
+/** Stores again what this line of history lacks; what cannot be stored now is left to the next opening. */
+const bringBackLost = async (
+  { options, applied, append, emit }: Parts,
+  settle: () => Promise<FoldState>,
+): Promise<void> => {
+  try {
+    if (!(await hasLost(applied.store))) return;
+    await settle();
+    const { messages, tooOld } = await bringBack({
+      store: applied.store,
+      input: options.input,
+      hash: options.crypto.sha256,
+      folded: () => applied.applied().counts.messages,
+      append,
+    });
+    if (messages + tooOld > 0) emit({ type: 'input-brought-back', messages, tooOld });
+  } catch (cause) {
+    emit({ type: 'background-failed', work: 'bringing input back', code: codeOf(cause) });
+  }
+};
+
 interface ServiceParts {
   readonly ticks: Set<() => void>;
   readonly book: ReturnType<typeof createSyncLogBook>;
@@ -221,6 +245,7 @@ const createService = (
     submit: (entry) => submit(parts, entry),
     settle,
     guard,
+    protocols: options.protocols,
   });
   return {
     publish: async (caller, envelope) => {
@@ -253,7 +278,7 @@ const createService = (
  * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`.
  */
 export const openMerger = async (options: MergerOptions): Promise<Merger> => {
-  const { tenant, crypto } = options;
+  const { tenant, crypto, fellows } = options;
   const emit = (event: ServerEvent): void => {
     const { type, ...fields } = event;
     const flat: Record<string, string | number | boolean> = {};
@@ -272,6 +297,8 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     input: options.input,
     checkpoints: options.checkpoints?.folder,
     hash: crypto.sha256,
+    timer: options.timer,
+    fellows,
     damage: [...options.store.damage, ...options.input.damage],
     onEvent: emit,
   });
@@ -281,6 +308,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     input: options.input,
     crypto,
     crdt: options.crdt,
+    keepInput: fellows !== undefined,
     ...(options.validate === undefined ? {} : { validate: options.validate }),
     ...(options.window === undefined ? {} : { window: options.window }),
   });
@@ -295,7 +323,11 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
           hash: crypto.sha256,
           newest: line.checkpoint?.manifest,
           onWritten: async (oldest) => {
-            if (options.checkpoints?.trimInput === true) await options.input.trim(oldest);
+            await fold.forgetInput(oldest);
+            if (options.checkpoints?.trimInput !== true) return;
+            await options.input.trim(
+              fellows === undefined ? oldest : neededByNobody(fellows, oldest),
+            );
           },
         });
   const ticks = new Set<() => void>();
@@ -337,26 +369,47 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     // A line without a checkpoint of its own could not tell its replicas what is archived.
     onRewound: upkeep.writeCheckpoint,
   });
-  // Before anybody is answered: what this opening shows is of a life of its own.
-  const life = encodeInputEntry({ kind: 'life', id: hexId(options.entropy.bytes(16)) });
-  await writer.append(life).catch(async (cause: unknown) => {
-    const isFull = cause instanceof TidemarkError && cause.code === 'input-full';
-    if (!isFull || checkpoints === undefined) throw cause;
-    // Only what a checkpoint holds may leave a full input.
-    await settle();
-    await checkpoints.write();
-    await writer.append(life);
-  });
-  driver.nudge();
-  if (line.isRewound && line.checkpoint !== undefined) {
-    const { incarnation, n } = line.checkpoint.manifest;
-    await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
+  let fellowship: ReturnType<typeof joinFellows> | undefined;
+  const stop = async (): Promise<void> => {
+    stopWatching?.();
+    await fellowship?.stop();
+    await driver.stop();
+    await upkeep.stop();
+    await writer.idle();
+    await sizes.idle();
+  };
+  const begin = async (): Promise<void> => {
+    // Before anybody is answered: what this opening shows is of a life of its own.
+    const life = encodeInputEntry({ kind: 'life', id: hexId(options.entropy.bytes(16)) });
+    await writer.append(life).catch(async (cause: unknown) => {
+      const isFull = cause instanceof TidemarkError && cause.code === 'input-full';
+      if (!isFull || checkpoints === undefined) throw cause;
+      // Only what a checkpoint holds may leave a full input.
+      await settle();
+      await checkpoints.write();
+      await writer.append(life);
+    });
+    driver.nudge();
+    if (line.isRewound && line.checkpoint !== undefined) {
+      const { incarnation, n } = line.checkpoint.manifest;
+      await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
+    }
+    if (fellows !== undefined) await bringBackLost(parts, settle);
+    if (line.isNewIncarnation) {
+      await settle();
+      // A line without a checkpoint of its own could not tell its replicas what is archived.
+      await checkpoints?.write();
+    }
+  };
+  try {
+    await begin();
+  } catch (cause) {
+    // A driver left behind would go on folding into a store that the next opening folds into.
+    await stop();
+    throw cause;
   }
-  if (line.isNewIncarnation) {
-    await settle();
-    // A line without a checkpoint of its own could not tell its replicas what is archived.
-    await checkpoints?.write();
-  }
+  if (fellows !== undefined)
+    fellowship = joinFellows({ options, fellows, applied, fold, driver, emit });
   const waitPast = async (n: number, signal: AbortSignalLike | undefined): Promise<boolean> => {
     const { incarnation } = applied.applied();
     let wake: () => void = () => undefined;
@@ -420,11 +473,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     close: async () => {
       isClosed = true;
       for (const close of [...closers]) close();
-      stopWatching?.();
-      await driver.stop();
-      await upkeep.stop();
-      await writer.idle();
-      await sizes.idle();
+      await stop();
     },
   };
 };
