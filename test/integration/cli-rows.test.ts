@@ -1,8 +1,10 @@
 /** Imports and exports that go on, or must not. */
+import { spawn } from 'node:child_process';
 import { cpSync, renameSync, rmSync, statSync, truncateSync, utimesSync } from 'node:fs';
 import { stringLengthMax } from '@tidemark/model';
 import { afterEach, describe, expect, test } from 'vitest';
 import { CommandRoom, stopAfterLooks } from '../processes/command-room.js';
+import { buildProgram } from '../processes/program.js';
 
 const rooms: CommandRoom[] = [];
 afterEach(() => {
@@ -190,6 +192,23 @@ describe('an export that goes on', () => {
     const whole = await room.run(['export', 'visits', '--format', 'csv']);
     expect(room.read('all.csv')).toBe(whole.out);
   });
+});
+
+test('[CLI-6] an export behind head ends without a word', async () => {
+  const entry = await buildProgram('tidemark');
+  const room = await begin();
+  room.write('v.csv', `${lines(2_500).join('\n')}\n`);
+  expect((await room.run(['import', 'visits', 'v.csv'])).code).toBe(3);
+  const child = spawn(process.execPath, [entry, 'export', 'visits'], {
+    cwd: room.path,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let err = '';
+  child.stderr.setEncoding('utf8').on('data', (part: string) => (err += part));
+  // As `head` does: it reads the first part and closes.
+  child.stdout.once('data', () => child.stdout.destroy());
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  expect([code, err]).toEqual([130, '']);
 });
 
 test('[CLI-4] a configuration that cannot be read is told by its place, not by its text', async () => {

@@ -299,17 +299,6 @@ describe('rows', () => {
     expect(whole.read('v.csv.rejects.ndjson')).toBe(folder.read('v.csv.rejects.ndjson'));
   });
 
-  test('[CLI-6] an export behind head ends without a word', async () => {
-    const folder = await begin();
-    writeFileSync(folder.file('v.csv'), largeCsv(3_000));
-    expect((await folder.run(['import', 'visits', 'v.csv'])).code).toBe(3);
-    const running = folder.start(['export', 'visits']);
-    // As `head` does: it reads the first part and closes.
-    running.child.stdout?.once('data', () => running.child.stdout?.destroy());
-    const { code, err } = await running.ended;
-    expect([code, err]).toEqual([130, '']);
-  });
-
   test('[CLI-14, CLI-15] what is exported comes back equal, also from a cut export', async () => {
     const folder = await begin();
     const rows = 3_000;

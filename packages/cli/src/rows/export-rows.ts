@@ -3,7 +3,7 @@ import { TidemarkError } from '@tidemark/model';
 import type { Desk } from '../server/desk.js';
 import { readState, removeState, writeWhole } from '../state-file.js';
 import type { RowText } from './row-text.js';
-import { requireBytes, writeAll } from './whole-write.js';
+import { requireNotedLength, writeAll } from './whole-write.js';
 
 /** Records of one step of an export: each step is durable before it is noted. */
 export const exportStepRecordsMax = 1_000;
@@ -55,7 +55,7 @@ const resumeFrom = async (options: ExportOptions): Promise<Progress> => {
     );
   if (typeof records !== 'number' || typeof bytes !== 'number' || typeof after !== 'string')
     return begun;
-  await requireBytes(options.file, bytes);
+  await requireNotedLength(options.file, bytes);
   return { records, bytes, after };
 };
 

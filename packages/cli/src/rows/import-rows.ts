@@ -15,7 +15,7 @@ import {
 import { RejectFile } from './reject-file.js';
 import { checkColumns, checkRow, type RowMapping } from './row-check.js';
 import { rowsOf } from './row-source.js';
-import { requireBytes } from './whole-write.js';
+import { requireNotedLength } from './whole-write.js';
 
 /** Rows of one step of an import at most: each step is durable before the next one is noted. */
 export const importStepRowsMax = 8_000;
@@ -115,7 +115,7 @@ const resumeFrom = async (
     rejectBytes: countOf(state, 'rejectBytes'),
   };
   requireHolds(state['server'] as ServerMark | undefined, await desk.moment());
-  await requireBytes(options.rejectFile, from.rejectBytes);
+  await requireNotedLength(options.rejectFile, from.rejectBytes);
   return from;
 };
 

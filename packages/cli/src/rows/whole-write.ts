@@ -16,7 +16,7 @@ export const writeAll = async (
 };
 
 /** Refuses to go on in a file that lost bytes since they were noted: zeros would stand in their place. */
-export const requireBytes = async (file: string, noted: number): Promise<void> => {
+export const requireNotedLength = async (file: string, noted: number): Promise<void> => {
   if (noted === 0) return;
   const size = await stat(file).then(
     (found) => found.size,
