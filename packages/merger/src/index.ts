@@ -68,7 +68,7 @@ export { livesInState, type Life } from './fold/fold-state.js';
 export { livesMax, type LifeSpan } from './fold/decide-life.js';
 export { customizationId } from './fold/decide-entry.js';
 export { windowEndsAtEvery } from './fold/fold-window.js';
-export { openMerger, type Merger, type MergerStatus } from './service/merger.js';
+export { checkpointRetryMs, openMerger, type Merger, type MergerStatus } from './service/merger.js';
 export type { Protocols } from '@tidemark/protocol';
 export type { MergerOptions } from './service/merger-options.js';
 export type { ServerEvent } from './service/server-event.js';

@@ -19,6 +19,7 @@ export type {
 } from './replica-store.js';
 export type {
   ServerStore,
+  AppendOutcome,
   ServerBatch,
   ServerSpace,
   StoredRecord,

@@ -50,6 +50,11 @@ export interface Segment {
 export interface ServerBatch {
   /** State of the fold: position, digest, incarnation, counters. At most 64 KB. */
   readonly state: Uint8Array;
+  /**
+   * State that the batch was made from, null for none: if the store holds another one, nothing is written
+   * and the commit rejects with `input-mismatch`. Unchecked when left out.
+   */
+  readonly after?: Uint8Array | null;
   readonly records: readonly { readonly table: number; readonly record: StoredRecord }[];
   /** Tombstones that fall behind the horizon. */
   readonly prune: readonly { readonly table: number; readonly id: string }[];
@@ -75,7 +80,7 @@ export interface ReadCounters {
  * Store of a tenant's server: records, feed, ledger, spaces, state. A deterministic fold of the input.
  *
  * Ids are ordered by their UTF-8 bytes. One write in flight. Errors: `storage-unavailable`,
- * `storage-damaged`.
+ * `storage-damaged`, and of a commit `input-mismatch`.
  */
 export interface ServerStore {
   readonly damage: readonly StoreDamage[];
@@ -170,17 +175,27 @@ export interface InputExtent {
   readonly last: number;
 }
 
+/** What became of one message of an append. */
+export type AppendOutcome =
+  | { readonly tag: 'stored'; readonly position: InputPosition }
+  /** It is no part of the input. */
+  | { readonly tag: 'refused'; readonly error: Error }
+  /** It may be part of the input, or become it. */
+  | { readonly tag: 'unknown'; readonly error: Error };
+
 /**
  * InputLog is the one ordered input of a tenant.
  *
- * `append` resolves when the messages are durable, in the order given. When it rejects, nothing or a part of
- * them may have been stored: whoever offers them again does so because duplicates have no effect, or asks.
+ * `append` resolves with what became of each message: those that are stored are durable, in the order given.
+ * After the first that is not stored no more are offered: they are refused with its failure; what was on its
+ * way already may be stored behind it. When it rejects, it is so of all of them that they may be stored or
+ * not: whoever offers them again does so because duplicates have no effect, or asks.
  * Message order is the order of merging. Message times are the input's own; over a network they may go
  * backwards, so readers take the greatest so far.
  */
 export interface InputLog {
   readonly damage: readonly StoreDamage[];
-  readonly append: (messages: readonly Uint8Array[]) => Promise<readonly InputPosition[]>;
+  readonly append: (messages: readonly Uint8Array[]) => Promise<readonly AppendOutcome[]>;
   /** Messages after `position` in order, crossing generations; at least one if any, up to the bounds. */
   readonly read: (
     after: InputPosition,

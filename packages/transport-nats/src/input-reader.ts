@@ -48,6 +48,7 @@ export class InputReader {
     let bytes = 0;
     let { generation, seq } = start;
     let emptyReads = 0;
+    let gapAt = '';
     for (let followed = 0; followed < generationsFollowedMax;) {
       if (generation > this.#generations.current) await this.#generations.openExtent();
       if (generation > this.#generations.current) return messages;
@@ -69,6 +70,12 @@ export class InputReader {
         if (message.seq !== seq + 1) {
           this.#reader?.forget();
           if (messages.length > 0) return messages;
+          // A message may have been lost on its way: only a consumer of its own proves that it is gone.
+          const gap = `${generation}/${seq}`;
+          if (gapAt !== gap) {
+            gapAt = gap;
+            break;
+          }
           throw missingInput('messages of the input are missing', generation, seq + 1, message.seq);
         }
         const end = await this.#takeMessage(generation, message, messages, bytes, bounds.maxBytes);

@@ -1,6 +1,7 @@
 import { jetstream, jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import { TidemarkError, type Hash } from '@tidemark/model';
 import type {
+  AppendOutcome,
   CheckpointFolder,
   Clock,
   Entropy,
@@ -134,7 +135,7 @@ class JetStreamInputLog implements NatsInputLog {
 
   readonly space = (): InputSpace => this.#alarm.space;
 
-  readonly append = (messages: readonly Uint8Array[]): Promise<readonly InputPosition[]> =>
+  readonly append = (messages: readonly Uint8Array[]): Promise<readonly AppendOutcome[]> =>
     this.#turns.run(() => this.#guarded(() => appendEntries(this.#generations, messages)));
 
   readonly read = (

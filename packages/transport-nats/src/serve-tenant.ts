@@ -3,7 +3,7 @@ import { TidemarkError } from '@tidemark/model';
 import type { Caller, Logger, Service, Timer } from '@tidemark/ports';
 import { messageBytesMax, type Protocols } from '@tidemark/protocol';
 import { Abort } from './abort.js';
-import { encodeFailure, userOf, workingHeaders } from './answer.js';
+import { encodeFailure, respondTo, userOf, workingHeaders } from './answer.js';
 import { encodeHello } from './hello.js';
 import type { NatsServerConnection } from './server-connection.js';
 import { askOf, asksOfTenant, tenantToken, tickSubject } from './subjects.js';
@@ -135,7 +135,7 @@ class TenantServer implements ServedTenant {
       const answer = await this.#ask(message);
       if (answer.length > messageBytesMax)
         throw new TidemarkError('malformed-message', 'an answer exceeds the size of a message');
-      if (!this.#options.connection.core.isClosed()) message.respond(answer);
+      if (!this.#options.connection.core.isClosed()) respondTo(message, answer);
     } catch (cause) {
       if (!(cause instanceof TidemarkError))
         this.#options.logger?.log('error', 'an endpoint failed', { reason: String(cause) });

@@ -2,7 +2,7 @@ import { headers } from '@nats-io/nats-core';
 import { toHex, utf8Decode, utf8Encode } from '@tidemark/model';
 import { nodeCrypto, systemClock, systemEntropy, systemTimer } from '@tidemark/node';
 import type { InputLog, InputMessage } from '@tidemark/ports';
-import { createMemoryCheckpoints } from '@tidemark/testkit';
+import { createMemoryCheckpoints, positionsOf } from '@tidemark/testkit';
 import {
   connectServer,
   openNatsInputLog,
@@ -126,7 +126,7 @@ describeOnNats('input on JetStream that several servers share', () => {
     await publish(`tm.${tenant}.in.1.end`, 'first of 2');
     // A device that does not know yet.
     await publish(`tm.${tenant}.ops.1.r1`, 'late');
-    expect(await log.append([utf8Encode('b'), utf8Encode('c')])).toEqual([
+    expect(positionsOf(await log.append([utf8Encode('b'), utf8Encode('c')]))).toEqual([
       { generation: 2, seq: 2 },
       { generation: 2, seq: 3 },
     ]);
@@ -224,7 +224,7 @@ describeOnNats('input on JetStream that several servers share', () => {
     const code = await (async () => {
       for (;;) {
         try {
-          await log.append([block]);
+          positionsOf(await log.append([block]));
           await log.extent();
         } catch (cause) {
           return (cause as { readonly code: string }).code;
@@ -237,6 +237,6 @@ describeOnNats('input on JetStream that several servers share', () => {
     await log.trim({ generation: 1, seq: last - 2 });
     await log.extent();
     expect(alarms).toEqual([70, 90, 0]);
-    expect(await log.append([block])).toEqual([{ generation: 1, seq: last + 1 }]);
+    expect(positionsOf(await log.append([block]))).toEqual([{ generation: 1, seq: last + 1 }]);
   });
 });

@@ -94,6 +94,9 @@ interface Parts {
   readonly emit: (event: ServerEvent) => void;
 }
 
+/** Time after which a checkpoint that is needed and failed is tried again, with a window, ms. */
+export const checkpointRetryMs = 60_000;
+
 const codeOf = (cause: unknown): string =>
   cause instanceof TidemarkError ? cause.code : 'invariant-violation';
 
@@ -103,6 +106,8 @@ const createUpkeep = (
 ): {
   readonly nudge: () => void;
   readonly writeCheckpoint: () => void;
+  /** Writes a checkpoint now; one that fails is told, and tried again after a while. */
+  readonly tryCheckpoint: () => Promise<void>;
   readonly stop: () => Promise<void>;
 } => {
   const { options, applied, horizon, checkpoints, emit } = parts;
@@ -112,11 +117,21 @@ const createUpkeep = (
   let wanted = false;
   let mustWrite = false;
   let isStopped = false;
+  let failedAtMs = Number.NEGATIVE_INFINITY;
+  const tryCheckpoint = async (): Promise<void> => {
+    try {
+      await checkpoints?.write();
+    } catch (cause) {
+      mustWrite = true;
+      failedAtMs = options.clock.nowMs();
+      emit({ type: 'background-failed', work: 'checkpoint', code: codeOf(cause) });
+    }
+  };
   const once = async (): Promise<void> => {
     if (await horizon.advance()) emit({ type: 'horizon', ...horizon.horizon() });
-    if (mustWrite) {
+    if (mustWrite && Math.abs(options.clock.nowMs() - failedAtMs) >= checkpointRetryMs) {
       mustWrite = false;
-      await checkpoints?.write();
+      await tryCheckpoint();
     }
     const ops = applied.applied().counts.operations;
     if (checkpoints === undefined || everyOps === undefined || ops - lastOps < everyOps) return;
@@ -144,6 +159,7 @@ const createUpkeep = (
   };
   return {
     nudge,
+    tryCheckpoint,
     writeCheckpoint: () => {
       mustWrite = true;
       nudge();
@@ -275,7 +291,8 @@ const createService = (
 
 /**
  * Opens the merger of a tenant on its store and input: brings the store to the input (see `openLine`),
- * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`.
+ * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`; then nothing of it folds
+ * or writes any more.
  */
 export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   const { tenant, crypto, fellows } = options;
@@ -398,7 +415,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     if (line.isNewIncarnation) {
       await settle();
       // A line without a checkpoint of its own could not tell its replicas what is archived.
-      await checkpoints?.write();
+      await upkeep.tryCheckpoint();
     }
   };
   try {
