@@ -34,7 +34,6 @@ import { createLocalTransport, type LocalTransport } from '@tidemark/transport-l
 import { openNatsCheckpoints, openServerTalk, serveTenant } from '@tidemark/transport-nats/server';
 import { nodeCrypto, nodeTimer, systemClock, systemEntropy } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
-import { keptInput } from './kept-input.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
 import { createSpaceKeeper, type SpaceKeeper } from './space-keeper.js';
 import { openScratchStore } from './scratch-store.js';
@@ -274,11 +273,11 @@ const mergerOptions = <T extends Tables>(
   { clock, timer }: { readonly clock: Clock; readonly timer: Timer },
   onEvent: (event: ServerEvent) => void,
 ): MergerOptions => {
-  const { checkpoints, validate, horizon, logger } = options;
+  const { checkpoints, validate, horizon, logger, newIncarnation } = options;
   return {
     tenant: options.tenant,
     store: stores.store,
-    input: options.newIncarnation === 'refuse' ? keptInput(stores.input) : stores.input,
+    input: stores.input,
     cursorKey: stores.cursorKey,
     crypto: nodeCrypto,
     clock,
@@ -292,6 +291,7 @@ const mergerOptions = <T extends Tables>(
     onEvent,
     ...(validate === undefined ? {} : { validate }),
     ...(horizon === undefined ? {} : { horizon }),
+    ...(newIncarnation === undefined ? {} : { newIncarnation }),
     ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
     ...(logger === undefined ? {} : { logger }),
     ...(checkpoints === undefined
