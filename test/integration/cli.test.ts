@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cliReference } from '@tidemark/cli';
@@ -259,7 +259,12 @@ describe('rows', () => {
   test('[CLI-12] an import that was killed counts each row once', async () => {
     const folder = await begin();
     const text = largeCsv();
-    writeFileSync(folder.file('v.csv'), text);
+    const written = new Date('2026-01-02T03:04:05Z');
+    const write = (whole: string): void => {
+      writeFileSync(folder.file('v.csv'), whole);
+      utimesSync(folder.file('v.csv'), written, written);
+    };
+    write(text);
     const args = ['import', 'visits', 'v.csv', '--step-rows', '100', '--json'];
     const state = 'v.csv.import-state.json';
     const rowsDone = (): number =>
@@ -272,11 +277,11 @@ describe('rows', () => {
     }
     const done = rowsDone();
     expect(done).toBeLessThan(rowsMax);
-    writeFileSync(folder.file('v.csv'), `${text}more,Visit,done,1,,\n`);
+    write(`${text}more,Visit,done,1,,\n`);
     const other = await folder.call(args);
     expect(other.code).toBe(1);
     expect(other.err).toContain('--restart');
-    writeFileSync(folder.file('v.csv'), text);
+    write(text);
     const { code, out } = await folder.call(args);
     expect(code).toBe(3);
     expect(JSON.parse(out)).toMatchObject({

@@ -19,7 +19,10 @@ export interface CliPlace {
 
 const signals = ['SIGINT', 'SIGTERM'] as const;
 
-/** Ends a command gracefully at the first signal; a second one ends the process at once. */
+/**
+ * Ends a command gracefully at the first signal, or when nobody reads its output any more, as behind `| head`;
+ * a second signal ends the process at once.
+ */
 const processSignal = (): { readonly signal: AbortSignal; readonly end: () => void } => {
   const controller = new AbortController();
   const listener = (): void => {
@@ -30,6 +33,12 @@ const processSignal = (): { readonly signal: AbortSignal; readonly end: () => vo
     for (const name of signals) process.removeListener(name, listener);
   };
   for (const name of signals) process.on(name, listener);
+  // They stay: what was written last may find out after the command has ended.
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (cause: Error) => {
+      if (!('code' in cause) || cause.code !== 'EPIPE') throw cause;
+      controller.abort();
+    });
   return { signal: controller.signal, end };
 };
 

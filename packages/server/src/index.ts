@@ -21,6 +21,7 @@ export {
   type NatsCredential,
   type NatsKeys,
   removeInput,
+  readInputName,
   type NatsPlace,
   type NatsTls,
   type NatsServerConnection,

@@ -78,6 +78,8 @@ export type ServerOptions<T extends Tables> = ServerPlace & {
     readonly everyOps?: number;
     readonly trimInput?: boolean;
   };
+  /** `refuse` rejects with `input-mismatch` where a new incarnation would begin. */
+  readonly newIncarnation?: 'refuse';
   readonly horizon?: Partial<HorizonLimits>;
   /**
    * Versions of the protocol that devices may speak: this program's own and the one before when left out.
@@ -300,7 +302,7 @@ const mergerOptions = <T extends Tables>(
   { clock, timer }: { readonly clock: Clock; readonly timer: Timer },
   onEvent: (event: ServerEvent) => void,
 ): MergerOptions => {
-  const { checkpoints, validate, authenticate, horizon, logger } = options;
+  const { checkpoints, validate, authenticate, horizon, logger, newIncarnation } = options;
   return {
     tenant: options.tenant,
     store: stores.store,
@@ -319,6 +321,7 @@ const mergerOptions = <T extends Tables>(
     ...(validate === undefined ? {} : { validate }),
     ...(authenticate === undefined ? {} : { authenticate }),
     ...(horizon === undefined ? {} : { horizon }),
+    ...(newIncarnation === undefined ? {} : { newIncarnation }),
     ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
     ...(logger === undefined ? {} : { logger }),
     ...(checkpoints === undefined

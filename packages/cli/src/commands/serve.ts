@@ -18,7 +18,7 @@ import {
   isDurableVersion,
   type StartedNats,
 } from '../server/nats-program.js';
-import { inputPlaceOf, requireSameInput } from '../server/input-place.js';
+import { holdStore, inputPlaceOf, leaveInput, requireSameInput } from '../server/input-place.js';
 import { natsVersion } from '../server/nats-version.js';
 import { natsPlaceOf, startManagedNats } from '../server/open-folder.js';
 
@@ -39,6 +39,11 @@ const reach = async (
       `${installLine()}; or name one that runs with --nats.`,
     );
   const port = call.count('port', portDefault, { min: 1, max: 65_535 });
+  // The files of a nats-server move before it runs; every other input moves when its tenant is opened.
+  if (call.isOn('moveInput') && settings.tenants === undefined) {
+    const place = await inputPlaceOf(settings);
+    if (place === 'managed') await leaveInput(settings, place);
+  }
   const started = await startManagedNats(settings, port);
   return { nats: { servers: [started.url] }, started };
 };
@@ -52,6 +57,9 @@ const checkOne = async (call: Call, tenants: readonly Settings[]): Promise<void>
   // A second server would start NATS on the files of the first one's before it met the lock of the store.
   if ((await connectDesk(folder)) !== undefined)
     throw new TidemarkError('folder-in-use', `a server is running on ${folder}`);
+  // A command that opened the folder itself answers nobody.
+  const release = await holdStore(folder);
+  await release();
   const place = await inputPlaceOf(settings);
   if (call.isOn('moveInput') || place === 'folder') return;
   requireSameInput(place, settings.list('nats.servers') !== undefined);

@@ -114,6 +114,7 @@ const exportTenant = async (call: Call): Promise<ExitCode> => {
     writeBackup({
       checkpoints: await desk.checkpoint(),
       folder: settings.needed('folder'),
+      tenant: settings.needed('tenant'),
       target,
       takenOn: new Date().toISOString(),
       more: {

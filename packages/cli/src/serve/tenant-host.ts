@@ -191,7 +191,9 @@ export class TenantHost {
 
   async #settleInput(settings: Settings, name: string): Promise<void> {
     const place = await inputPlaceOf(settings);
-    if (this.#options.isMoving) return leaveInput(settings, place);
+    const isOwnNats = place === 'managed' && settings.list('nats.servers') === undefined;
+    // What the nats-server of this configuration holds stays where it is: it is being served.
+    if (this.#options.isMoving && !isOwnNats) return leaveInput(settings, place);
     if (place === 'folder' && (await isUnseen(settings))) {
       await leaveInput(settings, place);
       this.#options.onMoved(name);

@@ -5,6 +5,7 @@ import { checkSchemaFile } from '../config/schema-file.js';
 import { requireOwnFolders } from '../config/served-tenants.js';
 import type { Settings } from '../config/settings.js';
 import { showFailure } from '../failure.js';
+import { checkpointAge, versionsBehind } from './checkpoint-age.js';
 import { connectDesk } from './control-client.js';
 import { withDesk } from './open-desk.js';
 import { natsVersion } from './nats-version.js';
@@ -104,7 +105,7 @@ const checkStore = async (settings: Settings, nowMs: number): Promise<readonly F
   if (!running && !(await holdsServer(folder)))
     return [skipped('store', `there is no server in ${folder} yet`)];
   try {
-    const status = await withDesk(settings, {}, (desk) => desk.status());
+    const status = await withDesk(settings, { look: true }, (desk) => desk.status());
     const found: Finding[] = [];
     if (status.failure === null)
       found.push(
@@ -149,14 +150,13 @@ const checkCheckpoints = async (
   status: {
     readonly incarnation: number;
     readonly n: number;
-    readonly checkpoint: { readonly n: number } | null;
+    readonly checkpoint: { readonly incarnation: number; readonly n: number } | null;
   },
 ): Promise<Finding> => {
   const folder = settings.needed('checkpoints.folder');
   try {
     const { openCheckpointFolder } = await import('@tidemark/store-level/node');
     const names = await openCheckpointFolder(folder).list();
-    const behind = status.n - (status.checkpoint?.n ?? 0);
     const mend =
       '`tidemark backup <folder>` writes one; checkpoints.everyOps lets `serve` write them.';
     if (names.length === 0 || status.checkpoint === null)
@@ -165,8 +165,10 @@ const checkCheckpoints = async (
         `there is none in ${folder}: devices keep their whole logs`,
         mend,
       );
-    const text = `${names.length} in ${folder}, the newest ${behind} versions behind`;
-    return behind > checkpointVersionsMax
+    const behind = versionsBehind(status, status.checkpoint);
+    const text = `${names.length} in ${folder}, the newest ${checkpointAge(status, status.checkpoint)}`;
+    // One of another incarnation holds nothing of this one's logs.
+    return behind === undefined || behind > checkpointVersionsMax
       ? warning('checkpoints', text, mend)
       : ok('checkpoints', text);
   } catch (cause) {

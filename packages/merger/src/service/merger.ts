@@ -268,6 +268,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     timer: options.timer,
     fellows,
     damage: [...options.store.damage, ...options.input.damage],
+    newIncarnation: options.newIncarnation,
     onEvent: emit,
   });
   const fold = await openFold({
