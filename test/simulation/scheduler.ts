@@ -9,7 +9,11 @@ interface ScheduledEvent {
   /** Drawn, so that events of one moment come in any order, and in the same one for the same seed. */
   readonly tie: number;
   readonly run: () => void;
+  isCancelled: boolean;
 }
+
+/** Takes a planned event back. */
+export type Cancel = () => void;
 
 const isBefore = (a: ScheduledEvent, b: ScheduledEvent): boolean =>
   a.atMs < b.atMs || (a.atMs === b.atMs && a.tie < b.tie);
@@ -36,9 +40,14 @@ export class Scheduler {
   }
 
   /** Runs something `ms` from now. */
-  after(ms: number, run: () => void): void {
-    this.#push({ atMs: this.nowMs + Math.max(0, ms), tie: this.#random.next(), run });
+  after(ms: number, run: () => void): Cancel {
+    const atMs = this.nowMs + Math.max(0, ms);
+    const event = { atMs, tie: this.#random.next(), run, isCancelled: false };
+    this.#push(event);
     if (this.#isFree && !this.#pumping) void this.#pump();
+    return () => {
+      event.isCancelled = true;
+    };
   }
 
   /** Sleeps; never ends by itself when the world stops. */
@@ -46,11 +55,12 @@ export class Scheduler {
     new Promise<void>((resolve) => {
       if (signal?.aborted === true) return resolve();
       const wake = (): void => {
+        cancel();
         signal?.removeEventListener('abort', wake);
         resolve();
       };
+      const cancel = this.after(ms, wake);
       signal?.addEventListener('abort', wake);
-      this.after(ms, wake);
     });
 
   /** Clock of somebody whose time is wrong by what `errorMs` says. */
@@ -63,7 +73,7 @@ export class Scheduler {
     await settle();
     for (;;) {
       if (isDone()) return true;
-      const next = this.#heap[0];
+      const next = this.#next();
       if (next === undefined || next.atMs > endMs) {
         this.nowMs = Math.max(this.nowMs, endMs);
         return isDone();
@@ -95,9 +105,15 @@ export class Scheduler {
     this.#pumping = false;
   }
 
+  /** First event that still counts. */
+  #next(): ScheduledEvent | undefined {
+    while (this.#heap[0]?.isCancelled === true) this.#pop();
+    return this.#heap[0];
+  }
+
   async #step(): Promise<void> {
     const event = this.#pop();
-    if (event === undefined) return;
+    if (event === undefined || event.isCancelled) return;
     this.nowMs = Math.max(this.nowMs, event.atMs);
     this.events += 1;
     if (this.events > eventsMax && !this.#isFree)
