@@ -16,10 +16,12 @@ import type { TypedTokens } from '../convergence/history.js';
 
 /** Tenant of every simulated world. */
 export const tenant = 'acme';
-/** Pause before a device whose storage failed at open is opened again, ms. */
-const openAgainMs = 4_000;
+/** First pause before a device whose storage failed at open is opened again, ms; it doubles. */
+const openAgainMs = 1_000;
+/** Longest of these pauses, ms. */
+const openAgainMsMax = 60_000;
 /** Tries to open before the world is taken for broken. */
-const openTriesMax = 200;
+const openTriesMax = 400;
 
 /** Fields of a table by name. */
 export type FieldName = keyof typeof fieldIds;
@@ -189,7 +191,7 @@ export class DeviceActor {
           if (this.#ending !== 'damage')
             context.violate('I3', `${this.name}: ${cause.code} on a disk that nobody damaged`);
           this.startOver(cause.code);
-        } else await life.timer.sleep(openAgainMs);
+        } else await life.timer.sleep(Math.min(openAgainMs * 2 ** tried, openAgainMsMax));
       }
     }
     throw new Error(`${this.name} could not be opened`);
@@ -238,6 +240,15 @@ export class DeviceActor {
       entropy,
       timer: life.timer,
       crypto,
+      logger: {
+        log: (level, message, fields) => {
+          if (level !== 'debug' && level !== 'info')
+            context.note(`${this.name} logs ${level}: ${message} ${JSON.stringify(fields)}`);
+          // An engine writes of its own bugs at this level only.
+          if (message.includes('stopped') || message.includes('threw'))
+            context.violate('I10', `${this.name} met a bug: ${message} ${JSON.stringify(fields)}`);
+        },
+      },
       onEvent: (event) => {
         context.saw(`event ${event.type}`);
         if (event.type === 'repair') context.saw(`repair for ${event.reason}`);

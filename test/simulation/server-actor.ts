@@ -14,8 +14,14 @@ import { SimLevel } from './sim-level.js';
 import type { NetworkServer } from './sim-network.js';
 import { SimInputLog, type SimStream } from './sim-stream.js';
 
-const openAgainMs = 3_000;
-const openTriesMax = 500;
+/** First pause before a server that cannot open is opened again, ms; it doubles. */
+const openAgainMs = 1_000;
+/** Longest of these pauses, ms. */
+const openAgainMsMax = 60_000;
+/** Tries to open before the world is taken for broken. */
+const openTriesMax = 400;
+/** Time after which an operator starts a server again whose fold stopped, ms. */
+const operatorMs = 10_000;
 const checkpointsKept = 2;
 const cursorKey = new Uint8Array(32).fill(7);
 
@@ -27,6 +33,8 @@ export interface ServerSetup {
   /** Shared stream; null: the input is embedded. */
   readonly stream: SimStream | null;
   readonly trimInput: boolean;
+  /** Shared by the servers of a stream; each its own when absent. */
+  readonly checkpoints?: CheckpointFolder;
   readonly inexact: Set<string>;
 }
 
@@ -44,7 +52,7 @@ export class ServerActor implements NetworkServer {
   readonly name: string;
   readonly storeDisk: SimDisk;
   readonly inputDisk: SimDisk;
-  readonly checkpoints = createMemoryCheckpoints();
+  readonly checkpoints: CheckpointFolder;
   readonly #setup: ServerSetup;
   readonly #onDown = new Set<() => void>();
   life: Life;
@@ -61,6 +69,7 @@ export class ServerActor implements NetworkServer {
   constructor(setup: ServerSetup) {
     this.#setup = setup;
     this.name = setup.name;
+    this.checkpoints = setup.checkpoints ?? createMemoryCheckpoints();
     this.storeDisk = new SimDisk(`${setup.name} store`, setup.random.fork());
     this.inputDisk = new SimDisk(`${setup.name} input`, setup.random.fork());
     this.life = new Life(setup.name, setup.context.scheduler);
@@ -129,6 +138,17 @@ export class ServerActor implements NetworkServer {
     life.end();
   }
 
+  /** A fold that stopped for good is an operator's business: the process is started again. */
+  #callOperator(life: Life): void {
+    const { context } = this.#setup;
+    context.saw('an operator started a server again');
+    context.scheduler.after(operatorMs, () => {
+      if (this.life !== life || !life.alive) return;
+      this.crash('kill');
+      this.start();
+    });
+  }
+
   async #open(life: Life): Promise<void> {
     const { context, inexact } = this.#setup;
     for (let tried = 1; tried <= openTriesMax; tried += 1) {
@@ -146,7 +166,7 @@ export class ServerActor implements NetworkServer {
           inexact.add('a store was begun anew');
           this.storeDisk.wipe(true);
         }
-        await life.timer.sleep(openAgainMs);
+        await life.timer.sleep(Math.min(openAgainMs * 2 ** tried, openAgainMsMax));
       }
     }
     throw new Error(`${this.name} could not be opened`);
@@ -186,6 +206,8 @@ export class ServerActor implements NetworkServer {
       context.saw(`server ${event.type}`);
       const { type, ...facts } = event;
       context.note(`${this.name} event ${type} ${JSON.stringify(facts)}`);
+      if (event.type === 'fold-failed' && event.halted && event.code !== 'input-mismatch')
+        this.#callOperator(life);
     };
     const renewing = await openRenewingMerger({
       clock,

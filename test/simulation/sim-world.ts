@@ -2,6 +2,7 @@ import { encodeInputEntry } from '@tidemark/merger';
 import { decodeEnvelope, openTransaction } from '@tidemark/model';
 import type { Caller, InputMessage } from '@tidemark/ports';
 import { crypto } from '../convergence/memory-parts.js';
+import { createMemoryCheckpoints } from '@tidemark/testkit';
 import { SeededRandom } from '../convergence/seeded-random.js';
 import type { TypedTokens } from '../convergence/history.js';
 import { SimContext } from './context.js';
@@ -53,6 +54,7 @@ export class SimWorld implements DeviceWorld {
     this.plan = plan;
     this.context = new SimContext(scheduler, random.fork());
     this.stream = plan.mode === 'stream' ? new SimStream(scheduler) : null;
+    const checkpoints = createMemoryCheckpoints();
     this.servers = Array.from(
       { length: plan.servers },
       (_, i) =>
@@ -62,6 +64,7 @@ export class SimWorld implements DeviceWorld {
           random: random.fork(),
           stream: this.stream,
           trimInput: plan.trimInput,
+          checkpoints,
           inexact: this.inexact,
         }),
     );
