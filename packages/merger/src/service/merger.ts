@@ -337,25 +337,41 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     // A line without a checkpoint of its own could not tell its replicas what is archived.
     onRewound: upkeep.writeCheckpoint,
   });
-  // Before anybody is answered: what this opening shows is of a life of its own.
-  const life = encodeInputEntry({ kind: 'life', id: hexId(options.entropy.bytes(16)) });
-  await writer.append(life).catch(async (cause: unknown) => {
-    const isFull = cause instanceof TidemarkError && cause.code === 'input-full';
-    if (!isFull || checkpoints === undefined) throw cause;
-    // Only what a checkpoint holds may leave a full input.
-    await settle();
-    await checkpoints.write();
-    await writer.append(life);
-  });
-  driver.nudge();
-  if (line.isRewound && line.checkpoint !== undefined) {
-    const { incarnation, n } = line.checkpoint.manifest;
-    await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
-  }
-  if (line.isNewIncarnation) {
-    await settle();
-    // A line without a checkpoint of its own could not tell its replicas what is archived.
-    await checkpoints?.write();
+  const stop = async (): Promise<void> => {
+    stopWatching?.();
+    await driver.stop();
+    await upkeep.stop();
+    await writer.idle();
+    await sizes.idle();
+  };
+  const begin = async (): Promise<void> => {
+    // Before anybody is answered: what this opening shows is of a life of its own.
+    const life = encodeInputEntry({ kind: 'life', id: hexId(options.entropy.bytes(16)) });
+    await writer.append(life).catch(async (cause: unknown) => {
+      const isFull = cause instanceof TidemarkError && cause.code === 'input-full';
+      if (!isFull || checkpoints === undefined) throw cause;
+      // Only what a checkpoint holds may leave a full input.
+      await settle();
+      await checkpoints.write();
+      await writer.append(life);
+    });
+    driver.nudge();
+    if (line.isRewound && line.checkpoint !== undefined) {
+      const { incarnation, n } = line.checkpoint.manifest;
+      await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
+    }
+    if (line.isNewIncarnation) {
+      await settle();
+      // A line without a checkpoint of its own could not tell its replicas what is archived.
+      await checkpoints?.write();
+    }
+  };
+  try {
+    await begin();
+  } catch (cause) {
+    // A driver left behind would go on folding into a store that the next opening folds into.
+    await stop();
+    throw cause;
   }
   const waitPast = async (n: number, signal: AbortSignalLike | undefined): Promise<boolean> => {
     const { incarnation } = applied.applied();
@@ -420,11 +436,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     close: async () => {
       isClosed = true;
       for (const close of [...closers]) close();
-      stopWatching?.();
-      await driver.stop();
-      await upkeep.stop();
-      await writer.idle();
-      await sizes.idle();
+      await stop();
     },
   };
 };
