@@ -83,6 +83,8 @@ const countAnswer = (context: RunContext, answer: PullAnswer, bytes: number): vo
  */
 export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
   const { local, scope, emit } = context.ports;
+  // The storage failed in the middle of a flip: nothing may be staged before it is over.
+  await local.staging.finish();
   const meta = local.meta();
   if (repairIsUnderWay(meta)) return 'rehydrate';
   const tables = downloadTables(scope, local.schema());
