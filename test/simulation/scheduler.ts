@@ -254,10 +254,10 @@ export class Life {
   /** What others do for the process: comes only while it lives. */
   pass<A>(work: Promise<A>): Promise<A> {
     return new Promise<A>((resolve, reject) => {
-      if (!this.counts()) return;
+      const counts = this.counts();
       work.then(
-        (value) => this.enter(() => resolve(value)),
-        (cause: unknown) => this.enter(() => reject(cause)),
+        (value) => counts && this.enter(() => resolve(value)),
+        (cause: unknown) => counts && this.enter(() => reject(cause)),
       );
     });
   }

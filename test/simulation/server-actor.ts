@@ -65,6 +65,7 @@ export class ServerActor implements NetworkServer {
   readonly events: ServerEvent[] = [];
   #window: Partial<WindowBounds> = {};
   #isDamaged = false;
+  #failedOpens = 0;
 
   constructor(setup: ServerSetup) {
     this.#setup = setup;
@@ -149,27 +150,29 @@ export class ServerActor implements NetworkServer {
     });
   }
 
+  /** A process that cannot open ends; whoever runs it starts the next one after a pause. */
   async #open(life: Life): Promise<void> {
     const { context, inexact } = this.#setup;
-    for (let tried = 1; tried <= openTriesMax; tried += 1) {
-      try {
-        await this.#openOnce(life);
-        return;
-      } catch (cause) {
-        if (!(cause instanceof TidemarkError)) throw cause;
-        context.saw(`a server met ${cause.code} at open`);
-        context.note(`${this.name} cannot open: ${cause.code} ${cause.message}`);
-        if (cause.code === 'store-missing' || cause.code === 'storage-damaged') {
-          if (!this.#isDamaged)
-            context.violate('I12', `${this.name}: ${cause.code}, and nobody damaged its disks`);
-          // As the door does: a store is a fold of the input, and is begun anew when it is lost.
-          inexact.add('a store was begun anew');
-          this.storeDisk.wipe(true);
-        }
-        await life.timer.sleep(Math.min(openAgainMs * 2 ** tried, openAgainMsMax));
+    try {
+      await this.#openOnce(life);
+      this.#failedOpens = 0;
+    } catch (cause) {
+      if (!(cause instanceof TidemarkError)) throw cause;
+      context.saw(`a server met ${cause.code} at open`);
+      context.note(`${this.name} cannot open: ${cause.code} ${cause.message}`);
+      if (cause.code === 'store-missing' || cause.code === 'storage-damaged') {
+        if (!this.#isDamaged)
+          context.violate('I12', `${this.name}: ${cause.code}, and nobody damaged its disks`);
+        // As the door does: a store is a fold of the input, and is begun anew when it is lost.
+        inexact.add('a store was begun anew');
+        this.storeDisk.wipe(true);
       }
+      this.crash('kill');
+      this.#failedOpens += 1;
+      if (this.#failedOpens > openTriesMax) throw new Error(`${this.name} cannot be opened`);
+      const pauseMs = Math.min(openAgainMs * 2 ** this.#failedOpens, openAgainMsMax);
+      context.scheduler.after(pauseMs, () => this.start());
     }
-    throw new Error(`${this.name} could not be opened`);
   }
 
   async #openOnce(life: Life): Promise<void> {
