@@ -123,6 +123,8 @@ export class DeviceActor {
     this.life.end();
     this.forget(ending);
     if (ending !== 'power') return;
+    // The image is not fsynced: after a power cut it may be older.
+    this.mayGoBack = true;
     const lost = this.disk.cutPower();
     if (lost > 0) this.#world.context.saw('a power cut took batches');
   }
@@ -251,6 +253,7 @@ export class DeviceActor {
       },
       onEvent: (event) => {
         context.saw(`event ${event.type}`);
+        if (event.type === 'clone-detected') this.ids.add(event.replica);
         if (event.type === 'repair') context.saw(`repair for ${event.reason}`);
         if (event.type === 'customization') context.saw(`customization ${event.result}`);
         const { type, ...facts } = event;
