@@ -328,12 +328,21 @@ const streamFaults: Partial<Record<FaultKind, (world: SimWorld, event: Struck) =
     if (lost === 0) return;
     world.inexact.add('the stream lost its tail');
     world.lostInput = true;
+    const left = world.stream?.extent();
+    for (const server of world.servers) {
+      const position = server.merger()?.state().position;
+      if (position === undefined || left === undefined) continue;
+      if (position.generation === left.generation && position.seq > left.last)
+        world.lostFolded = true;
+    }
     world.context.fault(kind, `${lost} messages`);
   },
   'stream-removed': (world, { kind }) => {
     if (world.stream?.exists() !== true) return;
     world.inexact.add('the stream was removed');
     world.lostInput = true;
+    if (world.servers.some((one) => (one.merger()?.state().position.seq ?? 0) > 0))
+      world.lostFolded = true;
     world.stream.remove();
     world.context.fault(kind, 'all messages');
   },

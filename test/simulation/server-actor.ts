@@ -1,6 +1,12 @@
 import { openMerger, type Merger, type ServerEvent, type WindowBounds } from '@tidemark/merger';
 import { TidemarkError } from '@tidemark/model';
-import type { CheckpointFolder, InputLog, ServerStore, Service } from '@tidemark/ports';
+import type {
+  CheckpointFolder,
+  InputLog,
+  InputMessage,
+  ServerStore,
+  Service,
+} from '@tidemark/ports';
 import { openRenewingMerger, type RenewingMerger } from '@tidemark/server';
 import { openInputLog, openServerStore } from '@tidemark/store-level';
 import { createMemoryCheckpoints } from '@tidemark/testkit';
@@ -36,6 +42,8 @@ export interface ServerSetup {
   /** Shared by the servers of a stream; each its own when absent. */
   readonly checkpoints?: CheckpointFolder;
   readonly inexact: Set<string>;
+  /** Told of each message that a fold reads. */
+  readonly onFolded: (message: InputMessage) => void;
 }
 
 /** Checkpoint folder that a process reaches only while it lives. */
@@ -46,6 +54,21 @@ const livingFolder = (folder: CheckpointFolder, life: Life): CheckpointFolder =>
   readChunks: (name) => folder.readChunks(name),
   remove: (name) => life.pass(folder.remove(name)),
 });
+
+/** The same input; `onRead` sees what is read of it. */
+const watchedInput = (input: InputLog, onRead: (message: InputMessage) => void): InputLog =>
+  new Proxy(input, {
+    get: (target, key) => {
+      if (key === 'read')
+        return async (...args: Parameters<InputLog['read']>) => {
+          const messages = await target.read(...args);
+          for (const message of messages) onRead(message);
+          return messages;
+        };
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
 
 /** A server: disks and checkpoints that stay, and one process after another that runs the production merger. */
 export class ServerActor implements NetworkServer {
@@ -204,6 +227,7 @@ export class ServerActor implements NetworkServer {
             newId: () => Buffer.from(random.bytes(12)).toString('hex'),
             onFault: (kind) => context.fault(kind),
           });
+    const folded = watchedInput(input, this.#setup.onFolded);
     const onEvent = (event: ServerEvent): void => {
       this.events.push(event);
       context.saw(`server ${event.type}`);
@@ -220,7 +244,7 @@ export class ServerActor implements NetworkServer {
         openMerger({
           tenant,
           store,
-          input,
+          input: folded,
           crypto,
           clock,
           timer: life.timer,

@@ -1,4 +1,4 @@
-import { encodeInputEntry } from '@tidemark/merger';
+import { decodeInputEntry, encodeInputEntry } from '@tidemark/merger';
 import { decodeEnvelope, openTransaction } from '@tidemark/model';
 import type { Caller, InputMessage } from '@tidemark/ports';
 import { crypto } from '../convergence/memory-parts.js';
@@ -45,6 +45,11 @@ export class SimWorld implements DeviceWorld {
   readonly sent = new Map<string, string>();
   /** Set when acknowledged input was lost on purpose: what servers alone had written may be gone. */
   lostInput = false;
+  /** Set when messages that a server had folded were lost: somebody must say so. */
+  lostFolded = false;
+  readonly foldedNames = new Set<string>();
+  readonly foldedUsers = new Set<string>();
+  readonly #folded = new Map<string, InputMessage>();
   rowVersion = 0;
   version: 1 | 2 | 3 = 1;
 
@@ -66,6 +71,7 @@ export class SimWorld implements DeviceWorld {
           trimInput: plan.trimInput,
           checkpoints,
           inexact: this.inexact,
+          onFolded: (message) => this.#noteFolded(message),
         }),
     );
     this.network = new SimNetwork({
@@ -128,20 +134,21 @@ export class SimWorld implements DeviceWorld {
       this.context.violate('I15', `${name} was sent a row outside of its scope`);
   }
 
-  /** Every message of the input that is kept. */
-  async messages(): Promise<readonly InputMessage[]> {
-    const server = this.servers[0];
-    const all: InputMessage[] = [];
-    let after = { generation: 1, seq: 0 };
-    if (server?.input === null || server === undefined) throw new Error('the server is not open');
-    const { input } = server;
-    for (;;) {
-      const page = await input.read(after, { maxBytes: 64 * 1024 * 1024, maxMessages: 10_000 });
-      all.push(...page);
-      const last = page[page.length - 1];
-      if (last === undefined) return all;
-      after = last.position;
-    }
+  /** Every message that was folded, in order. In worlds that lost input, those read last. */
+  messages(): readonly InputMessage[] {
+    return [...this.#folded.values()].sort(
+      (a, b) => a.position.generation - b.position.generation || a.position.seq - b.position.seq,
+    );
+  }
+
+  #noteFolded(message: InputMessage): void {
+    const { generation, seq } = message.position;
+    this.#folded.set(`${generation}/${seq}`, message);
+    const entry = decodeInputEntry(message.bytes);
+    if (entry._tag === 'Left') return;
+    if (entry.right.kind === 'write') this.foldedUsers.add(entry.right.user);
+    if (entry.right.kind !== 'envelope') return;
+    for (const { name } of transactionsOf(entry.right.envelope)) this.foldedNames.add(name);
   }
 }
 

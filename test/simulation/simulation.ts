@@ -1,7 +1,7 @@
 import { tableMeta } from '@tidemark/client';
 import { userTableIdMax } from '@tidemark/model';
 import { customizationOf } from '../convergence/tables.js';
-import { checkRest, checkReopened } from './checks.js';
+import { checkRest, checkEnd } from './checks.js';
 import { SimContext } from './context.js';
 import { doDeed, firstWrites } from './deeds.js';
 import type { DeviceActor } from './device-actor.js';
@@ -93,7 +93,7 @@ class Simulation {
     await this.#reopenAll();
     await this.#rest('after all was opened again');
     await checkRest(this.#world);
-    await checkReopened(this.#world);
+    await checkEnd(this.#world);
     await this.#closeAll();
   }
 
