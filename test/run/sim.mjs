@@ -4,11 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { bundleSimulation } from './sim-bundle.mjs';
 
 const { file } = await bundleSimulation();
-const { status } = spawnSync(
-  process.execPath,
-  ['--enable-source-maps', file, ...process.argv.slice(2)],
-  {
-    stdio: 'inherit',
-  },
-);
+const { status } = spawnSync(process.execPath, [file, ...process.argv.slice(2)], {
+  stdio: 'inherit',
+});
 process.exitCode = status ?? 1;

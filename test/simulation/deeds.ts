@@ -28,7 +28,7 @@ const serverTroubles = new Set([
 const deviceDeeds: Partial<
   Record<DeedKind, (world: SimWorld, device: DeviceActor, random: SeededRandom) => Promise<void>>
 > = {
-  edit: ({ workload }, device, random) => workload.edit(device, random, false),
+  edit: ({ workload }, device, random) => workload.edits(device, random),
   transaction: ({ workload }, device, random) => workload.edit(device, random, true),
   pair: ({ workload }, device, random) => workload.pair(device, random),
   resolve: ({ workload }, device, random) => workload.resolve(device, random),

@@ -72,6 +72,7 @@ export class DeviceActor {
   #installs = 0;
   #ending: Ending = 'closed';
   #opening = 0;
+  #wasDamaged = false;
 
   constructor(
     name: string,
@@ -157,6 +158,7 @@ export class DeviceActor {
     this.disk.wipe(true);
     this.shown = { incarnation: 0, version: 0 };
     this.#ending = 'closed';
+    this.#wasDamaged = false;
     context.note(`${this.name} begins anew: ${why}`);
   }
 
@@ -276,7 +278,9 @@ export class DeviceActor {
     const { found, newEpoch, lost } = local.damage;
     for (const { kind } of found) context.saw(`damage ${kind}`);
     if (newEpoch) context.saw('damage led to a new epoch');
-    if (found.length > 0 && this.#ending !== 'damage')
+    if (this.#ending === 'damage') this.#wasDamaged = true;
+    // What was damaged once is told again until a run has repaired it.
+    if (found.length > 0 && !this.#wasDamaged)
       context.violate(
         'I3',
         `${this.name} tells of damage that nobody did: ${JSON.stringify(found)}`,

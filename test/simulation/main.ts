@@ -1,55 +1,104 @@
+import { parseArgs } from 'node:util';
 import { crdt } from '../convergence/memory-parts.js';
+import { runBatch, type BatchResult } from './batch.js';
+import { momentOf, SimContext } from './context.js';
 import { drawPlan } from './plan.js';
-import { simulate } from './simulation.js';
+import { shrinkPlan } from './shrink.js';
+import { simulate, type SimResult } from './simulation.js';
+import { sometimes } from './sometimes.js';
 
-const option = (name: string): number | undefined => {
-  const at = process.argv.indexOf(`--${name}`);
-  return at < 0 ? undefined : Number(process.argv[at + 1]);
-};
-await crdt();
-Error.stackTraceLimit = process.argv.includes('--seed') ? 30 : 0;
-const from = option('seed') ?? option('from') ?? 1;
-const count = option('seed') === undefined ? (option('seeds') ?? 10) : 1;
-const begun = performance.now();
-let violations = 0;
-const kinds = new Map<string, number[]>();
-let faults = 0;
-let days = 0;
-let events = 0;
-for (let seed = from; seed < from + count; seed += 1) {
-  const seedBegun = performance.now();
-  const cpu = process.cpuUsage();
-  const result = await simulate(drawPlan(seed));
-  if (process.argv.includes('--each'))
-    console.log(
-      seed,
-      result.events,
-      'events',
-      (performance.now() - seedBegun).toFixed(0),
-      'ms',
-      (process.cpuUsage(cpu).user / 1000).toFixed(0),
-      'cpu ms',
-      JSON.stringify([...result.seen].filter(([k]) => k.startsWith('ask') || k.startsWith('run'))),
-    );
-  faults += result.faults;
-  days += result.simulatedMs / 86_400_000;
-  events += result.events;
-  if (count === 1) console.log(result.trace.join('\n'));
-  if (result.violation !== null) {
-    violations += 1;
-    const text = (result.violation.message || '').replace(/[0-9]+/g, '#').slice(0, 70);
-    kinds.set(text, [...(kinds.get(text) ?? []), seed]);
-    if (count === 1) console.log(result.violation.stack);
-  }
-}
-const seconds = (performance.now() - begun) / 1000;
-for (const [text, seeds] of [...kinds].sort((a, b) => b[1].length - a[1].length))
-  console.log(seeds.length, text, seeds.slice(0, 5).join(' '));
-console.log({
-  count,
-  violations,
-  faults: faults / count,
-  days: days / count,
-  events: events / count,
-  perHour: (count / seconds) * 3600,
+/*
+ * The command of the simulator.
+ *
+ *   --seed N                       one seed with its timeline; a failing one is shrunk
+ *   --seeds COUNT [--from FIRST]   a batch
+ *   --json                         the last line is the result as JSON
+ *   --until-broken                 ends a batch at its first violation (used to find planted faults)
+ *   --minutes M                    ends a batch after so much time
+ */
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    seeds: { type: 'string' },
+    from: { type: 'string' },
+    minutes: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    plan: { type: 'boolean', default: false },
+    'no-shrink': { type: 'boolean', default: false },
+    'until-broken': { type: 'boolean', default: false },
+  },
 });
+
+const numberOf = (name: string, text: string | undefined, otherwise: number): number => {
+  if (text === undefined) return otherwise;
+  const value = Number(text);
+  if (!Number.isFinite(value) || value < 0)
+    throw new Error(`--${name} needs a number, not ${text}`);
+  return value;
+};
+
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+
+const tell = ({ seed, trace, violation, simulatedMs, traceHash }: SimResult): void => {
+  for (const line of trace) print(line);
+  print(`seed ${seed}: trace ${traceHash}, until ${momentOf(SimContext.startMs + simulatedMs)}`);
+  if (violation !== null) print(violation.stack ?? violation.message);
+};
+
+const oneSeed = async (seed: number): Promise<void> => {
+  print(`seed ${seed}`);
+  const plan = drawPlan(seed);
+  const result = await simulate(plan);
+  if (result.violation === null || values['no-shrink']) {
+    tell(result);
+    if (values.plan) print(JSON.stringify(plan));
+  } else {
+    const shrunk = await shrinkPlan(plan, result.violation);
+    print(`shrunk from ${plan.events.length} to ${shrunk.plan.events.length} events:`);
+    tell(shrunk.result);
+    print(JSON.stringify(shrunk.plan));
+  }
+  process.exitCode = result.violation === null ? 0 : 1;
+};
+
+const tellBatch = (batch: BatchResult): void => {
+  for (const { seed, violation } of batch.broken)
+    print(`BROKEN seed ${seed}: ${(violation?.message ?? '').slice(0, 300)}`);
+  print(`${batch.seeds} seeds from ${batch.from}: ${batch.broken.length} violations`);
+  print(`${batch.exact} histories held against the oracle, ${batch.repeated} seeds run twice`);
+  print(
+    `fewest faults in a seed ${batch.faultsMin}; faults by kind ${JSON.stringify(batch.faultKinds)}`,
+  );
+  print(`never seen: ${batch.sometimesMissing.join(', ') || 'nothing'} (of ${sometimes.length})`);
+};
+
+await crdt();
+if (values.seed !== undefined) await oneSeed(numberOf('seed', values.seed, 1));
+else {
+  // Errors are outcomes here by the thousand: their stacks would cost more than the engine.
+  Error.stackTraceLimit = 0;
+  const from = numberOf('from', values.from, 1);
+  print(`seeds from ${from}`);
+  const batch = await runBatch({
+    from,
+    count: numberOf('seeds', values.seeds, 100),
+    minutes: numberOf('minutes', values.minutes, Number.POSITIVE_INFINITY),
+    untilBroken: values['until-broken'],
+    onBroken: ({ seed, violation }) =>
+      print(`seed ${seed} broke: ${violation?.message.slice(0, 200)}`),
+  });
+  if (!values.json) tellBatch(batch);
+  else
+    print(
+      JSON.stringify({
+        seeds: batch.seeds,
+        violations: batch.broken.length,
+        faults: batch.faults,
+        simulatedDays: batch.simulatedDays,
+        seedsPerHour: batch.seedsPerHour,
+        sometimesMissing: batch.sometimesMissing,
+        plantedFound: [],
+      }),
+    );
+  process.exitCode = batch.broken.length === 0 ? 0 : 1;
+}

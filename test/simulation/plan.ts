@@ -134,7 +134,7 @@ export const drawPlan = (seed: number): Plan => {
   const devices = Array.from({ length: count }, (_, i) => {
     return { scope: drawScope(random, i), clockErrorMs: random.pick(clockErrors) };
   });
-  const deeds: DeedKind[] = ['edit', 'edit', 'edit', 'transaction', 'pair', 'sync', 'sync', 'read'];
+  const deeds: DeedKind[] = ['edit', 'edit', 'edit', 'transaction', 'sync', 'sync', 'sync', 'resolve'];
   for (const kind of subset(random, deedKinds, 65)) {
     const isHeavy = kind === 'edit' || kind === 'sync';
     for (let i = 0; i < (isHeavy ? 3 : 1); i += 1) deeds.push(kind);
@@ -147,7 +147,7 @@ export const drawPlan = (seed: number): Plan => {
       (mode === 'stream' || !kind.startsWith('stream-')) &&
       (mode === 'embedded' || kind !== 'old-server'),
   );
-  const tables = subset(random, allTables, 45);
+  const tables = subset(random, allTables, 25);
   const steps = random.pick([20, 40, 60]);
   const events: PlannedEvent[] = [];
   const gaps = subset(random, gapsMs, 60);

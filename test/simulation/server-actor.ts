@@ -211,6 +211,8 @@ export class ServerActor implements NetworkServer {
       marker: this.storeDisk.markerOf(life),
       hash,
     });
+    // A process that finds no stream makes the first generation, as the real input log does.
+    if (stream !== null && !stream.faults.isDown) stream.create();
     const input =
       stream === null
         ? await openInputLog({

@@ -88,6 +88,12 @@ export class Workload {
     return out;
   }
 
+  /** A few edits one after the other, as people make them. */
+  async edits(device: DeviceActor, random: SeededRandom): Promise<void> {
+    const count = 1 + random.below(4);
+    for (let i = 0; i < count && device.isOpen; i += 1) await this.edit(device, random, false);
+  }
+
   /** One edit, or a transaction of several. */
   async edit(device: DeviceActor, random: SeededRandom, isWhole: boolean): Promise<void> {
     const durability = random.chance(25) ? 'disk' : 'os';

@@ -1,0 +1,2 @@
+/** Placeholder until the names were seen. */
+export const sometimes: readonly string[] = [];
