@@ -107,22 +107,29 @@ const noCrdt: MergeCrdt = {
   reexpress: missing,
 };
 
+/** Customization in force in a store. */
+const readCustomization = async (
+  store: ServerStore,
+  { customizationVersion }: FoldState,
+): Promise<Customization> => {
+  if (customizationVersion === 0) return emptyCustomization;
+  const [stored] = await store.getRecords(customizationsTable, [
+    customizationId(customizationVersion),
+  ]);
+  invariant(stored !== undefined, 'the customization in force is stored');
+  const json = JSON.parse(mergeRecord(stored).row.fields[2] as string) as unknown;
+  const decoded = decodeCustomization(json);
+  invariant(decoded._tag === 'Right', 'the customization in force is valid');
+  return decoded.right;
+};
+
 /** Opens the fold of a store. Rejects with `wrong-tenant`, `newer-format`. */
 export const openFold = async (options: FoldOptions): Promise<Fold> => {
   const bytes = await options.store.readState();
   const state = bytes === undefined ? emptyFoldState(options.tenant) : decodeFoldState(bytes);
   if (state.tenant !== options.tenant)
     throw new TidemarkError('wrong-tenant', 'the store belongs to another tenant');
-  let customization = emptyCustomization;
-  if (state.customizationVersion > 0) {
-    const id = customizationId(state.customizationVersion);
-    const [stored] = await options.store.getRecords(customizationsTable, [id]);
-    invariant(stored !== undefined, 'the customization in force is stored');
-    const json = JSON.parse(mergeRecord(stored).row.fields[2] as string) as unknown;
-    const decoded = decodeCustomization(json);
-    invariant(decoded._tag === 'Right', 'the customization in force is valid');
-    customization = decoded.right;
-  }
+  const customization = await readCustomization(options.store, state);
   const contextOf: ContextOf = async (next) => {
     const hasText = next.tables.some((table) => table.fields.some((one) => one.type === 'text'));
     return {
@@ -145,6 +152,8 @@ class InputFold implements Fold {
   #state: FoldState;
   #context: FoldContext;
   #queue: Promise<unknown> = Promise.resolve();
+  /** A commit failed: whether the store holds it is known only when it was opened again. */
+  #isInDoubt = false;
 
   constructor(options: FoldOptions, state: FoldState, context: FoldContext, contextOf: ContextOf) {
     this.#options = options;
@@ -171,6 +180,7 @@ class InputFold implements Fold {
   };
 
   async #foldAll(signal: AbortSignalLike | undefined): Promise<FoldState> {
+    if (this.#isInDoubt) await this.#findOut();
     const extent = await this.#options.input.extent();
     await checkInput(this.#options.input, extent, this.#state);
     let ahead: DecodedMessage[] = [];
@@ -193,6 +203,22 @@ class InputFold implements Fold {
     return this.#state;
   }
 
+  /** Goes on from what the store holds: a window that was applied after all must not be folded twice. */
+  async #findOut(): Promise<void> {
+    const { store, tenant } = this.#options;
+    // A write opens a database again whose last write failed; before, reads may miss that one.
+    await store.sync();
+    const bytes = await store.readState();
+    const state = bytes === undefined ? emptyFoldState(tenant) : decodeFoldState(bytes);
+    const context = await this.#contextOf(await readCustomization(store, state));
+    this.#isInDoubt = false;
+    if (state.counts.messages === this.#state.counts.messages) return;
+    this.#state = state;
+    this.#context = context;
+    const applied = { state, messages: 0, operations: 0, tables: [], replicas: [] };
+    for (const listener of this.#listeners) listener(applied);
+  }
+
   async #foldWindow(messages: readonly DecodedMessage[]): Promise<void> {
     const { store, crypto } = this.#options;
     const window = new Window(store, this.#state, this.#context);
@@ -210,6 +236,7 @@ class InputFold implements Fold {
       counts: { ...window.counts },
       lives: window.lives,
     };
+    this.#isInDoubt = true;
     await store.commit(
       {
         state: encodeFoldState(state),
@@ -221,6 +248,7 @@ class InputFold implements Fold {
       },
       'os',
     );
+    this.#isInDoubt = false;
     this.#state = state;
     this.#context = window.context;
     const applied: AppliedWindow = {

@@ -1,3 +1,4 @@
+import { equalBytes } from '@tidemark/model';
 import type { ReadCounters, ServerBatch, ServerStore } from '@tidemark/ports';
 import { decodeFoldState, emptyFoldState, type FoldState } from '../fold/fold-state.js';
 import { TurnQueue } from './turn-queue.js';
@@ -33,14 +34,27 @@ export const openAppliedStore = async (
   const turns = new TurnQueue();
   let applied = await readApplied(inner, tenant);
   let inFlight = 0;
+  /** Batch whose commit failed: the store may hold it nevertheless. */
+  let doubtful: ServerBatch | undefined;
   const store: ServerStore = {
     ...inner,
+    readState: () =>
+      turns.run(async () => {
+        applied = await readApplied(inner, tenant);
+        const bytes = await inner.readState();
+        if (doubtful !== undefined && bytes !== undefined && equalBytes(bytes, doubtful.state))
+          onCommit(doubtful);
+        doubtful = undefined;
+        return bytes;
+      }),
     commit: (batch, durability) =>
       turns.run(async () => {
         inFlight += 1;
+        doubtful = batch;
         try {
           await inner.commit(batch, durability);
           applied = decodeFoldState(batch.state);
+          doubtful = undefined;
         } finally {
           inFlight -= 1;
         }
