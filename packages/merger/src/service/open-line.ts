@@ -70,6 +70,18 @@ const isOlder = (state: FoldState, manifest: CheckpointManifest): boolean =>
   state.incarnation < manifest.incarnation ||
   (state.incarnation === manifest.incarnation && state.n < manifest.n);
 
+/** Older, or of the same version and not as far in the input: grants and lives take no version. */
+const isBehind = (state: FoldState, manifest: CheckpointManifest): boolean => {
+  if (isOlder(state, manifest)) return true;
+  const { generation, seq } = manifest.position;
+  return (
+    state.incarnation === manifest.incarnation &&
+    state.n === manifest.n &&
+    (state.position.generation < generation ||
+      (state.position.generation === generation && state.position.seq < seq))
+  );
+};
+
 const asState = ({
   n,
   position,
@@ -163,7 +175,7 @@ export const openLine = async (options: OpenLineOptions): Promise<OpenedLine> =>
   const mustLoad =
     isDamaged ||
     (newest !== undefined &&
-      isOlder(state, newest.manifest) &&
+      isBehind(state, newest.manifest) &&
       (isEmpty || (found !== 'continues' && found !== 'announced')));
   if (mustLoad) {
     if (newest === undefined || checkpoints === undefined)
