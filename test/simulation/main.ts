@@ -1,8 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { crdt } from '../convergence/memory-parts.js';
 import { runBatch, type BatchResult } from './batch.js';
 import { momentOf, SimContext } from './context.js';
-import { drawPlan } from './plan.js';
+import { drawPlan, type Plan } from './plan.js';
 import { shrinkPlan } from './shrink.js';
 import { simulate, type SimResult } from './simulation.js';
 import { sometimes } from './sometimes.js';
@@ -11,6 +12,7 @@ import { sometimes } from './sometimes.js';
  * The command of the simulator.
  *
  *   --seed N                       one seed with its timeline; a failing one is shrunk
+ *   --file PLAN.json               the plan of a file, as shrinking prints it
  *   --seeds COUNT [--from FIRST]   a batch
  *   --json                         the last line is the result as JSON
  *   --until-broken                 ends a batch at its first violation (used to find planted faults)
@@ -23,6 +25,7 @@ const { values } = parseArgs({
     from: { type: 'string' },
     minutes: { type: 'string' },
     json: { type: 'boolean', default: false },
+    file: { type: 'string' },
     plan: { type: 'boolean', default: false },
     'no-shrink': { type: 'boolean', default: false },
     'until-broken': { type: 'boolean', default: false },
@@ -45,9 +48,7 @@ const tell = ({ seed, trace, violation, simulatedMs, traceHash }: SimResult): vo
   if (violation !== null) print(violation.stack ?? violation.message);
 };
 
-const oneSeed = async (seed: number): Promise<void> => {
-  print(`seed ${seed}`);
-  const plan = drawPlan(seed);
+const onePlan = async (plan: Plan): Promise<void> => {
   const result = await simulate(plan);
   if (result.violation === null || values['no-shrink']) {
     tell(result);
@@ -73,7 +74,12 @@ const tellBatch = (batch: BatchResult): void => {
 };
 
 await crdt();
-if (values.seed !== undefined) await oneSeed(numberOf('seed', values.seed, 1));
+if (values.seed !== undefined) {
+  const seed = numberOf('seed', values.seed, 1);
+  print(`seed ${seed}`);
+  await onePlan(drawPlan(seed));
+} else if (values.file !== undefined)
+  await onePlan(JSON.parse(readFileSync(values.file, 'utf8')) as Plan);
 else {
   // Errors are outcomes here by the thousand: their stacks would cost more than the engine.
   Error.stackTraceLimit = 0;

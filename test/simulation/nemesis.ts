@@ -362,9 +362,14 @@ const withStream = (
 /** Lets a fault befall its victim. */
 export const strike = (world: SimWorld, event: PlannedEvent): void => {
   const struck: Struck = { ...event, random: new SeededRandom(event.seed) };
-  const kind = event.kind as FaultKind;
   const device = world.devices[event.who % world.devices.length];
   const server = world.servers[event.who % world.servers.length];
+  if (event.kind === 'sabotage') {
+    device?.crash('kill');
+    device?.disk.wipe(false);
+    return;
+  }
+  const kind = event.kind as FaultKind;
   if (device !== undefined) deviceFaults[kind]?.(world, device, struck);
   if (server !== undefined) serverFaults[kind]?.(world, server, struck);
   streamFaults[kind]?.(world, struck);

@@ -69,7 +69,8 @@ export type FaultKind = (typeof faultKinds)[number];
 export interface PlannedEvent {
   /** Milliseconds since the seed began. */
   readonly atMs: number;
-  readonly kind: DeedKind | FaultKind;
+  /** `sabotage` is never drawn: it harms a device and tells nobody, so that a checker must notice. */
+  readonly kind: DeedKind | FaultKind | 'sabotage';
   /** Number of the device or server that it befalls. */
   readonly who: number;
   readonly seed: number;
@@ -134,7 +135,16 @@ export const drawPlan = (seed: number): Plan => {
   const devices = Array.from({ length: count }, (_, i) => {
     return { scope: drawScope(random, i), clockErrorMs: random.pick(clockErrors) };
   });
-  const deeds: DeedKind[] = ['edit', 'edit', 'edit', 'transaction', 'sync', 'sync', 'sync', 'resolve'];
+  const deeds: DeedKind[] = [
+    'edit',
+    'edit',
+    'edit',
+    'transaction',
+    'sync',
+    'sync',
+    'sync',
+    'resolve',
+  ];
   for (const kind of subset(random, deedKinds, 65)) {
     const isHeavy = kind === 'edit' || kind === 'sync';
     for (let i = 0; i < (isHeavy ? 3 : 1); i += 1) deeds.push(kind);
