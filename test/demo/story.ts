@@ -135,6 +135,8 @@ export const editOffline = async (stage: Stage, a: Device, b: Device): Promise<C
   await b.update('cities', cast.city, { admin: '99' });
   terminal.say(`${city.name}: A sets the population, B the district: other fields, no conflict.`);
   await a.update('cities', cast.otherCity, { population: 1_111 });
+  // Edits of one millisecond have no later one: a person would have to decide.
+  await new Promise((done) => setTimeout(done, 10));
   await b.update('cities', cast.otherCity, { population: 2_222 });
   terminal.say(`${otherCity.name}: both set the population: the later edit wins by rule.`);
   await a.increment('stock', cast.stock, 'quantity', -3);

@@ -31,7 +31,8 @@ export const filesOf = (packed) => {
 };
 
 const builtins = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
-const importOf = /(?:\bfrom\s*|\bimport\s*\(\s*|^import\s+)(['"])([^'"\n]+)\1/gm;
+// A quote before `from` makes it a text of the program.
+const importOf = /(?:(?<!['"])\bfrom\s*|\bimport\s*\(\s*|^import\s+)(['"])([^'"\n]+)\1/gm;
 const packageOf = (specifier) =>
   specifier
     .split('/')
@@ -99,7 +100,7 @@ const importProblems = (files, manifest) => {
   return problems;
 };
 
-const allowedFile = /^(package\.json|README\.md|LICENSE|(dist|src)\/.+)$/;
+const allowedFile = /^(package\.json|README\.md|LICENSE|(bin|dist|src)\/.+)$/;
 const unwantedFile = /\.tsbuildinfo$|\.test(-d)?\.|(^|\/)(node_modules|fixtures)\//;
 
 /** What is wrong with a packed package, as lines; none when it may be published as it is. */

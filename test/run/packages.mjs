@@ -19,8 +19,8 @@ import {
 
 const packMsMax = 120_000;
 const toolMsMax = 120_000;
-/** The doors: what users name when they install. */
-const doors = ['@tidemark/node', '@tidemark/server'];
+/** What users name when they install: the doors and the command. */
+const doors = ['@tidemark/cli', '@tidemark/node', '@tidemark/server'];
 
 const readJson = (file) => JSON.parse(readFileSync(file, 'utf8'));
 

@@ -38,8 +38,8 @@ export const plants = [
   plant(
     'envelopes that are merged are merged again',
     merger('fold/decide-envelope.ts'),
-    'opened.transactions.filter(({ first }) => first > state.mergedTo)',
-    'opened.transactions.filter(({ first }) => first > 0)',
+    'if (envelope.to <= state.mergedTo) {',
+    'if (envelope.to < 0) {',
   ),
   plant(
     'any envelope is taken for its named replica',

@@ -237,7 +237,14 @@ const badEnvelopes = (world: SimWorld, random: SeededRandom): readonly [string, 
     offsetMs: 0,
     transactions: [random.bytes(40)],
   } as unknown as Envelope;
-  const kind = random.pick(['noise', 'empty', 'forged', 'stranger', 'huge-length'] as const);
+  const kind = random.pick([
+    'noise',
+    'empty',
+    'forged',
+    'stranger',
+    'huge-length',
+    'stolen',
+  ] as const);
   switch (kind) {
     case 'noise':
       return [kind, random.bytes(random.below(200))];
@@ -247,6 +254,9 @@ const badEnvelopes = (world: SimWorld, random: SeededRandom): readonly [string, 
       return [kind, encodeEnvelope(envelope)];
     case 'stranger':
       return [kind, encodeEnvelope({ ...envelope, user: 'mallory' })];
+    case 'stolen':
+      // A true envelope under another name.
+      return [kind, world.lastEnvelope ?? new Uint8Array(0)];
     case 'huge-length': {
       const bytes = encodeEnvelope(envelope);
       bytes.fill(0xff, 1, 9);

@@ -1,5 +1,11 @@
 import { TidemarkError, type Hash } from '@tidemark/model';
-import type { InputExtent, InputLog, InputMessage, InputPosition } from '@tidemark/ports';
+import type {
+  AppendOutcome,
+  InputExtent,
+  InputLog,
+  InputMessage,
+  InputPosition,
+} from '@tidemark/ports';
 import type { SeededRandom } from '../convergence/seeded-random.js';
 import type { Life, Scheduler } from './scheduler.js';
 
@@ -247,11 +253,18 @@ export class SimInputLog implements InputLog {
     this.#options = options;
   }
 
-  readonly append = (messages: readonly Uint8Array[]): Promise<readonly InputPosition[]> =>
+  /** One after the other: after the first that is not stored no more are offered. */
+  readonly append: InputLog['append'] = (messages) =>
     this.#inTurn(async () => {
-      const positions: InputPosition[] = [];
-      for (const bytes of messages) positions.push(await this.#store(bytes));
-      return positions;
+      const outcomes: AppendOutcome[] = [];
+      let failure: Error | undefined;
+      for (const bytes of messages) {
+        const outcome: AppendOutcome =
+          failure === undefined ? await this.#store(bytes) : { tag: 'refused', error: failure };
+        if (outcome.tag !== 'stored') failure ??= outcome.error;
+        outcomes.push(outcome);
+      }
+      return outcomes;
     });
 
   readonly read: InputLog['read'] = (after, bounds) =>
@@ -302,7 +315,8 @@ export class SimInputLog implements InputLog {
     return run;
   }
 
-  async #store(bytes: Uint8Array): Promise<InputPosition> {
+  /** Offers a message until its fate is known; a call that was lost on the way leaves it unknown. */
+  async #store(bytes: Uint8Array): Promise<AppendOutcome> {
     const { stream, life, random, newId, onFault } = this.#options;
     const id = newId();
     for (let tried = 1; ; tried += 1) {
@@ -314,14 +328,20 @@ export class SimInputLog implements InputLog {
         }
         if (offered.tag === 'stored' && offered.isDuplicate) onFault?.('duplicate refused');
         return offered;
-      });
+      }).catch((): 'unknown' => 'unknown');
       if (outcome !== 'unknown') {
-        if (outcome.tag === 'stored') return outcome.position;
-        if (outcome.tag === 'full')
-          throw new TidemarkError('input-full', 'the input of the server has no space left');
-        throw unreachable();
+        if (outcome.tag === 'stored') return { tag: 'stored', position: outcome.position };
+        const error =
+          outcome.tag === 'full'
+            ? new TidemarkError('input-full', 'the input of the server has no space left')
+            : unreachable();
+        return { tag: 'refused', error };
       }
-      if (tried >= offersMax) throw new TidemarkError('timeout', 'the stream does not answer');
+      if (tried >= offersMax)
+        return {
+          tag: 'unknown',
+          error: new TidemarkError('timeout', 'the stream does not answer'),
+        };
       await life.timer.sleep(random.below(offerPauseMsMax));
     }
   }

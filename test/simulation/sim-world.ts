@@ -47,6 +47,8 @@ export class SimWorld implements DeviceWorld {
   lostInput = false;
   /** Set when messages that a server had folded were lost: somebody must say so. */
   lostFolded = false;
+  /** Envelope that a device sent last. */
+  lastEnvelope: Uint8Array | null = null;
   readonly foldedNames = new Set<string>();
   readonly foldedUsers = new Set<string>();
   readonly #folded = new Map<string, InputMessage>();
@@ -115,6 +117,7 @@ export class SimWorld implements DeviceWorld {
 
   /** Notes what goes out; one id must never name two transactions. */
   notePublished(envelope: Uint8Array): void {
+    this.lastEnvelope = envelope.slice();
     for (const { id, name, replica } of transactionsOf(envelope)) {
       for (const one of this.devices) if (one.ids.has(replica)) one.book.published.add(name);
       const before = this.sent.get(id);

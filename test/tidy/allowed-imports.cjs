@@ -16,7 +16,12 @@ const everything = [
 const except = (...names) => everything.filter((name) => !names.includes(name));
 const pureParts = ['model', 'merge', 'filter', 'protocol', 'ports'];
 const codecs = ['fp-ts', 'io-ts'];
-const nats = ['@nats-io/jetstream', '@nats-io/nats-core', '@nats-io/transport-node'];
+const nats = [
+  '@nats-io/jetstream',
+  '@nats-io/nats-core',
+  '@nats-io/obj',
+  '@nats-io/transport-node',
+];
 const level = ['abstract-level', 'classic-level', 'level', 'memory-level'];
 
 exports.allowed = {
@@ -27,7 +32,7 @@ exports.allowed = {
   ports: { ours: ['model'], foreign: [] },
   'crdt-automerge': {
     ours: ['model', 'ports'],
-    foreign: ['@automerge/automerge', 'fflate', 'fp-ts'],
+    foreign: ['@automerge/automerge', 'diff', 'fflate', 'fp-ts'],
   },
   client: { ours: pureParts, foreign: [...codecs, 'async-mutex', 'uuid'] },
   merger: { ours: pureParts, foreign: [...codecs, 'async-mutex'] },

@@ -56,7 +56,7 @@ export { retryBaseMs, retryPauseMsMax, livePauseMsMax } from './run/back-off.js'
 export { envelopePageBytesMax, envelopesInFlightMax } from './run/upload.js';
 export { receiptQuestionsMax } from './run/await-receipt.js';
 export { agreeRoundsMax } from './run/agree-on-log.js';
-export { pageBytesMax } from './run/page-staging.js';
+export { pageBytesMax, pageBytesMin, pagesBeforeLarger, slowPageMs } from './run/page-size.js';
 export { compareJsonBytesMax } from './run/repair.js';
 export { foldStepsMax } from './run/clean-up.js';
 export { syncLogsMax } from './run/sync-log-list.js';

@@ -6,7 +6,7 @@ import type { CrdtKey, FieldCrdt } from '@tidemark/ports';
 import { ulebBytes } from './byte-reader.js';
 import { joinChanges, splitChanges } from './change-list.js';
 import { loadAutomergeCrdt } from './index.js';
-import { singleSplice } from './text-splice.js';
+import { characterDifferenceMax, textSplices } from './text-splices.js';
 
 const hash = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
 const key: CrdtKey = { tenant: 'acme', table: 7, record: 'r1', field: 3 };
@@ -20,6 +20,15 @@ const edit = fc.oneof(
 type Edit = typeof edit extends fc.Arbitrary<infer E> ? E : never;
 
 describe('crdt-automerge', () => {
+  const spliced = (before: string, splices: ReturnType<typeof textSplices>): string => {
+    let text = before;
+    for (const { at, remove, insert } of [...(splices ?? [])].reverse()) {
+      expect(isWellFormed(text.slice(0, at)) && isWellFormed(insert)).toBe(true);
+      text = text.slice(0, at) + insert + text.slice(at + remove);
+    }
+    return text;
+  };
+
   it('[CRD-2] the single splice between two texts leads from one to the other and cuts no pair', () => {
     const emoji = fc.string({ unit: fc.constantFrom('a', '😀', '😁', '🐀'), maxLength: 6 });
     fc.assert(
@@ -29,12 +38,36 @@ describe('crdt-automerge', () => {
           [head + tail, whole],
           [whole, head + tail],
         ] as const) {
-          const splice = singleSplice(before, after);
-          if (splice === undefined) throw new Error('one insertion or deletion was not found');
-          const { at, remove, insert } = splice;
-          expect(before.slice(0, at) + insert + before.slice(at + remove)).toBe(after);
-          expect(isWellFormed(before.slice(0, at)) && isWellFormed(insert)).toBe(true);
+          const splices = textSplices(before, after);
+          expect(splices).toHaveLength(1);
+          expect(spliced(before, splices)).toBe(after);
         }
+      }),
+    );
+  });
+
+  it('[CRD-17] splices between long texts lead from one to the other and cut no pair', () => {
+    const word = fc.constantFrom(
+      'lorem',
+      ' ',
+      'ipsum',
+      '😀',
+      '😁',
+      'é',
+      'e\u0301',
+      '\n',
+      '.',
+      'dolor',
+    );
+    const part = fc.array(word, { maxLength: 30 }).map((parts) => parts.join(''));
+    const filler = 'sit amet '.repeat(characterDifferenceMax / 8);
+    fc.assert(
+      fc.property(part, part, part, part, (first, second, third, fourth) => {
+        const before = `x${first}${filler}${second}y`;
+        const after = `z${third}${filler}${fourth}w`;
+        const splices = textSplices(before, after);
+        expect(splices?.length).toBeGreaterThan(1);
+        expect(spliced(before, splices)).toBe(after);
       }),
     );
   });

@@ -91,6 +91,38 @@ describe('crdt-automerge', () => {
     expect(crdt.heads(applied.document)).toEqual(crdt.heads(second.document));
   });
 
+  it('[CRD-17] a long text gives way to another one as a whole, and keeps what others wrote elsewhere', () => {
+    const head = 'Chapter one. ';
+    const long = (word: string): string => `${word} `.repeat(3_000);
+    const start = crdt.genesis(key, head + long('old'));
+    const other = crdt.editText(start, `Title. ${head}${long('old')}`, actor(1), 1_000);
+    const another = [...long('new')].map((unit, at) => (unit === ' ' ? `${at};` : unit)).join('');
+    const rewritten = crdt.editText(start, head + another, actor(2), 1_000);
+    const both = crdt.apply(start, [other.changes, rewritten.changes]);
+    expect(both).toMatchObject({ tag: 'applied', value: `Title. ${head}${another}` });
+  });
+
+  it('[CRD-17] two authors change different words of one long text', () => {
+    const lines = Array.from({ length: 2_000 }, (_, at) => `line ${at} is here\n`);
+    const changed = (every: number, by: string): string =>
+      lines.map((line, at) => (at % every === 7 ? line.replace('here', by) : line)).join('');
+    const start = crdt.genesis(key, lines.join(''));
+    const one = crdt.editText(start, changed(101, 'mine'), actor(1), 1_000);
+    const merged = crdt.reexpress(
+      one.document,
+      lines.join(''),
+      changed(103, 'yours'),
+      actor(2),
+      1_000,
+    );
+    const expected = lines
+      .map((line, at) => (at % 103 === 7 ? line.replace('here', 'yours') : line))
+      .map((line, at) => (at % 101 === 7 && at % 103 !== 7 ? line.replace('here', 'mine') : line));
+    // Line 7 was changed by both: which word is first there follows from the actors.
+    expect(merged.value.split('\n').slice(8)).toEqual(expected.join('').split('\n').slice(8));
+    expect(merged.value).toMatch(/line 7 is (mineyours|yoursmine)\n/);
+  });
+
   it('[CRD-2] equal arguments give equal bytes, with documents in memory or not', async () => {
     const run = (on: () => FieldCrdt): Uint8Array[] => {
       const start = on().genesis(key, 'hello');

@@ -18,7 +18,7 @@ import {
 } from './change-chunk.js';
 import { joinChanges, splitChanges } from './change-list.js';
 import { orderChanges } from './change-order.js';
-import { singleSplice } from './text-splice.js';
+import { textSplices } from './text-splices.js';
 import { textOf, type Automerge, type TextDoc } from './text-document.js';
 import { TextDocuments, undecodableReason, type LoadedText } from './text-documents.js';
 
@@ -97,13 +97,18 @@ class AutomergeCrdt {
 
   editText(document: Uint8Array, after: string, actor: Uint8Array, timeMs: number): CrdtEdit {
     verifyText(after);
-    // Typing is mostly one insertion; Automerge's difference reads the whole text (5 ms at 20,000).
-    const splice = singleSplice(this.read(document), after);
+    const before = this.read(document);
     return this.#edit(document, after, actor, timeMs, (draft) =>
-      splice === undefined
-        ? this.#automerge.updateText(draft, ['t'], after)
-        : this.#automerge.splice(draft, ['t'], splice.at, splice.remove, splice.insert),
+      this.#rewrite(draft, before, after),
     );
+  }
+
+  #rewrite(draft: { t: string }, before: string, after: string): void {
+    const splices = textSplices(before, after);
+    if (splices === undefined) return this.#automerge.updateText(draft, ['t'], after);
+    // From the end, so that the places before still hold.
+    for (const { at, remove, insert } of [...splices].reverse())
+      this.#automerge.splice(draft, ['t'], at, remove, insert);
   }
 
   spliceText(
@@ -171,7 +176,7 @@ class AutomergeCrdt {
     const base = this.#newText(baseActor, before);
     const branch = (actor: string, text: string): TextDoc =>
       automerge.change(automerge.clone(base, { actor }), { time: 0 }, (draft) =>
-        automerge.updateText(draft, ['t'], text),
+        this.#rewrite(draft, before, text),
       );
     const left = branch(theirsActor, theirs);
     const right = branch(oursActor, ours);

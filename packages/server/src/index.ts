@@ -36,6 +36,7 @@ export type {
   Explanation,
   KeptSyncLog,
   MergerStatus,
+  Protocols,
   ResolveInput,
   ResolveResult,
   ServerChange,

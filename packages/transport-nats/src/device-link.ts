@@ -3,8 +3,8 @@ import { TidemarkError, toHex, utf8Decode } from '@tidemark/model';
 import type { AbortSignalLike, Caller, Endpoint, Entropy, Link, Timer } from '@tidemark/ports';
 import { messageBytesMax } from '@tidemark/protocol';
 import { Abort, aborted, isAborted, orAborted } from './abort.js';
-import { askServer } from './ask.js';
-import { headersOf, readAnswer } from './answer.js';
+import { askServer, isSlow } from './ask.js';
+import { callHeaders, headersOf, readAnswer } from './answer.js';
 import { dialPauseMs } from './back-off.js';
 import type { ByteWindow } from './byte-window.js';
 import { connectionFailure, isNoResponders, refusalFailure, refusalOf } from './failure.js';
@@ -112,7 +112,8 @@ export class DeviceLink implements Link {
         } catch (cause) {
           // Every call may be made twice: another server answers it perhaps.
           const mayAskAgain =
-            cause instanceof TidemarkError && (cause.code === 'behind' || cause.code === 'timeout');
+            cause instanceof TidemarkError &&
+            (cause.code === 'behind' || (cause.code === 'timeout' && !isSlow(cause)));
           if (!mayAskAgain || asked >= serversAskedMax || this.#ended.aborted) throw cause;
         }
       }
@@ -203,7 +204,7 @@ export class DeviceLink implements Link {
       inbox: inbox(),
       subject: askSubject(this.#token, ask, caller.replica),
       body,
-      headers: headersOf(caller.user),
+      headers: callHeaders(caller.user),
       until: [signal, this.#ended],
     });
     return readAnswer(message);

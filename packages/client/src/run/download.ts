@@ -4,7 +4,8 @@ import type { Closing, ReplicaMeta } from '../local/replica-meta.js';
 import { seenVersion, tableMeta } from '../local/replica-meta.js';
 import { checkNotOlder } from './agree-on-log.js';
 import { ask } from './link-holder.js';
-import { pageBytesMax, pagesOf, stagePages } from './page-staging.js';
+import { askForPages } from './page-size.js';
+import { pagesOf, stagePages } from './page-staging.js';
 import { repairIsUnderWay } from './repair-progress.js';
 import type { RunContext } from './run-context.js';
 import { downloadTables } from './scope-tables.js';
@@ -92,17 +93,19 @@ export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
     emit({ type: 'repair', reason: 'damage' });
     return 'rehydrate';
   }
-  const { message, tail, bytes } = await ask(
-    context.links,
-    'pull',
-    {
-      cursor: meta.staging === null ? meta.cursor : meta.staging.cursor,
-      tables: null,
-      scope,
-      seen: seenVersion(meta),
-      maxBytes: pageBytesMax,
-    },
-    context.signal,
+  const { message, tail, bytes } = await askForPages(context, (maxBytes) =>
+    ask(
+      context.links,
+      'pull',
+      {
+        cursor: meta.staging === null ? meta.cursor : meta.staging.cursor,
+        tables: null,
+        scope,
+        seen: seenVersion(meta),
+        maxBytes,
+      },
+      context.signal,
+    ),
   );
   checkNotOlder(context, message.receipt);
   if (message.rehydrate !== null) {

@@ -2,9 +2,6 @@ import { isLeft, TidemarkError } from '@tidemark/model';
 import { decodePages, type TablePage } from '@tidemark/protocol';
 import { countStaged, type RunContext } from './run-context.js';
 
-/** Most bytes of one page. */
-export const pageBytesMax = 512 * 1024;
-
 /** Decodes the pages of an answer. Throws `malformed-message` or `newer-protocol`. */
 export const pagesOf = (context: RunContext, tail: Uint8Array): readonly TablePage[] => {
   const pages = decodePages(tail, context.ports.crypto.sha256);

@@ -13,6 +13,7 @@ import type { Scope } from '@tidemark/filter';
 import type { LocalReplica, StagedCounts } from '../local/local-replica.js';
 import type { ReplicaEvent } from './replica-event.js';
 import type { LinkHolder } from './link-holder.js';
+import type { PageSize } from './page-size.js';
 
 /** Everything that runs need from outside. */
 export interface RunPorts {
@@ -65,6 +66,7 @@ export interface RunCounters {
 export interface RunContext {
   readonly ports: RunPorts;
   readonly links: LinkHolder;
+  readonly pageSize: PageSize;
   readonly mode: SyncMode;
   readonly signal: AbortSignalLike;
   readonly counters: RunCounters;

@@ -3,6 +3,7 @@ import type { AbortSignalLike } from '@tidemark/ports';
 import { abortSource, type AbortSource } from './abort-source.js';
 import { backOffMs, livePauseMsMax } from './back-off.js';
 import { linkHolder, type LinkHolder } from './link-holder.js';
+import { PageSize } from './page-size.js';
 import type { RunPorts, SyncProgress } from './run-context.js';
 import { driveRun, type ActiveRun, type FinishedRun } from './sync-run-driver.js';
 
@@ -64,6 +65,8 @@ class Runner {
   readonly links: LinkHolder;
   readonly #ports: RunPorts;
   readonly #moved: () => void;
+  /** Outlives the runs: the next one goes on with what the link carried. */
+  readonly #pageSize = new PageSize();
   #active: ActiveRun | null = null;
   #running: Promise<SyncLog> | null = null;
   #cancel: AbortSource | null = null;
@@ -188,6 +191,7 @@ class Runner {
       const finished = await driveRun({
         ports: this.#ports,
         links: this.links,
+        pageSize: this.#pageSize,
         mode,
         signal,
         moved,

@@ -17,13 +17,16 @@ import {
   type CheckpointManifest,
   type Checkpoints,
 } from './checkpoints.js';
+import { bringBack, hasLost } from './bring-back.js';
 import { behindWaitMs, createEndpoints } from './endpoints.js';
 import { explainValue, type Explanation, type ExplainRequest } from './explain.js';
 import { horizonDefault, openFeedHorizon, type FeedHorizon } from './feed-horizon.js';
+import { joinFellows, neededByNobody } from './fellowship.js';
 import { isApplied, startFoldDriver, type FoldDriver } from './fold-driver.js';
 import { createInputWriter } from './input-writer.js';
 import type { MergerOptions } from './merger-options.js';
-import { openLine, type ServerEvent } from './open-line.js';
+import { openLine } from './open-line.js';
+import type { ServerEvent } from './server-event.js';
 import type { Horizon } from './pull-cursor.js';
 import { serverChanges, type ChangesSince, type ServerChange } from './server-changes.js';
 import {
@@ -91,6 +94,9 @@ interface Parts {
   readonly emit: (event: ServerEvent) => void;
 }
 
+/** Time after which a checkpoint that is needed and failed is tried again, with a window, ms. */
+export const checkpointRetryMs = 60_000;
+
 const codeOf = (cause: unknown): string =>
   cause instanceof TidemarkError ? cause.code : 'invariant-violation';
 
@@ -100,6 +106,8 @@ const createUpkeep = (
 ): {
   readonly nudge: () => void;
   readonly writeCheckpoint: () => void;
+  /** Writes a checkpoint now; one that fails is told, and tried again after a while. */
+  readonly tryCheckpoint: () => Promise<void>;
   readonly stop: () => Promise<void>;
 } => {
   const { options, applied, horizon, checkpoints, emit } = parts;
@@ -109,11 +117,21 @@ const createUpkeep = (
   let wanted = false;
   let mustWrite = false;
   let isStopped = false;
+  let failedAtMs = Number.NEGATIVE_INFINITY;
+  const tryCheckpoint = async (): Promise<void> => {
+    try {
+      await checkpoints?.write();
+    } catch (cause) {
+      mustWrite = true;
+      failedAtMs = options.clock.nowMs();
+      emit({ type: 'background-failed', work: 'checkpoint', code: codeOf(cause) });
+    }
+  };
   const once = async (): Promise<void> => {
     if (await horizon.advance()) emit({ type: 'horizon', ...horizon.horizon() });
-    if (mustWrite) {
+    if (mustWrite && Math.abs(options.clock.nowMs() - failedAtMs) >= checkpointRetryMs) {
       mustWrite = false;
-      await checkpoints?.write();
+      await tryCheckpoint();
     }
     const ops = applied.applied().counts.operations;
     if (checkpoints === undefined || everyOps === undefined || ops - lastOps < everyOps) return;
@@ -141,6 +159,7 @@ const createUpkeep = (
   };
   return {
     nudge,
+    tryCheckpoint,
     writeCheckpoint: () => {
       mustWrite = true;
       nudge();
@@ -193,6 +212,27 @@ const submit = async (
   return parts.applied.applied();
 };
 
+/** Stores again what this line of history lacks; what cannot be stored now is left to the next opening. */
+const bringBackLost = async (
+  { options, applied, append, emit }: Parts,
+  settle: () => Promise<FoldState>,
+): Promise<void> => {
+  try {
+    if (!(await hasLost(applied.store))) return;
+    await settle();
+    const { messages, tooOld } = await bringBack({
+      store: applied.store,
+      input: options.input,
+      hash: options.crypto.sha256,
+      folded: () => applied.applied().counts.messages,
+      append,
+    });
+    if (messages + tooOld > 0) emit({ type: 'input-brought-back', messages, tooOld });
+  } catch (cause) {
+    emit({ type: 'background-failed', work: 'bringing input back', code: codeOf(cause) });
+  }
+};
+
 interface ServiceParts {
   readonly ticks: Set<() => void>;
   readonly book: ReturnType<typeof createSyncLogBook>;
@@ -221,6 +261,7 @@ const createService = (
     submit: (entry) => submit(parts, entry),
     settle,
     guard,
+    protocols: options.protocols,
   });
   return {
     publish: async (caller, envelope) => {
@@ -250,10 +291,11 @@ const createService = (
 
 /**
  * Opens the merger of a tenant on its store and input: brings the store to the input (see `openLine`),
- * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`.
+ * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`; then nothing of it folds
+ * or writes any more.
  */
 export const openMerger = async (options: MergerOptions): Promise<Merger> => {
-  const { tenant, crypto } = options;
+  const { tenant, crypto, fellows } = options;
   const emit = (event: ServerEvent): void => {
     const { type, ...fields } = event;
     const flat: Record<string, string | number | boolean> = {};
@@ -272,6 +314,8 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     input: options.input,
     checkpoints: options.checkpoints?.folder,
     hash: crypto.sha256,
+    timer: options.timer,
+    fellows,
     damage: [...options.store.damage, ...options.input.damage],
     onEvent: emit,
   });
@@ -281,6 +325,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     input: options.input,
     crypto,
     crdt: options.crdt,
+    keepInput: fellows !== undefined,
     ...(options.validate === undefined ? {} : { validate: options.validate }),
     ...(options.window === undefined ? {} : { window: options.window }),
   });
@@ -295,7 +340,11 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
           hash: crypto.sha256,
           newest: line.checkpoint?.manifest,
           onWritten: async (oldest) => {
-            if (options.checkpoints?.trimInput === true) await options.input.trim(oldest);
+            await fold.forgetInput(oldest);
+            if (options.checkpoints?.trimInput !== true) return;
+            await options.input.trim(
+              fellows === undefined ? oldest : neededByNobody(fellows, oldest),
+            );
           },
         });
   const ticks = new Set<() => void>();
@@ -337,8 +386,10 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     // A line without a checkpoint of its own could not tell its replicas what is archived.
     onRewound: upkeep.writeCheckpoint,
   });
+  let fellowship: ReturnType<typeof joinFellows> | undefined;
   const stop = async (): Promise<void> => {
     stopWatching?.();
+    await fellowship?.stop();
     await driver.stop();
     await upkeep.stop();
     await writer.idle();
@@ -360,10 +411,11 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
       const { incarnation, n } = line.checkpoint.manifest;
       await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
     }
+    if (fellows !== undefined) await bringBackLost(parts, settle);
     if (line.isNewIncarnation) {
       await settle();
       // A line without a checkpoint of its own could not tell its replicas what is archived.
-      await checkpoints?.write();
+      await upkeep.tryCheckpoint();
     }
   };
   try {
@@ -373,6 +425,8 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     await stop();
     throw cause;
   }
+  if (fellows !== undefined)
+    fellowship = joinFellows({ options, fellows, applied, fold, driver, emit });
   const waitPast = async (n: number, signal: AbortSignalLike | undefined): Promise<boolean> => {
     const { incarnation } = applied.applied();
     let wake: () => void = () => undefined;
