@@ -107,8 +107,9 @@ export const plants = [
   ),
   plant(
     'a failed commit counts as not applied',
-    merger('fold/fold.ts'),
-    'if (this.#isInDoubt) await this.#findOut();',
+    merger('service/applied-store.ts'),
+    'await inner.commit({ ...batch, after: stored.bytes }, durability);',
+    'await inner.commit(batch, durability);',
   ),
   plant(
     'a merger that failed to open goes on folding',
@@ -129,8 +130,8 @@ export const plants = [
   plant(
     'a store behind its checkpoint is not reloaded',
     merger('service/open-line.ts'),
-    'isBehind(state, newest.manifest) &&\n      (isEmpty',
-    'isOlder(state, newest.manifest) &&\n      (isEmpty',
+    'liesBehind(this.#state, this.#newest.manifest) &&',
+    'isOlder(this.#state, this.#newest.manifest) &&',
   ),
   plant(
     'damage of the log is not looked for',

@@ -201,7 +201,7 @@ class Simulation {
 
   async #fewEdits(): Promise<void> {
     const { devices, context } = this.#world;
-    for (const [at, device] of devices.entries())
+    for (let at = 0; at < devices.length; at += 1)
       for (const kind of ['edit', 'pair'] as const) {
         const event = { atMs: 0, kind, who: at, seed: context.random.next(), forMs: 0 };
         await context.scheduler.run('an edit', closeMsMax, doDeed(this.#world, event));
