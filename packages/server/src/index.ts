@@ -32,6 +32,11 @@ export {
   writeEntriesInFlightMax,
   type WriteResult,
 } from './server-writes.js';
+export {
+  openRenewingMerger,
+  type RenewingMerger,
+  type RenewingMergerOptions,
+} from './renewing-merger.js';
 export { queryRecordsMax, type ServerQuery } from './server-reads.js';
 export type {
   ForeignRow,

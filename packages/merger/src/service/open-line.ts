@@ -54,6 +54,18 @@ const isOlder = (state: FoldState, manifest: CheckpointManifest): boolean =>
   state.incarnation < manifest.incarnation ||
   (state.incarnation === manifest.incarnation && state.n < manifest.n);
 
+/** Older, or of the same version and not as far in the input: grants and lives take no version. */
+const liesBehind = (state: FoldState, manifest: CheckpointManifest): boolean => {
+  if (isOlder(state, manifest)) return true;
+  const { generation, seq } = manifest.position;
+  return (
+    state.incarnation === manifest.incarnation &&
+    state.n === manifest.n &&
+    (state.position.generation < generation ||
+      (state.position.generation === generation && state.position.seq < seq))
+  );
+};
+
 const asState = ({
   n,
   position,
@@ -135,7 +147,7 @@ class LineOpening {
     const isDamaged = damage.length > 0 && !isEmpty;
     const isBehind =
       this.#newest !== undefined &&
-      isOlder(this.#state, this.#newest.manifest) &&
+      liesBehind(this.#state, this.#newest.manifest) &&
       (isEmpty || (found !== 'continues' && found !== 'announced'));
     if (isDamaged || (isBehind && found !== 'elsewhere')) {
       await this.#load(this.#newest);
