@@ -118,7 +118,7 @@ class Simulation {
     await scheduler.run(
       'the first syncs',
       60_000,
-      Promise.all(devices.map((device) => device.replica?.sync())),
+      Promise.all(devices.map(async (device) => device.replica?.sync())),
     );
   }
 
