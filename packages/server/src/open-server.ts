@@ -12,10 +12,12 @@ import {
   createFellows,
   entryItemsMax,
   openMerger,
+  type AuthenticateHook,
   type ChangesSince,
   type CheckpointManifest,
   type Explanation,
   type HorizonLimits,
+  type IdentityDesk,
   type KeptSyncLog,
   type Merger,
   type MergerOptions,
@@ -32,8 +34,10 @@ import type { AbortSignalLike, CheckpointFolder, Clock, Logger, Timer } from '@t
 import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { createLocalTransport, type LocalTransport } from '@tidemark/transport-local';
 import { openNatsCheckpoints, openServerTalk, serveTenant } from '@tidemark/transport-nats/server';
-import { nodeCrypto, nodeTimer, systemClock, systemEntropy } from './node-effects.js';
+import { nodeCrypto } from '@tidemark/crypto-node';
+import { nodeTimer, systemClock, systemEntropy } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
+import { readHealth, type ServerHealth } from './server-health.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
 import { createSpaceKeeper, type SpaceKeeper } from './space-keeper.js';
 import { openScratchStore } from './scratch-store.js';
@@ -57,6 +61,13 @@ export type ServerOptions<T extends Tables> = ServerPlace & {
   readonly schema: TypedSchema<T>;
   /** Refuses transactions of devices; must be deterministic. */
   readonly validate?: ValidateHook;
+  /**
+   * `required`: from now on replicas enrol, and sign what they send. There is no way back: a tenant that once
+   * demanded it demands it for ever, whether this option is given or not.
+   */
+  readonly identities?: 'required';
+  /** Says which user a token stands for, when it is none of the one-time tokens; see `oidcAuthenticator`. */
+  readonly authenticate?: AuthenticateHook;
   readonly checkpoints?: {
     /**
      * Folder outside of the server's own, or an implementation of the port; `{ in: 'nats' }` is an
@@ -67,6 +78,8 @@ export type ServerOptions<T extends Tables> = ServerPlace & {
     readonly everyOps?: number;
     readonly trimInput?: boolean;
   };
+  /** `refuse` rejects with `input-mismatch` where a new incarnation would begin. */
+  readonly newIncarnation?: 'refuse';
   readonly horizon?: Partial<HorizonLimits>;
   /**
    * Versions of the protocol that devices may speak: this program's own and the one before when left out.
@@ -120,6 +133,8 @@ export interface Server<T extends Tables> {
     readonly get: (id: string) => Promise<SyncErrorView | undefined>;
     readonly resolve: (id: string, input: ResolveInput) => Promise<ResolveResult>;
   };
+  /** Who may do what: enrolment, revocation, and whether signatures are demanded. */
+  readonly identities: IdentityDesk;
   /** Sync logs, newest first. */
   readonly syncLogs: (limit?: number) => Promise<readonly KeptSyncLog[]>;
   readonly get: <N extends TableName<T>>(
@@ -139,10 +154,14 @@ export interface Server<T extends Tables> {
   readonly settle: () => Promise<void>;
   /** Health. Throws `unreachable` while the server finds its place in the input again. */
   readonly status: () => MergerStatus;
+  /** Looks at the input and the replicas: for metrics. Rejects with `unreachable`. */
+  readonly health: () => Promise<ServerHealth>;
   /** False while replicas are not answered: the server finds its place again, or its state is in doubt. */
   readonly isReady: () => boolean;
   /** Customization in force; version 0 before the first. */
   readonly customization: () => Customization;
+  /** Stops answering replicas and waits for calls in flight, at most 5 s. Everything else works on. */
+  readonly stopServing: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -210,7 +229,8 @@ const reportForeign = async (
 /** The door over an open renewing.current(). */
 const doorOf = <T extends Tables>(
   renewing: RenewingMerger,
-  more: Pick<Server<T>, 'transport' | 'close' | 'isReady'>,
+  stores: ServerStores,
+  more: Pick<Server<T>, 'transport' | 'stopServing' | 'close' | 'isReady'>,
 ): Server<T> => ({
   ...more,
   write: async (input, { user }) =>
@@ -235,6 +255,16 @@ const doorOf = <T extends Tables>(
     get: (id) => renewing.current().syncError(id),
     resolve: (id, input) => renewing.current().resolve(id, input),
   },
+  identities: {
+    required: () => renewing.current().identities.required(),
+    require: (by) => renewing.current().identities.require(by),
+    createToken: (wanted) => renewing.current().identities.createToken(wanted),
+    revoke: (wanted) => renewing.current().identities.revoke(wanted),
+    list: (after) => renewing.current().identities.list(after),
+    get receiptKeys() {
+      return renewing.current().identities.receiptKeys;
+    },
+  },
   syncLogs: (limit = syncLogsDefault) => renewing.current().syncLogs(limit),
   get: (table, id) => getRecord(renewing.current(), table, id) as never,
   query: (table, query = {}) => queryRecords(renewing.current(), table, query) as never,
@@ -244,6 +274,7 @@ const doorOf = <T extends Tables>(
     await renewing.current().settle();
   },
   status: () => renewing.current().status(),
+  health: async () => readHealth(renewing.current(), stores),
   customization: () => renewing.current().schema().customization,
 });
 
@@ -271,7 +302,7 @@ const mergerOptions = <T extends Tables>(
   { clock, timer }: { readonly clock: Clock; readonly timer: Timer },
   onEvent: (event: ServerEvent) => void,
 ): MergerOptions => {
-  const { checkpoints, validate, horizon, logger } = options;
+  const { checkpoints, validate, authenticate, horizon, logger, newIncarnation } = options;
   return {
     tenant: options.tenant,
     store: stores.store,
@@ -288,7 +319,9 @@ const mergerOptions = <T extends Tables>(
     },
     onEvent,
     ...(validate === undefined ? {} : { validate }),
+    ...(authenticate === undefined ? {} : { authenticate }),
     ...(horizon === undefined ? {} : { horizon }),
+    ...(newIncarnation === undefined ? {} : { newIncarnation }),
     ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
     ...(logger === undefined ? {} : { logger }),
     ...(checkpoints === undefined
@@ -342,7 +375,7 @@ export const openServer = async <const T extends Tables>(
       onEvent,
       onReady: (ready) => {
         isReady = ready;
-        switched?.set(ready);
+        void switched?.set(ready);
       },
       open: (tell) =>
         openMerger({
@@ -362,8 +395,9 @@ export const openServer = async <const T extends Tables>(
       keeper.note(alarm);
     }
     try {
-      await renewing.current().settle();
+      await renewing.settle();
       await publishAtOpen(renewing.current(), options.schema as TypedSchema<Tables>);
+      if (options.identities === 'required') await renewing.current().identities.require('server');
       const transport = createLocalTransport({ service: renewing.service, timer });
       if (connection !== undefined) {
         switched = switchService(() =>
@@ -377,17 +411,26 @@ export const openServer = async <const T extends Tables>(
             ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
           }),
         );
-        switched.set(isReady);
+        // Whoever is told that the server is open finds it served.
+        await switched.set(isReady);
       }
-      const close = async (): Promise<void> => {
+      const stopServing = async (): Promise<void> => {
         transport.setService(null);
         await switched?.close();
+      };
+      const close = async (): Promise<void> => {
+        await stopServing();
         await keeper?.close();
         await renewing.close();
         fellows?.leave();
         await stores.close();
       };
-      return doorOf<T>(renewing, { transport, close, isReady: () => isReady });
+      return doorOf<T>(renewing, stores, {
+        transport,
+        stopServing,
+        close,
+        isReady: () => isReady,
+      });
     } catch (cause) {
       await keeper?.close();
       await renewing.close();

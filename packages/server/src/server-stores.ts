@@ -18,10 +18,12 @@ import {
   connectServer,
   openNatsInputLog,
   type NatsPlace,
+  type NatsInputLog,
   type NatsServerConnection,
 } from '@tidemark/transport-nats/server';
 import { openCursorKey } from './cursor-key.js';
-import { nodeCrypto, systemEntropy } from './node-effects.js';
+import { nodeCrypto } from '@tidemark/crypto-node';
+import { systemEntropy } from './node-effects.js';
 
 /** Databases of a server that keeps nothing in a folder, such as two of memory-level. */
 export interface ServerDatabases {
@@ -43,7 +45,11 @@ export interface ServerNats {
 
 /** Where a server keeps its data. */
 export type ServerPlace =
-  | { readonly folder: string; readonly lostInput?: 'refuse' | 'set-aside' }
+  | {
+      readonly folder: string;
+      readonly lostInput?: 'refuse' | 'set-aside';
+      readonly cursorKey?: Uint8Array;
+    }
   | {
       /** Folder of the store alone: the input lies in NATS, where other servers follow it, too. */
       readonly folder: string;
@@ -58,6 +64,8 @@ export interface ServerStores {
   readonly store: ServerStore;
   readonly input: InputLog;
   readonly cursorKey: Uint8Array;
+  /** Bytes of the input when it was last looked at; undefined where it has no limit of its own. */
+  readonly space: () => { readonly bytes: number; readonly bytesMax: number } | undefined;
   /** Connection over which replicas are served; undefined for a server in this process only. */
   readonly connection: NatsServerConnection | undefined;
   readonly close: () => Promise<void>;
@@ -92,7 +100,7 @@ const openNatsStores = async (
   const hash = nodeCrypto.sha256;
   const store = await openStoreFolder(place.folder, { hash });
   let connection: NatsServerConnection | undefined;
-  let input: InputLog | undefined;
+  let input: NatsInputLog | undefined;
   const close = async (): Promise<void> => {
     await input?.close();
     // A connection that was given belongs to the caller.
@@ -118,7 +126,7 @@ const openNatsStores = async (
         ? {}
         : { archive: typeof archive === 'string' ? openCheckpointFolder(archive) : archive }),
     });
-    return { store, input, cursorKey, connection, close };
+    return { store, input, cursorKey, space: input.space, connection, close };
   } catch (cause) {
     await close();
     throw cause;
@@ -141,7 +149,12 @@ export const openServerStores = async (
       ...(place.lostInput === undefined ? {} : { lostInput: place.lostInput }),
     });
     try {
-      return { ...opened, cursorKey: await openCursorKey(place.folder), connection: undefined };
+      return {
+        ...opened,
+        cursorKey: place.cursorKey ?? (await openCursorKey(place.folder)),
+        space: () => undefined,
+        connection: undefined,
+      };
     } catch (cause) {
       await opened.close();
       throw cause;
@@ -159,6 +172,7 @@ export const openServerStores = async (
     store,
     input,
     cursorKey: place.cursorKey ?? systemEntropy.bytes(32),
+    space: () => undefined,
     connection: undefined,
     close: async () => {
       await Promise.all([store.close(), input.close()]);

@@ -12,6 +12,8 @@ export interface NatsServerConnection {
   readonly core: NatsConnection;
   /** Version of nats-server, as it tells it. */
   readonly version: () => string;
+  /** False while the connection is lost: it comes back by itself. */
+  readonly isConnected: () => boolean;
   /** Calls back whenever the connection was lost and is there again. Returns the way to stop. */
   readonly onReconnected: (callback: () => void) => () => void;
   readonly close: () => Promise<void>;
@@ -39,8 +41,11 @@ export const connectServer = async (
     throw connectionFailure(cause);
   });
   const listeners = new Set<() => void>();
+  let isConnected = true;
   const watch = async (): Promise<void> => {
     for await (const status of core.status()) {
+      if (status.type === 'disconnect' || status.type === 'reconnect')
+        isConnected = status.type === 'reconnect';
       if (status.type !== 'reconnect') continue;
       failures = 0;
       for (const listener of [...listeners]) listener();
@@ -50,6 +55,7 @@ export const connectServer = async (
   return {
     core,
     version: () => core.info?.version ?? '',
+    isConnected: () => isConnected && !core.isClosed(),
     onReconnected: (callback) => {
       listeners.add(callback);
       return () => listeners.delete(callback);
