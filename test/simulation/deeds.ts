@@ -23,6 +23,8 @@ const serverTroubles = new Set([
   'input-full',
   'input-mismatch',
   'behind',
+  // Two publications of one version were under way, or an older server answered.
+  'destructive-change',
 ]);
 
 const deviceDeeds: Partial<

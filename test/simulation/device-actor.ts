@@ -10,7 +10,7 @@ import type { PlannedDevice } from './plan.js';
 import { PromiseBook, type Promised } from './promises.js';
 import { Life } from './scheduler.js';
 import { SimDisk, type DiskBackup } from './sim-disk.js';
-import { SimLevel } from './sim-level.js';
+import { databaseOn } from './sim-level.js';
 import type { SimNetwork } from './sim-network.js';
 import type { TypedTokens } from '../convergence/history.js';
 
@@ -208,7 +208,7 @@ export class DeviceActor {
     const isNew = !this.disk.exists && this.disk.marker === undefined;
     if (isNew) this.#installs += 1;
     const { store: opened, marker } = await openReplicaStore({
-      database: new SimLevel(this.disk, life),
+      database: databaseOn(this.disk, life),
       marker: this.disk.markerOf(life),
       hash: crypto.sha256,
       newId: this.#random.bytes(16),

@@ -16,7 +16,7 @@ import type { SimContext } from './context.js';
 import { tenant } from './device-actor.js';
 import { Life } from './scheduler.js';
 import { SimDisk, type DiskBackup } from './sim-disk.js';
-import { SimLevel } from './sim-level.js';
+import { databaseOn } from './sim-level.js';
 import type { NetworkServer } from './sim-network.js';
 import { SimInputLog, type SimStream } from './sim-stream.js';
 
@@ -208,7 +208,7 @@ export class ServerActor implements NetworkServer {
       messagesMax: random.pick([1, 2, 1_000]),
     };
     const store = await openServerStore({
-      database: new SimLevel(this.storeDisk, life),
+      database: databaseOn(this.storeDisk, life),
       marker: this.storeDisk.markerOf(life),
       hash,
     });
@@ -217,7 +217,7 @@ export class ServerActor implements NetworkServer {
     const input =
       stream === null
         ? await openInputLog({
-            database: new SimLevel(this.inputDisk, life),
+            database: databaseOn(this.inputDisk, life),
             marker: this.inputDisk.markerOf(life),
             hash,
             clock,

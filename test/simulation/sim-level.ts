@@ -5,6 +5,7 @@ import {
   AbstractSnapshot,
   AbstractValueIterator,
 } from 'abstract-level';
+import type { Database } from '@tidemark/store-level';
 import type { Life } from './scheduler.js';
 import {
   compareKeys,
@@ -343,3 +344,7 @@ const find = ({ keys, values }: Image, key: Bytes): Bytes | undefined => {
   const found = keys[at];
   return found !== undefined && compareKeys(found, key) === 0 ? values[at] : undefined;
 };
+
+/** Database of a process on a disk, as the stores take it: the types of hooks name each class itself. */
+export const databaseOn = (disk: SimDisk, life: Life): Database =>
+  new SimLevel(disk, life) as unknown as Database;
