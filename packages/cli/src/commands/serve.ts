@@ -47,6 +47,7 @@ const reach = async (
 const untilStopped = async (
   call: Call,
   started: StartedNats | undefined,
+  ended: Promise<string>,
 ): Promise<string | undefined> => {
   const { signal } = call.cli;
   const stopped = new Promise<undefined>((resolve) => {
@@ -56,7 +57,7 @@ const untilStopped = async (
   // The wait alone would not keep the process alive.
   const alive = setInterval(() => undefined, 60_000);
   try {
-    return await (started === undefined ? stopped : Promise.race([stopped, started.gone]));
+    return await Promise.race([stopped, ended, ...(started === undefined ? [] : [started.gone])]);
   } finally {
     clearInterval(alive);
   }
@@ -84,10 +85,17 @@ const serveOn = async (
       'without `sync_interval: always` in the configuration of NATS, a power cut may lose uploads that were acknowledged; `tidemark doctor` looks for it.',
     );
   const folder = settings.needed('folder');
+  let endServing: (reason: string) => void = () => undefined;
+  const ended = new Promise<string>((resolve) => {
+    endServing = resolve;
+  });
   const server = await openFolder(settings, {
     publish: await readSchemaFile(settings),
     connection: place,
-    onEvent: (event) => tellEvent(call, event),
+    onEvent: (event) => {
+      tellEvent(call, event);
+      if (event.type === 'connection-ended') endServing('the connection to NATS has ended');
+    },
   });
   const desk = localDesk(server, {
     checkpoints: settings.needed('checkpoints.folder'),
@@ -116,7 +124,7 @@ const serveOn = async (
           'Every device that reaches this NATS may read and write the whole tenant: there are no rights per user yet.',
         ].join('\n'),
     );
-    const lost = await untilStopped(call, started);
+    const lost = await untilStopped(call, started, ended);
     await endControl();
     if (lost !== undefined) throw new TidemarkError('unreachable', lost);
   } finally {

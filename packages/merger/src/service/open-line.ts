@@ -43,6 +43,8 @@ export type ServerEvent =
       /** Share that was reached; 0 when the alarm ended. */
       readonly alarmPercent: number;
     }
+  /** The connection to NATS has ended for good: this process can serve no more. */
+  | { readonly type: 'connection-ended'; readonly code: string }
   | { readonly type: 'checkpoint-written'; readonly n: number }
   | { readonly type: 'horizon'; readonly incarnation: number; readonly n: number }
   | { readonly type: 'fold-failed'; readonly code: string; readonly halted: boolean }
