@@ -52,6 +52,22 @@ export class NatsServer {
     this.#more = more;
   }
 
+  /** Starts a cluster whose servers store each message of a stream with three replicas on three of them. */
+  static async startCluster(size: number): Promise<readonly NatsServer[]> {
+    const ports: number[] = [];
+    for (let i = 0; i < size; i += 1) ports.push(await freePort());
+    const routes = ports.map((port) => JSON.stringify(`nats-route://${host}:${port}`)).join(', ');
+    const starting = ports.map((port, i) =>
+      NatsServer.start(
+        [
+          `server_name: "node-${i}"`,
+          `cluster { name: "test", listen: "${host}:${port}", routes: [${routes}] }`,
+        ].join('\n'),
+      ),
+    );
+    return Promise.all(starting);
+  }
+
   /** Starts a server; `more` is added to its configuration. */
   static async start(more = ''): Promise<NatsServer> {
     const folder = await mkdtemp(path.join(tmpdir(), 'tidemark-nats-'));

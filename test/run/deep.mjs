@@ -13,7 +13,12 @@ const longRunMinutes = 30;
 const longRunFactor = 1.3;
 const propertyLimitMs = 20_000;
 /** How the rest is shared out; what a suite leaves over goes to those after it. */
-const weights = { 'convergence.deep.ts': 4, 'kills.deep.ts': 5, 'memory.deep.ts': 1 };
+const weights = {
+  'convergence.deep.ts': 4,
+  'kills.deep.ts': 5,
+  'memory.deep.ts': 1,
+  'servers.deep.ts': 4,
+};
 // A suite stops by itself when its minutes are over; this much later it is ended, but never after the
 // whole run's end.
 const graceMs = 120_000;

@@ -16,7 +16,12 @@ const everything = [
 const except = (...names) => everything.filter((name) => !names.includes(name));
 const pureParts = ['model', 'merge', 'filter', 'protocol', 'ports'];
 const codecs = ['fp-ts', 'io-ts'];
-const nats = ['@nats-io/jetstream', '@nats-io/nats-core', '@nats-io/transport-node'];
+const nats = [
+  '@nats-io/jetstream',
+  '@nats-io/nats-core',
+  '@nats-io/obj',
+  '@nats-io/transport-node',
+];
 const level = ['abstract-level', 'classic-level', 'level', 'memory-level'];
 
 exports.allowed = {

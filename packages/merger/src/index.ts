@@ -69,8 +69,23 @@ export { livesMax, type LifeSpan } from './fold/decide-life.js';
 export { customizationId } from './fold/decide-entry.js';
 export { windowEndsAtEvery } from './fold/fold-window.js';
 export { checkpointRetryMs, openMerger, type Merger, type MergerStatus } from './service/merger.js';
+export type { Protocols } from '@tidemark/protocol';
 export type { MergerOptions } from './service/merger-options.js';
-export type { ServerEvent } from './service/open-line.js';
+export type { ServerEvent } from './service/server-event.js';
+export {
+  createFellows,
+  placeEveryMs,
+  fellowForgottenMs,
+  fellowsMax,
+  type Fellows,
+  type FellowWord,
+  type Stand,
+} from './service/fellows.js';
+export { standWordsMax, standEveryMs, begunElsewhereMsMax } from './service/election.js';
+export { lineCheckpointMsMax } from './service/open-line.js';
+export { marksMax, refoldsMax } from './service/digest-watch.js';
+export { type ScratchStore } from './service/refold.js';
+export { knownMessagesMax, keptInputBytesMax, keptPiecesMax } from './fold/input-memory.js';
 export { behindWaitMs } from './service/endpoints.js';
 export { foldRetryMsMax } from './service/fold-driver.js';
 export { waitingInputBytesMax, appendBytesMax, appendMessagesMax } from './service/input-writer.js';

@@ -1,3 +1,4 @@
+export type { ServerTalk } from './server-talk.js';
 export type { AbortSignalLike, Clock, Entropy, Timer, Crypto, Logger } from './effects.js';
 export type { FieldCrdt, CrdtKey, CrdtEdit, CrdtApplied } from './field-crdt.js';
 export type {

@@ -19,7 +19,10 @@ export interface RecordPage {
   readonly next: string | undefined;
 }
 
-/** Named small spaces of the engine, each an ordered map from text keys to bytes. */
+/**
+ * Named small spaces of the engine, each an ordered map from text keys to bytes. `kept-input` is of this
+ * store alone: no dump holds it, and a load leaves it as it is.
+ */
 export type ServerSpace =
   | 'replicas'
   | 'chains'
@@ -29,7 +32,9 @@ export type ServerSpace =
   | 'heads'
   | 'quarantine'
   | 'sync-logs'
-  | 'lives';
+  | 'lives'
+  | 'known-input'
+  | 'kept-input';
 
 /** Segment of feed or ledger: all entries of one window and one table; the engine encodes the bytes. */
 export interface Segment {
@@ -155,6 +160,11 @@ export interface InputMessage {
   readonly position: InputPosition;
   readonly atMs: number;
   readonly bytes: Uint8Array;
+  /**
+   * Hash by which the message is known again, at least 16 bytes; the hash of its bytes when left out. A log
+   * that can lose its end and use its numbers anew takes more into it: equal bytes may be stored there again.
+   */
+  readonly hash?: Uint8Array;
 }
 
 /** First and last message of the input; undefined when it is empty. */
@@ -192,7 +202,7 @@ export interface InputLog {
     bounds: { readonly maxBytes: number; readonly maxMessages: number },
   ) => Promise<readonly InputMessage[]>;
   readonly extent: () => Promise<InputExtent>;
-  /** Hash of a stored message, to compare with what was folded; undefined when it is gone. */
+  /** Hash of a stored message as `read` gives it, to compare with what was folded; undefined when it is gone. */
   readonly hashAt: (position: InputPosition) => Promise<Uint8Array | undefined>;
   /**
    * Ends the current generation and starts the next one with its first message. Rejects with `behind` when

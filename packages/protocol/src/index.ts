@@ -1,5 +1,8 @@
 export {
   protocolVersion,
+  spokenProtocols,
+  inProtocol,
+  type Protocols,
   messageBytesMax,
   messageJsonBytesMax,
   encodeFrame,

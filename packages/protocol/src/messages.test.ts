@@ -6,6 +6,7 @@ import {
   encodeFrame,
   messageBytesMax,
   messageJsonBytesMax,
+  inProtocol,
   protocolVersion,
 } from './frame.js';
 import {
@@ -214,4 +215,18 @@ test('[SYN-66] a newer protocol is told apart from damage', () => {
   expect(decodeMessage('CustomizationRequest', bytes)).toMatchObject({
     left: { code: 'malformed-message', recovery: 'quarantine' },
   });
+});
+
+test('[SYN-68] a side understands its version and the one before, and can answer in either', () => {
+  const later = { oldest: protocolVersion + 1, newest: protocolVersion + 2 };
+  const next = { oldest: protocolVersion, newest: protocolVersion + 1 };
+  const asked = encodeFrame({ have: 1 });
+  expect(decodeMessage('CustomizationRequest', asked, next)._tag).toBe('Right');
+  expect(decodeMessage('CustomizationRequest', asked, later)).toMatchObject({
+    left: { code: 'protocol-too-old', recovery: 'upgrade' },
+  });
+  const answer = inProtocol(encodeFrame({ have: 1 }), protocolVersion + 1);
+  expect(decodeFrame(answer)).toEqual({ _tag: 'Left', left: 'newer-protocol' });
+  expect(decodeFrame(inProtocol(answer, asked[0] as number))._tag).toBe('Right');
+  expect(inProtocol(new Uint8Array(0), 1)).toHaveLength(0);
 });

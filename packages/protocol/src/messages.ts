@@ -2,7 +2,7 @@ import * as E from 'fp-ts/lib/Either.js';
 import * as t from 'io-ts';
 import type { Receipt, SyncLog } from '@tidemark/model';
 import { left, right, tablesMax, TidemarkError, type Result } from '@tidemark/model';
-import { decodeFrame, encodeFrame } from './frame.js';
+import { decodeFrame, encodeFrame, type Protocols } from './frame.js';
 
 /** Maximum (index, head) pairs of a resume request. */
 export const resumePointsMax = 64;
@@ -346,8 +346,9 @@ export const encodeMessage = <N extends MessageName>(
 export const decodeMessage = <N extends MessageName>(
   name: N,
   bytes: Uint8Array,
+  protocols?: Protocols,
 ): Result<TidemarkError, { readonly message: Messages[N]; readonly tail: Uint8Array }> => {
-  const frame = decodeFrame(bytes);
+  const frame = decodeFrame(bytes, protocols);
   if (E.isLeft(frame)) return left(new TidemarkError(frame.left, `cannot decode a ${name}`));
   const decoded = codecs[name].decode(frame.right.json);
   if (E.isLeft(decoded)) {

@@ -31,6 +31,7 @@ export type {
   Explanation,
   KeptSyncLog,
   MergerStatus,
+  Protocols,
   ResolveInput,
   ResolveResult,
   ServerChange,

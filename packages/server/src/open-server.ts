@@ -2,12 +2,14 @@ import {
   destructiveChanges,
   problemsError,
   TidemarkError,
+  toHex,
   type SyncErrorState,
   type Customization,
   type TypedSchema,
 } from '@tidemark/model';
 import type { TableSelection } from '@tidemark/filter';
 import {
+  createFellows,
   entryItemsMax,
   openMerger,
   type ChangesSince,
@@ -18,6 +20,7 @@ import {
   type Merger,
   type MergerOptions,
   type MergerStatus,
+  type Protocols,
   type ResolveInput,
   type ResolveResult,
   type ServerChange,
@@ -28,11 +31,13 @@ import {
 import type { AbortSignalLike, CheckpointFolder, Clock, Logger, Timer } from '@tidemark/ports';
 import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { createLocalTransport, type LocalTransport } from '@tidemark/transport-local';
-import { serveTenant } from '@tidemark/transport-nats/server';
+import { openNatsCheckpoints, openServerTalk, serveTenant } from '@tidemark/transport-nats/server';
 import { nodeCrypto, nodeTimer, systemClock, systemEntropy } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
 import { createSpaceKeeper, type SpaceKeeper } from './space-keeper.js';
+import { openScratchStore } from './scratch-store.js';
+import { switchService, type SwitchedService } from './switched-service.js';
 import { openServerStores, type ServerPlace, type ServerStores } from './server-stores.js';
 import type {
   ForeignRow,
@@ -53,13 +58,21 @@ export type ServerOptions<T extends Tables> = ServerPlace & {
   /** Refuses transactions of devices; must be deterministic. */
   readonly validate?: ValidateHook;
   readonly checkpoints?: {
-    /** Folder outside of the server's own, or an implementation of the port. */
-    readonly folder: string | CheckpointFolder;
+    /**
+     * Folder outside of the server's own, or an implementation of the port; `{ in: 'nats' }` is an
+     * object store of NATS that all servers of the tenant share.
+     */
+    readonly folder: string | CheckpointFolder | { readonly in: 'nats' };
     readonly keep?: number;
     readonly everyOps?: number;
     readonly trimInput?: boolean;
   };
   readonly horizon?: Partial<HorizonLimits>;
+  /**
+   * Versions of the protocol that devices may speak: this program's own and the one before when left out.
+   * A greater `oldest` ends what older devices may do: they say `protocol-too-old` and keep their edits.
+   */
+  readonly protocols?: Protocols;
   readonly logger?: Logger;
   readonly onEvent?: (event: ServerEvent) => void;
   readonly clock?: Clock;
@@ -124,13 +137,18 @@ export interface Server<T extends Tables> {
   readonly fingerprint: (table: TableName<T>, selection?: TableSelection) => Promise<string>;
   /** Resolves when everything that was sent so far is applied. */
   readonly settle: () => Promise<void>;
+  /** Health. Throws `unreachable` while the server finds its place in the input again. */
   readonly status: () => MergerStatus;
+  /** False while replicas are not answered: the server finds its place again, or its state is in doubt. */
+  readonly isReady: () => boolean;
   /** Customization in force; version 0 before the first. */
   readonly customization: () => Customization;
   readonly close: () => Promise<void>;
 }
 
 const syncLogsDefault = 100;
+/** Bytes of the id by which the servers of a tenant know each other. */
+const fellowIdBytes = 12;
 
 const collect = async <T extends Tables>(
   fill: (writer: Writer<T>) => void | Promise<void>,
@@ -192,10 +210,9 @@ const reportForeign = async (
 /** The door over an open renewing.current(). */
 const doorOf = <T extends Tables>(
   renewing: RenewingMerger,
-  transport: LocalTransport,
-  close: () => Promise<void>,
+  more: Pick<Server<T>, 'transport' | 'close' | 'isReady'>,
 ): Server<T> => ({
-  transport,
+  ...more,
   write: async (input, { user }) =>
     writeOperations(
       renewing.current(),
@@ -228,8 +245,25 @@ const doorOf = <T extends Tables>(
   },
   status: () => renewing.current().status(),
   customization: () => renewing.current().schema().customization,
-  close,
 });
+
+const checkpointFolderOf = (
+  options: ServerPlace & { readonly tenant: string },
+  folder: string | CheckpointFolder | { readonly in: 'nats' },
+  { connection }: ServerStores,
+): CheckpointFolder => {
+  if (typeof folder === 'string') return openCheckpointFolder(folder);
+  if (!('in' in folder)) return folder;
+  if (connection === undefined || !('nats' in options))
+    throw new TidemarkError('invalid-option', 'checkpoints in NATS need a server on NATS');
+  const { tenant, nats } = options;
+  const { replicas } = nats;
+  return openNatsCheckpoints({
+    connection,
+    tenant,
+    ...(replicas === undefined ? {} : { replicas }),
+  });
+};
 
 const mergerOptions = <T extends Tables>(
   options: ServerOptions<T>,
@@ -255,16 +289,14 @@ const mergerOptions = <T extends Tables>(
     onEvent,
     ...(validate === undefined ? {} : { validate }),
     ...(horizon === undefined ? {} : { horizon }),
+    ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
     ...(logger === undefined ? {} : { logger }),
     ...(checkpoints === undefined
       ? {}
       : {
           checkpoints: {
             ...checkpoints,
-            folder:
-              typeof checkpoints.folder === 'string'
-                ? openCheckpointFolder(checkpoints.folder)
-                : checkpoints.folder,
+            folder: checkpointFolderOf(options, checkpoints.folder, stores),
           },
         }),
   };
@@ -292,12 +324,33 @@ export const openServer = async <const T extends Tables>(
     keeper?.note(alarm);
   };
   const stores = await openServerStores(options, { tenant, clock, timer, onEvent });
+  const { connection } = stores;
+  const fellows =
+    connection === undefined
+      ? undefined
+      : createFellows(
+          openServerTalk(connection, tenant),
+          clock,
+          toHex(systemEntropy.bytes(fellowIdBytes)),
+        );
+  let isReady = false;
+  let switched: SwitchedService | undefined;
   try {
     const renewing = await openRenewingMerger({
       clock,
       timer,
       onEvent,
-      open: (tell) => openMerger(mergerOptions(options, stores, { clock, timer }, tell)),
+      onReady: (ready) => {
+        isReady = ready;
+        switched?.set(ready);
+      },
+      open: (tell) =>
+        openMerger({
+          ...mergerOptions(options, stores, { clock, timer }, tell),
+          ...(fellows === undefined || !('folder' in options)
+            ? {}
+            : { fellows, scratch: () => openScratchStore(options.folder, nodeCrypto.sha256) }),
+        }),
     });
     if (options.checkpoints?.trimInput === true) {
       keeper = createSpaceKeeper({
@@ -312,31 +365,36 @@ export const openServer = async <const T extends Tables>(
       await renewing.current().settle();
       await publishAtOpen(renewing.current(), options.schema as TypedSchema<Tables>);
       const transport = createLocalTransport({ service: renewing.service, timer });
-      const { connection } = stores;
-      const served =
-        connection === undefined
-          ? undefined
-          : await serveTenant({
-              connection,
-              tenant,
-              service: renewing.service,
-              generation: async () => (await stores.input.extent()).generation,
-              timer,
-              ...(logger === undefined ? {} : { logger }),
-            });
-      return doorOf<T>(renewing, transport, async () => {
+      if (connection !== undefined) {
+        switched = switchService(() =>
+          serveTenant({
+            connection,
+            tenant,
+            service: renewing.service,
+            generation: async () => (await stores.input.extent()).generation,
+            timer,
+            ...(logger === undefined ? {} : { logger }),
+            ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
+          }),
+        );
+        switched.set(isReady);
+      }
+      const close = async (): Promise<void> => {
         transport.setService(null);
-        await served?.close();
+        await switched?.close();
         await keeper?.close();
         await renewing.close();
+        fellows?.leave();
         await stores.close();
-      });
+      };
+      return doorOf<T>(renewing, { transport, close, isReady: () => isReady });
     } catch (cause) {
       await keeper?.close();
       await renewing.close();
       throw cause;
     }
   } catch (cause) {
+    fellows?.close();
     await stores.close();
     throw cause;
   }

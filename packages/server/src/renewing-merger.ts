@@ -26,7 +26,12 @@ export interface RenewingMergerOptions {
   readonly clock: Clock;
   readonly timer: Timer;
   readonly onEvent: (event: ServerEvent) => void;
+  /** Told when the merger begins and ceases to answer. */
+  readonly onReady: (isReady: boolean) => void;
 }
+
+/** Failures of the fold after which opening the merger again finds out how to go on. */
+const renewedAfter: readonly string[] = ['input-mismatch', 'state-differs'];
 
 const opening = (): TidemarkError =>
   new TidemarkError('unreachable', 'the server is finding its place in the input again');
@@ -36,6 +41,7 @@ class Renewal {
   readonly #ticks = new Set<() => void>();
   #merger: Merger | undefined;
   #isClosed = false;
+  #isOut = false;
   #renewedAtMs = 0;
   #pauseMs = renewPauseMsFirst;
   #renewing: Promise<void> | undefined;
@@ -64,8 +70,10 @@ class Renewal {
     let isOpen = false;
     const merger = await this.#options.open((event) => {
       this.#options.onEvent(event);
-      // The fold stopped because the input lost what it had folded: opening finds out how to go on.
-      if (event.type !== 'fold-failed' || event.code !== 'input-mismatch' || !event.halted) return;
+      if (event.type !== 'fold-failed' || !event.halted) return;
+      // What it holds may be wrong, and nobody knows on which server: no one answers any more.
+      if (event.code === 'fold-diverged') this.#takeOut();
+      if (!renewedAfter.includes(event.code)) return;
       mustRenew = true;
       if (isOpen) this.#renew();
     });
@@ -75,6 +83,7 @@ class Renewal {
       for (const tick of [...this.#ticks]) tick();
     });
     if (mustRenew) this.#renew();
+    else if (!this.#isOut) this.#options.onReady(true);
   }
 
   async close(): Promise<void> {
@@ -85,11 +94,22 @@ class Renewal {
   }
 
   #service(): Service {
+    if (this.#isOut)
+      throw new TidemarkError(
+        'unreachable',
+        'the server has left the service: its state is in doubt',
+      );
     return this.current().service;
+  }
+
+  #takeOut(): void {
+    this.#isOut = true;
+    this.#options.onReady(false);
   }
 
   #leave(): Merger | undefined {
     const merger = this.#merger;
+    if (merger !== undefined) this.#options.onReady(false);
     this.#merger = undefined;
     this.#stopTicks();
     this.#stopTicks = () => undefined;

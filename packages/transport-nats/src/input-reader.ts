@@ -14,6 +14,8 @@ export interface InputReaderParts {
   readonly newReader: (generation: number) => StreamReader;
   /** Entry that a stored message is; undefined for the end of a generation. */
   readonly entryOf: (subject: string, user: string, bytes: Uint8Array) => Uint8Array | undefined;
+  /** Hash by which a message is known again. */
+  readonly identity: (atMs: number, entry: Uint8Array) => Uint8Array;
 }
 
 /** Reads an input forwards, across its generations. One call at a time. */
@@ -144,7 +146,9 @@ export class InputReader {
       this.#reader?.forget();
       return 'full';
     }
-    messages.push({ position: { generation, seq: message.seq }, atMs: message.atMs, bytes: entry });
+    const { seq, atMs } = message;
+    const hash = this.#parts.identity(atMs, entry);
+    messages.push({ position: { generation, seq }, atMs, bytes: entry, hash });
     return 'taken';
   }
 

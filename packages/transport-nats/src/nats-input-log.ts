@@ -106,6 +106,7 @@ class JetStreamInputLog implements NatsInputLog {
       timer,
       newReader: this.#newReader,
       entryOf: (subject, user, bytes) => this.#entryOf(subject, user, bytes),
+      identity: (atMs, bytes) => this.#identity(atMs, bytes),
     });
     const watch = new GrowthWatch({
       connection: connection.core,
@@ -163,9 +164,9 @@ class JetStreamInputLog implements NatsInputLog {
         return undefined;
       const stored = await this.#streams.message(generation, seq);
       if (stored === undefined) return undefined;
-      const { subject, data, header } = stored;
+      const { subject, data, header, time } = stored;
       const bytes = this.#entryOf(subject, userOf(header), data);
-      return bytes === undefined ? undefined : this.#options.hash(bytes);
+      return bytes === undefined ? undefined : this.#identity(time.getTime(), bytes);
     });
 
   readonly startGeneration = (
@@ -240,6 +241,14 @@ class JetStreamInputLog implements NatsInputLog {
     const { archive, hash } = this.#options;
     if (archive !== undefined)
       await archiveGeneration(archive, this.#newReader(range.generation), hash, range);
+  }
+
+  /** The same bytes stored again are another message: a rewound stream uses its numbers anew. */
+  #identity(atMs: number, bytes: Uint8Array): Uint8Array {
+    const timed = new Uint8Array(8 + bytes.length);
+    new DataView(timed.buffer).setFloat64(0, atMs);
+    timed.set(bytes, 8);
+    return this.#options.hash(timed);
   }
 
   #entryOf(subject: string, user: string, bytes: Uint8Array): Uint8Array | undefined {

@@ -1,7 +1,7 @@
 import type { Msg } from '@nats-io/nats-core';
 import { TidemarkError } from '@tidemark/model';
 import type { Caller, Logger, Service, Timer } from '@tidemark/ports';
-import { messageBytesMax } from '@tidemark/protocol';
+import { messageBytesMax, type Protocols } from '@tidemark/protocol';
 import { Abort } from './abort.js';
 import { encodeFailure, respondTo, userOf, workingHeaders } from './answer.js';
 import { encodeHello } from './hello.js';
@@ -28,6 +28,8 @@ export interface ServeTenantOptions {
   readonly generation: () => Promise<number>;
   readonly timer: Timer;
   readonly logger?: Logger;
+  /** Versions of the protocol that devices may speak. */
+  readonly protocols?: Protocols;
 }
 
 /** A tenant that is being served. */
@@ -154,12 +156,12 @@ class TenantServer implements ServedTenant {
   }
 
   async #ask(message: Msg): Promise<Uint8Array> {
-    const { tenant, service, generation } = this.#options;
+    const { tenant, service, generation, protocols } = this.#options;
     const asked = askOf(message.subject);
     const user = userOf(message.headers);
     if (asked === undefined)
       throw new TidemarkError('malformed-message', 'there is no such endpoint');
-    if (asked.ask === 'hello') return encodeHello({ generation: await generation() });
+    if (asked.ask === 'hello') return encodeHello({ generation: await generation() }, protocols);
     const caller: Caller = { tenant, replica: asked.replica, user };
     // The connection reads on into the same buffer: what is answered later needs its own bytes.
     return service.answer(caller, asked.ask, new Uint8Array(message.data));

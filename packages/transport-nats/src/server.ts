@@ -8,5 +8,12 @@ export {
 } from './nats-input-log.js';
 export { spaceAlarmPercents, type InputSpace } from './space-alarm.js';
 export { readArchive, type ArchivedMessage } from './archive.js';
+export {
+  openNatsCheckpoints,
+  checkpointPartBytesMax,
+  stalePartMs,
+  type NatsCheckpointsOptions,
+} from './nats-checkpoints.js';
+export { openServerTalk, serverWordBytesMax } from './server-talk.js';
 export { serveTenant, type ServedTenant, type ServeTenantOptions } from './serve-tenant.js';
 export type { NatsPlace } from './nats-transport.js';

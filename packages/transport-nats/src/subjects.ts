@@ -100,3 +100,6 @@ export const askOf = (
 
 /** Subject of the ticks of a tenant: a tick says that a server applied something. */
 export const tickSubject = (token: string): string => `tm.${token}.tick`;
+
+/** Subject on which the servers of a tenant talk with each other. */
+export const serversSubject = (token: string): string => `tm.${token}.servers`;

@@ -9,6 +9,7 @@ import {
 } from '@tidemark/model';
 import type { InputMessage } from '@tidemark/ports';
 import { AuthorView } from './author-view.js';
+import { comesAgain, placeAgain } from './decide-again.js';
 import { decideEnvelope, quarantine } from './decide-envelope.js';
 import {
   backendAuthor,
@@ -66,7 +67,7 @@ export const decodeMessageEntry = (message: InputMessage): DecodedMessage | unde
 };
 
 const isBoundary = (kind: InputEntry['kind'] | undefined): boolean =>
-  kind === 'customization' || kind === 'incarnation' || kind === 'life';
+  kind === 'customization' || kind === 'incarnation' || kind === 'life' || kind === 'again';
 
 /**
  * Number of messages, from the first, that make the next window. Grants, customizations and incarnations
@@ -86,7 +87,7 @@ export const windowLength = (
   for (let i = 0; i < messages.length; i += 1) {
     const one = messages[i] as DecodedMessage;
     const kind = one.entry?.kind;
-    if (i > 0 && kind === 'incarnation') return i;
+    if (i > 0 && (kind === 'incarnation' || kind === 'again')) return i;
     if (i > 0 && grants !== (kind === 'grant')) return i;
     if (i > 0 && one.entry?.kind === 'grant' && one.entry.request.origin !== null) return i;
     grants ||= kind === 'grant';
@@ -234,7 +235,26 @@ const decideOne = async (
       return;
     case 'incarnation':
       startIncarnation(window, state, entry);
+      return;
+    case 'again':
+      window.counts.duplicates += 1;
   }
+};
+
+/** Message that came again as the entry that it holds; what this line has had stays as it is. */
+const takeAgain = async (
+  window: Window,
+  state: FoldState,
+  one: DecodedMessage,
+): Promise<DecodedMessage> => {
+  const { entry, message } = one;
+  if (entry?.kind !== 'again') return one;
+  const inner = decodeMessageEntry({ ...message, bytes: entry.entry });
+  if (inner?.entry === undefined || !comesAgain(inner.entry.kind))
+    return { ...one, entry: undefined, problem: 'again' };
+  const place = await placeAgain(window, state, entry.of);
+  if (place === 'unknown') return { ...one, entry: undefined, problem: 'again too late' };
+  return place === 'had' ? one : inner;
 };
 
 /** Decides the messages of one window, in order. Nothing is written to the store. */
@@ -244,7 +264,9 @@ export const decideWindow = async (
   messages: readonly DecodedMessage[],
   contextOf: ContextOf,
 ): Promise<void> => {
-  const prepared = await prepare(window, messages);
+  const [first] = messages;
+  const taken = first?.entry?.kind === 'again' ? [await takeAgain(window, state, first)] : messages;
+  const prepared = await prepare(window, taken);
   for (const one of prepared) {
     window.now = Math.max(window.now, one.message.atMs);
     window.counts.messages += 1;

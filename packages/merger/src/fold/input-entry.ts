@@ -67,6 +67,16 @@ export type InputEntry =
       readonly kind: 'life';
       /** Random, 32 hexadecimal digits. */
       readonly id: string;
+    }
+  | {
+      /**
+       * An entry that was folded elsewhere, or stored, and that this line of history lacks: it counts unless
+       * the line holds the message at `of`, or has had this one before.
+       */
+      readonly kind: 'again';
+      /** Where the message stood, and its hash (32 hexadecimal digits). */
+      readonly of: InputPosition & { readonly hash: string };
+      readonly entry: Uint8Array;
     };
 
 /** Newest format of input entries. */
@@ -83,6 +93,7 @@ const kinds: readonly InputEntry['kind'][] = [
   'resolution',
   'incarnation',
   'life',
+  'again',
 ];
 
 const count = new t.Type<number>(
@@ -114,6 +125,16 @@ const lifeId = new t.Type<string>(
   (u, c) => (isLifeId(u) ? t.success(u) : t.failure(u, c)),
   t.identity,
 );
+
+const isMessageHash = (u: unknown): u is string =>
+  typeof u === 'string' && /^[0-9a-f]{32}$/.test(u);
+const messageHash = new t.Type<string>(
+  'message hash',
+  isMessageHash,
+  (u, c) => (isMessageHash(u) ? t.success(u) : t.failure(u, c)),
+  t.identity,
+);
+const original = t.type({ generation: count, seq: count, hash: messageHash });
 
 const codecs = {
   write: t.type({
@@ -178,20 +199,24 @@ const codecs = {
   life: t.type({ id: lifeId }),
 };
 
+/** Length (2 bytes) and JSON of a head, then bytes as they came. */
+const headed = (head: unknown, bytes: Uint8Array): readonly Uint8Array[] => {
+  const json = utf8Encode(JSON.stringify(head));
+  const length = new Uint8Array(2);
+  new DataView(length.buffer).setUint16(0, json.length);
+  return [length, json, bytes];
+};
+
 const frame = (kind: InputEntry['kind'], body: readonly Uint8Array[]): Uint8Array =>
   concatBytes([Uint8Array.of(kinds.indexOf(kind), inputEntryFormat), ...body]);
 
 /**
  * Encodes an input entry: kind byte, format byte, then a JSON body; for an envelope the length (2 bytes)
- * and JSON of the caller, then the envelope's bytes as they came.
+ * and JSON of the caller, then the envelope's bytes as they came; for `again` likewise with `of`.
  */
 export const encodeInputEntry = (entry: InputEntry): Uint8Array => {
-  if (entry.kind === 'envelope') {
-    const json = utf8Encode(JSON.stringify(entry.caller));
-    const length = new Uint8Array(2);
-    new DataView(length.buffer).setUint16(0, json.length);
-    return frame('envelope', [length, json, entry.envelope]);
-  }
+  if (entry.kind === 'envelope') return frame('envelope', headed(entry.caller, entry.envelope));
+  if (entry.kind === 'again') return frame('again', headed(entry.of, entry.entry));
   const { kind, ...body } = entry;
   return frame(kind, [utf8Encode(JSON.stringify(body))]);
 };
@@ -207,18 +232,22 @@ const parse = (bytes: Uint8Array): unknown => {
   }
 };
 
-const decodeEnvelopeEntry = (bytes: Uint8Array): Result<InputEntryProblem, InputEntry> => {
+const decodeHeaded = (
+  kind: 'envelope' | 'again',
+  bytes: Uint8Array,
+): Result<InputEntryProblem, InputEntry> => {
   if (bytes.length < 4) return left('malformed');
   const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint16(2);
   if (4 + length > bytes.length) return left('malformed');
-  const decoded = caller.decode(parse(bytes.subarray(4, 4 + length)));
-  return E.isLeft(decoded)
-    ? left('malformed')
-    : right({
-        kind: 'envelope',
-        caller: decoded.right,
-        envelope: bytes.subarray(4 + length),
-      });
+  const head = parse(bytes.subarray(4, 4 + length));
+  const rest = bytes.subarray(4 + length);
+  if (kind === 'envelope') {
+    const decoded = caller.decode(head);
+    if (E.isLeft(decoded)) return left('malformed');
+    return right({ kind, caller: decoded.right, envelope: rest });
+  }
+  const decoded = original.decode(head);
+  return E.isLeft(decoded) ? left('malformed') : right({ kind, of: decoded.right, entry: rest });
 };
 
 /**
@@ -229,7 +258,7 @@ export const decodeInputEntry = (bytes: Uint8Array): Result<InputEntryProblem, I
   const kind = kinds[bytes[0] ?? kinds.length];
   if (kind === undefined || (bytes[1] ?? 0) > inputEntryFormat) return left('newer-format');
   if (bytes[1] !== inputEntryFormat) return left('malformed');
-  if (kind === 'envelope') return decodeEnvelopeEntry(bytes);
+  if (kind === 'envelope' || kind === 'again') return decodeHeaded(kind, bytes);
   const json = parse(bytes.subarray(2));
   const decoded = codecs[kind].decode(json);
   if (E.isLeft(decoded)) return left('malformed');

@@ -3,9 +3,11 @@ import type { Caller, Clock, Crypto, Endpoint } from '@tidemark/ports';
 import {
   decodeMessage,
   encodeMessage,
+  inProtocol,
   type Mac,
   type MessageName,
   type Messages,
+  type Protocols,
 } from '@tidemark/protocol';
 import type { FoldState } from '../fold/fold-state.js';
 import type { InputEntry } from '../fold/input-entry.js';
@@ -46,12 +48,18 @@ export interface EndpointDeps {
   /** Resolves when everything that the input holds at the call is applied. */
   readonly settle: () => Promise<FoldState>;
   readonly guard: RewindGuard;
+  /** Versions of the protocol that are answered; what this program speaks when left out. */
+  readonly protocols: Protocols | undefined;
 }
 
 type Seen = Messages['ResumeRequest']['seen'];
 
-const decode = <N extends MessageName>(name: N, bytes: Uint8Array): Messages[N] => {
-  const decoded = decodeMessage(name, bytes);
+const decodeAs = <N extends MessageName>(
+  name: N,
+  bytes: Uint8Array,
+  protocols: Protocols | undefined,
+): Messages[N] => {
+  const decoded = decodeMessage(name, bytes, protocols);
   if (isLeft(decoded)) throw decoded.left;
   return decoded.right.message;
 };
@@ -155,7 +163,9 @@ export const createEndpoints = (
       return deps.sizes.of(table);
     },
   };
-  return async (caller, endpoint, body) => {
+  const decode = <N extends MessageName>(name: N, bytes: Uint8Array): Messages[N] =>
+    decodeAs(name, bytes, deps.protocols);
+  const answer: ReturnType<typeof createEndpoints> = async (caller, endpoint, body) => {
     if (caller.tenant !== deps.tenant)
       throw new TidemarkError('wrong-tenant', 'the server serves another tenant');
     switch (endpoint) {
@@ -185,5 +195,7 @@ export const createEndpoints = (
         await deps.book.add(caller, decode('SyncLog', body));
         return new Uint8Array(0);
     }
-  };
+  }; // A device of an older version understands what it asked in.
+  return async (caller, endpoint, body) =>
+    inProtocol(await answer(caller, endpoint, body), body[0] ?? 0);
 };

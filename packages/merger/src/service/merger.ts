@@ -17,13 +17,16 @@ import {
   type CheckpointManifest,
   type Checkpoints,
 } from './checkpoints.js';
+import { bringBack, hasLost } from './bring-back.js';
 import { behindWaitMs, createEndpoints } from './endpoints.js';
 import { explainValue, type Explanation, type ExplainRequest } from './explain.js';
 import { horizonDefault, openFeedHorizon, type FeedHorizon } from './feed-horizon.js';
+import { joinFellows, neededByNobody } from './fellowship.js';
 import { isApplied, startFoldDriver, type FoldDriver } from './fold-driver.js';
 import { createInputWriter } from './input-writer.js';
 import type { MergerOptions } from './merger-options.js';
-import { openLine, type ServerEvent } from './open-line.js';
+import { openLine } from './open-line.js';
+import type { ServerEvent } from './server-event.js';
 import type { Horizon } from './pull-cursor.js';
 import { serverChanges, type ChangesSince, type ServerChange } from './server-changes.js';
 import {
@@ -209,6 +212,27 @@ const submit = async (
   return parts.applied.applied();
 };
 
+/** Stores again what this line of history lacks; what cannot be stored now is left to the next opening. */
+const bringBackLost = async (
+  { options, applied, append, emit }: Parts,
+  settle: () => Promise<FoldState>,
+): Promise<void> => {
+  try {
+    if (!(await hasLost(applied.store))) return;
+    await settle();
+    const { messages, tooOld } = await bringBack({
+      store: applied.store,
+      input: options.input,
+      hash: options.crypto.sha256,
+      folded: () => applied.applied().counts.messages,
+      append,
+    });
+    if (messages + tooOld > 0) emit({ type: 'input-brought-back', messages, tooOld });
+  } catch (cause) {
+    emit({ type: 'background-failed', work: 'bringing input back', code: codeOf(cause) });
+  }
+};
+
 interface ServiceParts {
   readonly ticks: Set<() => void>;
   readonly book: ReturnType<typeof createSyncLogBook>;
@@ -237,6 +261,7 @@ const createService = (
     submit: (entry) => submit(parts, entry),
     settle,
     guard,
+    protocols: options.protocols,
   });
   return {
     publish: async (caller, envelope) => {
@@ -270,7 +295,7 @@ const createService = (
  * or writes any more.
  */
 export const openMerger = async (options: MergerOptions): Promise<Merger> => {
-  const { tenant, crypto } = options;
+  const { tenant, crypto, fellows } = options;
   const emit = (event: ServerEvent): void => {
     const { type, ...fields } = event;
     const flat: Record<string, string | number | boolean> = {};
@@ -289,6 +314,8 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     input: options.input,
     checkpoints: options.checkpoints?.folder,
     hash: crypto.sha256,
+    timer: options.timer,
+    fellows,
     damage: [...options.store.damage, ...options.input.damage],
     onEvent: emit,
   });
@@ -298,6 +325,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     input: options.input,
     crypto,
     crdt: options.crdt,
+    keepInput: fellows !== undefined,
     ...(options.validate === undefined ? {} : { validate: options.validate }),
     ...(options.window === undefined ? {} : { window: options.window }),
   });
@@ -312,7 +340,11 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
           hash: crypto.sha256,
           newest: line.checkpoint?.manifest,
           onWritten: async (oldest) => {
-            if (options.checkpoints?.trimInput === true) await options.input.trim(oldest);
+            await fold.forgetInput(oldest);
+            if (options.checkpoints?.trimInput !== true) return;
+            await options.input.trim(
+              fellows === undefined ? oldest : neededByNobody(fellows, oldest),
+            );
           },
         });
   const ticks = new Set<() => void>();
@@ -354,8 +386,10 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     // A line without a checkpoint of its own could not tell its replicas what is archived.
     onRewound: upkeep.writeCheckpoint,
   });
+  let fellowship: ReturnType<typeof joinFellows> | undefined;
   const stop = async (): Promise<void> => {
     stopWatching?.();
+    await fellowship?.stop();
     await driver.stop();
     await upkeep.stop();
     await writer.idle();
@@ -377,6 +411,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
       const { incarnation, n } = line.checkpoint.manifest;
       await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
     }
+    if (fellows !== undefined) await bringBackLost(parts, settle);
     if (line.isNewIncarnation) {
       await settle();
       // A line without a checkpoint of its own could not tell its replicas what is archived.
@@ -390,6 +425,8 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     await stop();
     throw cause;
   }
+  if (fellows !== undefined)
+    fellowship = joinFellows({ options, fellows, applied, fold, driver, emit });
   const waitPast = async (n: number, signal: AbortSignalLike | undefined): Promise<boolean> => {
     const { incarnation } = applied.applied();
     let wake: () => void = () => undefined;
