@@ -4,7 +4,11 @@ export {
   type ReplicaStoreHarness,
 } from './contracts/replica-store.js';
 export { registerServerStoreContract, type ServerStoreHarness } from './contracts/server-store.js';
-export { positionsOf, registerInputLogContract, type InputLogHarness } from './contracts/input-log.js';
+export {
+  positionsOf,
+  registerInputLogContract,
+  type InputLogHarness,
+} from './contracts/input-log.js';
 export {
   registerCheckpointFolderContract,
   type CheckpointFolderHarness,
