@@ -163,7 +163,7 @@ const digests = new Set<string>();
 for (let pass = 1; pass <= 3; pass += 1) {
   const store = await openServerStore({ database: open(`pass${pass}`), marker: marker(), hash });
   const crdt = () => loadAutomergeCrdt({ hash });
-  const fold = await openFold({ tenant: 'acme', store, input, crypto: { sha256: hash }, crdt });
+  const fold = await openFold({ tenant: 'acme', store, input, crypto: nodeCrypto, crdt });
   say(`pass ${pass}`, await costOf(() => fold.advance()));
   digests.add(fold.state().digest);
   await store.close();

@@ -166,5 +166,7 @@ test('[CLI-22] NATS beyond this machine needs TLS and credentials', () => {
   expect(refused(['tls://nats.example:4222'])).toBe(true);
   expect(refused(['tls://nats.example:4222', 'nats://10.0.0.1'], { token: 'x' })).toBe(true);
   expect(refused(['tls://nats.example:4222'], { token: 'x' })).toBe(false);
+  expect(refused(['nats://nats.example:4222'], { token: 'x', tls: { ca: 'x' } })).toBe(false);
+  expect(refused(['nats://nats.example:4222'], { tls: { ca: 'x' } })).toBe(true);
   expect(refused(['nats://nats.example:4222'], {}, true)).toBe(false);
 });

@@ -35,6 +35,10 @@ describeOnNats('servers of one stream at different places', () => {
       ['one', 'two', 'three'].map((name) => world.serve(name, {}, shared)),
     )) as [TestServer, TestServer, TestServer];
     const a = await world.device('a');
+    // One that ends so early that the place where it stands survives.
+    const early = await world.serve('early', {}, shared);
+    await early.settle();
+    await world.end(early);
     await begin(one);
     await count(one, 20);
     await world.sync(a);
@@ -64,6 +68,12 @@ describeOnNats('servers of one stream at different places', () => {
     await vi.waitFor(async () => {
       for (const server of world.servers) expect(await counted(server)).toBe(11_066);
     });
+    const late = await world.serve('early', {}, shared);
+    expect(await counted(late)).toBe(11_066);
+    // It folded what survived, met the beginning of the others' line there, and joined it.
+    expect(ofType('fold-failed').filter(({ of }) => of === 'early')).toMatchObject([
+      { code: 'input-mismatch' },
+    ]);
     expect(ofType('incarnation')).toHaveLength(1);
     expect(ofType('incarnation')[0]).toMatchObject({ of: 'one', incarnation: 2 });
     expect(ofType('input-brought-back')).toEqual([

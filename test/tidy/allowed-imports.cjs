@@ -7,6 +7,7 @@ const everything = [
   'protocol',
   'ports',
   'crdt-automerge',
+  'crypto-node',
   'client',
   'merger',
   'store-level',
@@ -18,7 +19,9 @@ const pureParts = ['model', 'merge', 'filter', 'protocol', 'ports'];
 const codecs = ['fp-ts', 'io-ts'];
 const nats = [
   '@nats-io/jetstream',
+  '@nats-io/jwt',
   '@nats-io/nats-core',
+  '@nats-io/nkeys',
   '@nats-io/obj',
   '@nats-io/transport-node',
 ];
@@ -34,13 +37,14 @@ exports.allowed = {
     ours: ['model', 'ports'],
     foreign: ['@automerge/automerge', 'diff', 'fflate', 'fp-ts'],
   },
+  'crypto-node': { ours: ['ports'], foreign: [] },
   client: { ours: pureParts, foreign: [...codecs, 'async-mutex', 'uuid'] },
   merger: { ours: pureParts, foreign: [...codecs, 'async-mutex'] },
   'store-level': { ours: ['model', 'ports'], foreign: [...codecs, ...level, 'async-mutex'] },
   'transport-local': { ours: ['model', 'ports', 'protocol'], foreign: codecs },
   'transport-nats': { ours: ['model', 'ports', 'protocol'], foreign: [...codecs, ...nats] },
   node: { ours: except('merger'), foreign: [...codecs, 'uuid'] },
-  server: { ours: except('client'), foreign: [...codecs, 'uuid'] },
+  server: { ours: except('client'), foreign: [...codecs, 'jose', 'uuid'] },
   cli: {
     ours: ['model', 'node', 'ports', 'server', 'store-level'],
     foreign: [...codecs, 'commander', 'csv-parse', 'csv-stringify'],

@@ -4,14 +4,17 @@ import { addBackup } from './commands/backup.js';
 import { addConfig } from './commands/config.js';
 import { addDevice } from './commands/device.js';
 import { addDoctor } from './commands/doctor.js';
+import { addEnroll } from './commands/enroll.js';
 import { addErrors } from './commands/errors.js';
 import { addExplain } from './commands/explain.js';
 import { addExport } from './commands/export.js';
+import { addIdentity } from './commands/identity.js';
 import { addImport } from './commands/import.js';
 import { addInit } from './commands/init.js';
 import { addLogs } from './commands/logs.js';
 import { addPublish } from './commands/publish.js';
 import { addRestore } from './commands/restore.js';
+import { addRevoke } from './commands/revoke.js';
 import { addServe } from './commands/serve.js';
 import { addStatus } from './commands/status.js';
 import { addValidate } from './commands/validate.js';
@@ -63,6 +66,9 @@ export const buildProgram = (cli: Cli): Command => {
     addExplain,
     addStatus,
     addLogs,
+    addIdentity,
+    addEnroll,
+    addRevoke,
     addBackup,
     addRestore,
     addDoctor,

@@ -5,9 +5,9 @@ import { TidemarkError } from '@tidemark/model';
 const headBytes = 64 * 1024;
 
 /** Writes a small file as a whole or not at all, and durably. */
-export const writeWhole = async (file: string, text: string): Promise<void> => {
+export const writeWhole = async (file: string, text: string, mode = 0o666): Promise<void> => {
   const draft = `${file}.writing`;
-  const handle = await open(draft, 'w');
+  const handle = await open(draft, 'w', mode);
   try {
     await handle.writeFile(text);
     await handle.sync();

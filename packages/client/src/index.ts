@@ -46,6 +46,12 @@ export type {
   ReplicaTransaction,
   TableNameOf,
 } from './replica.js';
+export {
+  callTriesMax,
+  credentialsMsMax,
+  type Credentials,
+  type IdentityOptions,
+} from './run/identity.js';
 export type { ReplicaEvent } from './run/replica-event.js';
 export type { ReplicaStatus } from './run/replica-status.js';
 export type { ConnectionState } from './run/link-holder.js';

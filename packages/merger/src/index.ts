@@ -68,7 +68,8 @@ export { livesInState, type Life } from './fold/fold-state.js';
 export { livesMax, type LifeSpan } from './fold/decide-life.js';
 export { customizationId } from './fold/decide-entry.js';
 export { windowEndsAtEvery } from './fold/fold-window.js';
-export { checkpointRetryMs, openMerger, type Merger, type MergerStatus } from './service/merger.js';
+export { checkpointRetryMs, openMerger } from './service/merger.js';
+export type { Merger, MergerStatus } from './service/merger-door.js';
 export type { Protocols } from '@tidemark/protocol';
 export type { MergerOptions } from './service/merger-options.js';
 export type { ServerEvent } from './service/server-event.js';
@@ -114,4 +115,18 @@ export {
   type ResolveInput,
   type ResolveResult,
 } from './service/sync-error-desk.js';
+export {
+  authenticateMsMax,
+  oneTimePrefix,
+  tokenCharactersMax,
+  type AuthenticateHook,
+} from './service/enroll.js';
+export {
+  enrolmentsListMax,
+  tokenMsDefault,
+  tokenMsMax,
+  type EnrolledReplica,
+  type IdentityDesk,
+} from './service/identity-desk.js';
+export { quarantinedToldMax, type QuarantinedMessage } from './fold/window.js';
 export { syncLogsMax, syncLogBytesMax, type KeptSyncLog } from './service/sync-log-book.js';

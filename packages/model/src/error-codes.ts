@@ -275,6 +275,25 @@ export const errorCatalogue = {
     'A wrong address or configuration.',
     'Connect to the right server.',
   ),
+  // Identity
+  unauthenticated: entry(
+    'ask-user',
+    'The server does not know who is asking.',
+    'The replica is not enrolled, its token was refused or used, or a signature does not verify.',
+    'Sign in again, or get a new token by `tidemark enroll`; edits go on and wait.',
+  ),
+  revoked: entry(
+    'ask-operator',
+    'The replica or its device was revoked.',
+    'An operator ended its access, as for a lost device.',
+    'If that was a mistake, enrol the device again under a new name.',
+  ),
+  'forged-receipt': entry(
+    'ask-operator',
+    "The server's word is not signed by a key that this replica trusts.",
+    'Somebody else answers in place of the server, or the server lost its keys.',
+    'Nothing was dropped. Find out who answers; with new keys of the server, enrol again.',
+  ),
   // Merge: reasons of sync errors
   conflict: entry(
     'ask-user',

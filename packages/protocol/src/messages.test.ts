@@ -14,6 +14,7 @@ import {
   compareRangesMax,
   decodeMessage,
   encodeMessage,
+  receiptKeysMax,
   resumePointsMax,
   type MessageName,
   type Messages,
@@ -68,6 +69,14 @@ const arbitraries: { readonly [N in MessageName]: fc.Arbitrary<Messages[N]> } = 
   }),
   CompareAnswer: fc.record({
     ...{ cursor: text(), equal: fc.array(fc.boolean()), next: nullable(anyText), reads: count },
+  }),
+  EnrollRequest: fc.record({
+    ...{ publicKey: text(), token: nullable(anyText) },
+    origin: nullable(fc.record({ replica: text(), signature: text() })),
+  }),
+  EnrollAnswer: fc.record({
+    ...{ user: anyText, device: text() },
+    receiptKeys: fc.array(text(), { maxLength: receiptKeysMax }),
   }),
   SyncLog: fc.record({
     ...{ run: text(), replica: text(), user: text() },

@@ -1,9 +1,26 @@
 export { openServer, type Server, type ServerOptions } from './open-server.js';
+export {
+  jwksKeptMs,
+  jwksMsMax,
+  oidcAuthenticator,
+  type OidcOptions,
+} from './oidc-authenticator.js';
 export type { ServerDatabases, ServerNats, ServerPlace } from './server-stores.js';
 export { renewPauseMsMax } from './renewing-merger.js';
 export {
   connectServer,
+  createNatsKeys,
+  deviceCredential,
+  natsAuthConf,
+  natsClaims,
+  pushClaims,
+  serverCredential,
+  systemCredential,
+  type NatsClaims,
+  type NatsCredential,
+  type NatsKeys,
   type NatsPlace,
+  type NatsTls,
   type NatsServerConnection,
 } from '@tidemark/transport-nats/server';
 export {
@@ -26,9 +43,12 @@ export type {
 } from './server-types.js';
 export { defineSchema, schemaFromCustomization, field, TidemarkError } from '@tidemark/model';
 export type {
+  AuthenticateHook,
   ChangesSince,
   CheckpointManifest,
+  EnrolledReplica,
   Explanation,
+  IdentityDesk,
   KeptSyncLog,
   MergerStatus,
   Protocols,

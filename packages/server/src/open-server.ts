@@ -12,10 +12,12 @@ import {
   createFellows,
   entryItemsMax,
   openMerger,
+  type AuthenticateHook,
   type ChangesSince,
   type CheckpointManifest,
   type Explanation,
   type HorizonLimits,
+  type IdentityDesk,
   type KeptSyncLog,
   type Merger,
   type MergerOptions,
@@ -32,7 +34,8 @@ import type { AbortSignalLike, CheckpointFolder, Clock, Logger, Timer } from '@t
 import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { createLocalTransport, type LocalTransport } from '@tidemark/transport-local';
 import { openNatsCheckpoints, openServerTalk, serveTenant } from '@tidemark/transport-nats/server';
-import { nodeCrypto, nodeTimer, systemClock, systemEntropy } from './node-effects.js';
+import { nodeCrypto } from '@tidemark/crypto-node';
+import { nodeTimer, systemClock, systemEntropy } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
 import { createSpaceKeeper, type SpaceKeeper } from './space-keeper.js';
@@ -57,6 +60,13 @@ export type ServerOptions<T extends Tables> = ServerPlace & {
   readonly schema: TypedSchema<T>;
   /** Refuses transactions of devices; must be deterministic. */
   readonly validate?: ValidateHook;
+  /**
+   * `required`: from now on replicas enrol, and sign what they send. There is no way back: a tenant that once
+   * demanded it demands it for ever, whether this option is given or not.
+   */
+  readonly identities?: 'required';
+  /** Says which user a token stands for, when it is none of the one-time tokens; see `oidcAuthenticator`. */
+  readonly authenticate?: AuthenticateHook;
   readonly checkpoints?: {
     /**
      * Folder outside of the server's own, or an implementation of the port; `{ in: 'nats' }` is an
@@ -120,6 +130,8 @@ export interface Server<T extends Tables> {
     readonly get: (id: string) => Promise<SyncErrorView | undefined>;
     readonly resolve: (id: string, input: ResolveInput) => Promise<ResolveResult>;
   };
+  /** Who may do what: enrolment, revocation, and whether signatures are demanded. */
+  readonly identities: IdentityDesk;
   /** Sync logs, newest first. */
   readonly syncLogs: (limit?: number) => Promise<readonly KeptSyncLog[]>;
   readonly get: <N extends TableName<T>>(
@@ -235,6 +247,16 @@ const doorOf = <T extends Tables>(
     get: (id) => renewing.current().syncError(id),
     resolve: (id, input) => renewing.current().resolve(id, input),
   },
+  identities: {
+    required: () => renewing.current().identities.required(),
+    require: (by) => renewing.current().identities.require(by),
+    createToken: (wanted) => renewing.current().identities.createToken(wanted),
+    revoke: (wanted) => renewing.current().identities.revoke(wanted),
+    list: (after) => renewing.current().identities.list(after),
+    get receiptKeys() {
+      return renewing.current().identities.receiptKeys;
+    },
+  },
   syncLogs: (limit = syncLogsDefault) => renewing.current().syncLogs(limit),
   get: (table, id) => getRecord(renewing.current(), table, id) as never,
   query: (table, query = {}) => queryRecords(renewing.current(), table, query) as never,
@@ -271,7 +293,7 @@ const mergerOptions = <T extends Tables>(
   { clock, timer }: { readonly clock: Clock; readonly timer: Timer },
   onEvent: (event: ServerEvent) => void,
 ): MergerOptions => {
-  const { checkpoints, validate, horizon, logger } = options;
+  const { checkpoints, validate, authenticate, horizon, logger } = options;
   return {
     tenant: options.tenant,
     store: stores.store,
@@ -288,6 +310,7 @@ const mergerOptions = <T extends Tables>(
     },
     onEvent,
     ...(validate === undefined ? {} : { validate }),
+    ...(authenticate === undefined ? {} : { authenticate }),
     ...(horizon === undefined ? {} : { horizon }),
     ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
     ...(logger === undefined ? {} : { logger }),
@@ -362,8 +385,9 @@ export const openServer = async <const T extends Tables>(
       keeper.note(alarm);
     }
     try {
-      await renewing.current().settle();
+      await renewing.settle();
       await publishAtOpen(renewing.current(), options.schema as TypedSchema<Tables>);
+      if (options.identities === 'required') await renewing.current().identities.require('server');
       const transport = createLocalTransport({ service: renewing.service, timer });
       if (connection !== undefined) {
         switched = switchService(() =>

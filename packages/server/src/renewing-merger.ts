@@ -10,10 +10,19 @@ export const renewPauseMsMax = 30_000;
 /** Time after which a merger that was opened again counts as settled, ms: its next renewal waits no longer. */
 export const renewSettledMs = 60_000;
 
+/** Longest time that an opening waits for a merger that finds its place anew, ms. */
+export const settleMsMax = 60_000;
+const settleEveryMs = 100;
+
 /** A merger that is opened anew when the input under it is no longer the one that it folded. */
 export interface RenewingMerger {
   /** Merger in force. Throws `unreachable` while a new one opens. */
   readonly current: () => Merger;
+  /**
+   * Resolves when everything is applied that the input holds now, also when the merger is opened anew
+   * meanwhile. Rejects with the last failure after `settleMsMax`.
+   */
+  readonly settle: () => Promise<void>;
   /** Service that outlives every single merger. */
   readonly service: Service;
   readonly close: () => Promise<void>;
@@ -86,6 +95,21 @@ class Renewal {
     else if (!this.#isOut) this.#options.onReady(true);
   }
 
+  async settle(): Promise<void> {
+    const { timer } = this.#options;
+    for (let waited = 0; ; waited += settleEveryMs) {
+      try {
+        await this.current().settle();
+        return;
+      } catch (cause) {
+        const code = cause instanceof TidemarkError ? cause.code : '';
+        const mayPass = code === 'unreachable' || renewedAfter.includes(code);
+        if (!mayPass || this.#isOut || waited >= settleMsMax) throw cause;
+        await timer.sleep(settleEveryMs);
+      }
+    }
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#renewing;
@@ -156,6 +180,7 @@ export const openRenewingMerger = async (
   return {
     current: renewal.current,
     service: renewal.service,
+    settle: () => renewal.settle(),
     close: () => renewal.close(),
   };
 };

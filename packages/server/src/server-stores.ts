@@ -22,7 +22,8 @@ import {
   type NatsServerConnection,
 } from '@tidemark/transport-nats/server';
 import { openCursorKey } from './cursor-key.js';
-import { nodeCrypto, systemEntropy } from './node-effects.js';
+import { nodeCrypto } from '@tidemark/crypto-node';
+import { systemEntropy } from './node-effects.js';
 
 /** Databases of a server that keeps nothing in a folder, such as two of memory-level. */
 export interface ServerDatabases {

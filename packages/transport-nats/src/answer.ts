@@ -4,6 +4,8 @@ import type { ErrorCode, ErrorDetails } from '@tidemark/model';
 
 /** Header of a call and of an envelope: the user, percent-encoded. */
 export const userHeader = 'Tidemark-User';
+/** Header of what a server stores. JetStream's own answers, which a caller may direct anywhere, have none. */
+const serverHeader = 'Tidemark-Server';
 const codeHeader = 'Tidemark-Error';
 const workingHeader = 'Tidemark-Working';
 /** Of a call: the caller takes an answer in parts. Of a message of an answer: more of it follows. */
@@ -20,6 +22,13 @@ export const headersOf = (user: string): MsgHdrs => {
   return named;
 };
 
+/** Marks headers as those of a server's message. */
+export const markFromServer = (named: MsgHdrs): void => named.set(serverHeader, '1');
+
+/** Whether a stored message was stored by a server. */
+export const isFromServer = (
+  named: { readonly has: (key: string) => boolean } | undefined,
+): boolean => named?.has(serverHeader) === true;
 /** Headers of a call: the user, and that the answer may come in parts. */
 export const callHeaders = (user: string): MsgHdrs => {
   const named = headersOf(user);

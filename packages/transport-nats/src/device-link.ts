@@ -38,6 +38,8 @@ export interface DeviceLinkParts {
   readonly entropy: Entropy;
   /** Bounds the bytes that wait for the server's word, over all links of the connection. */
   readonly window: ByteWindow;
+  /** Device that the connection's credential is of; `-` for none. */
+  readonly device: string;
   /** Subject of a new inbox for one answer. */
   readonly inbox: () => string;
   readonly onEnded: () => void;
@@ -197,12 +199,12 @@ export class DeviceLink implements Link {
   }
 
   async #ask(ask: Ask, body: Uint8Array, signal: AbortSignalLike | undefined): Promise<Uint8Array> {
-    const { connection, caller, timer, inbox } = this.#parts;
+    const { connection, caller, timer, inbox, device } = this.#parts;
     const message = await askServer({
       connection,
       timer,
       inbox: inbox(),
-      subject: askSubject(this.#token, ask, caller.replica),
+      subject: askSubject(this.#token, ask, device, caller.replica),
       body,
       headers: callHeaders(caller.user),
       until: [signal, this.#ended],
@@ -239,17 +241,18 @@ export class DeviceLink implements Link {
   }
 
   async #offer(bytes: Uint8Array, id: string): Promise<Stored> {
-    const { connection, caller } = this.#parts;
+    const { connection, caller, device } = this.#parts;
     const generation = this.#generation;
     const named = headersOf(caller.user);
     named.set('Nats-Msg-Id', id);
     named.set('Nats-Expected-Stream', streamName(this.#token, generation));
     try {
       return readPubAck(
-        await connection.request(opsSubject(this.#token, generation, caller.replica), bytes, {
-          timeout: storedMsMax,
-          headers: named,
-        }),
+        await connection.request(
+          opsSubject(this.#token, generation, device, caller.replica),
+          bytes,
+          { timeout: storedMsMax, headers: named },
+        ),
       );
     } catch (cause) {
       // Nobody stores this subject: the generation is gone, or its stream has no leader for now.

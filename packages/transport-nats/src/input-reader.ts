@@ -13,7 +13,9 @@ export interface InputReaderParts {
   readonly timer: Timer;
   readonly newReader: (generation: number) => StreamReader;
   /** Entry that a stored message is; undefined for the end of a generation. */
-  readonly entryOf: (subject: string, user: string, bytes: Uint8Array) => Uint8Array | undefined;
+  readonly entryOf: (
+    message: Pick<StreamMessage, 'subject' | 'user' | 'fromServer' | 'bytes'>,
+  ) => Uint8Array | undefined;
   /** Hash by which a message is known again. */
   readonly identity: (atMs: number, entry: Uint8Array) => Uint8Array;
 }
@@ -133,7 +135,7 @@ export class InputReader {
     bytes: number,
     maxBytes: number,
   ): Promise<'taken' | 'end' | 'full'> {
-    const entry = this.#parts.entryOf(message.subject, message.user, message.bytes);
+    const entry = this.#parts.entryOf(message);
     if (entry === undefined) {
       const end = await this.#generations.streams.end(generation);
       if (end === undefined || end.seq !== message.seq)

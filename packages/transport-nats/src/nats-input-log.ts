@@ -12,7 +12,7 @@ import type {
   StoreDamage,
   Timer,
 } from '@tidemark/ports';
-import { userOf } from './answer.js';
+import { isFromServer, userOf } from './answer.js';
 import { archiveGeneration, type ArchivedRange } from './archive.js';
 import { GrowthWatch } from './growth-watch.js';
 import { appendEntries } from './input-append.js';
@@ -21,17 +21,21 @@ import { InputReader } from './input-reader.js';
 import type { NatsServerConnection } from './server-connection.js';
 import { SpaceAlarm, type InputSpace } from './space-alarm.js';
 import { streamFailure, StreamStore } from './stream-store.js';
-import { StreamReader } from './stream-reader.js';
-import { endSubject, storedKind, tenantToken } from './subjects.js';
+import { StreamReader, type StreamMessage } from './stream-reader.js';
+import { endSubject, noDevice, storedKind, tenantToken } from './subjects.js';
 import { TurnQueue } from './turn-queue.js';
 
 /** Bytes of a stream unless an option says otherwise. */
 export const streamBytesMaxDefault = 1024 * 1024 * 1024;
+/** Replica in whose name stands what nobody should have stored. */
+const nobody = '-';
+
 /** Who published an envelope, as NATS and its headers say. */
 export interface EnvelopeSender {
   readonly tenant: string;
   readonly replica: string;
   readonly user: string;
+  readonly device?: string;
 }
 
 /** What an input log on JetStream is opened on. */
@@ -105,7 +109,7 @@ class JetStreamInputLog implements NatsInputLog {
     this.#reader = new InputReader(this.#generations, {
       timer,
       newReader: this.#newReader,
-      entryOf: (subject, user, bytes) => this.#entryOf(subject, user, bytes),
+      entryOf: (message) => this.#entryOf(message),
       identity: (atMs, bytes) => this.#identity(atMs, bytes),
     });
     const watch = new GrowthWatch({
@@ -165,7 +169,8 @@ class JetStreamInputLog implements NatsInputLog {
       const stored = await this.#streams.message(generation, seq);
       if (stored === undefined) return undefined;
       const { subject, data, header, time } = stored;
-      const bytes = this.#entryOf(subject, userOf(header), data);
+      const fromServer = isFromServer(header);
+      const bytes = this.#entryOf({ subject, user: userOf(header), fromServer, bytes: data });
       return bytes === undefined ? undefined : this.#identity(time.getTime(), bytes);
     });
 
@@ -251,12 +256,20 @@ class JetStreamInputLog implements NatsInputLog {
     return this.#options.hash(timed);
   }
 
-  #entryOf(subject: string, user: string, bytes: Uint8Array): Uint8Array | undefined {
-    const stored = storedKind(this.#streams.token, subject);
-    if (stored === undefined || stored.kind === 'end') return undefined;
-    if (stored.kind === 'entry') return bytes;
+  #entryOf(
+    message: Pick<StreamMessage, 'subject' | 'user' | 'fromServer' | 'bytes'>,
+  ): Uint8Array | undefined {
+    const { subject, user, fromServer, bytes } = message;
     const { tenant, envelopeEntry } = this.#options;
-    return envelopeEntry({ tenant, replica: stored.replica, user }, bytes);
+    const stored = storedKind(this.#streams.token, subject);
+    if (stored?.kind === 'envelope') {
+      const { device, replica } = stored;
+      const sender = { tenant, replica, user };
+      return envelopeEntry(device === noDevice ? sender : { ...sender, device }, bytes);
+    }
+    // Whoever publishes names where JetStream's word goes: that word is no entry and ends nothing.
+    if (!fromServer) return envelopeEntry({ tenant, replica: nobody, user: '' }, bytes);
+    return stored?.kind === 'entry' ? bytes : undefined;
   }
 }
 

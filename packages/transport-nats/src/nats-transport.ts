@@ -1,14 +1,24 @@
 import { createInbox, type NatsConnection } from '@nats-io/nats-core';
-import { TidemarkError } from '@tidemark/model';
+import { isDeviceId, TidemarkError } from '@tidemark/model';
 import type { AbortSignalLike, Clock, Entropy, Timer, Transport } from '@tidemark/ports';
 import { Abort, aborted, isAborted, orAborted } from './abort.js';
 import { dialPauseMs } from './back-off.js';
 import { ByteWindow } from './byte-window.js';
 import { DeviceLink } from './device-link.js';
 import { connectionFailure } from './failure.js';
+import { inboxPrefixOf, noDevice } from './subjects.js';
 
 /** Bytes of envelopes that wait for the word that they are stored, over all links of a connection. */
 export const publishBytesInFlightMax = 2 * 1024 * 1024;
+
+/** Encryption of a connection; texts in PEM. */
+export interface NatsTls {
+  /** Certificates that are trusted in place of those of the system. */
+  readonly ca?: string;
+  /** Certificate and key of this side, where NATS wants one. */
+  readonly certificate?: string;
+  readonly key?: string;
+}
 
 /** Where and how a device reaches NATS. */
 export interface NatsPlace {
@@ -20,9 +30,13 @@ export interface NatsPlace {
   readonly user?: string;
   readonly password?: string;
   readonly token?: string;
+  /** Demands encryption, with addresses of any form; `tls://` and `wss://` do so by themselves. */
+  readonly tls?: NatsTls;
   /** Contents of a credentials file: a signed user and its seed. */
   readonly credentials?: string;
-  /** Prefix of the inbox of answers; a credential allows exactly one. */
+  /** Device that the credential is of, as `tidemark enroll` named it: part of its subjects and inboxes. */
+  readonly device?: string;
+  /** Prefix of the inbox of answers; a credential allows exactly one. That of the device when left out. */
   readonly inboxPrefix?: string;
 }
 
@@ -44,7 +58,8 @@ export interface NatsTransport extends Transport {
 /** Options of a transport whose way to dial is given. */
 export interface NatsTransportOptions extends NatsEffects {
   readonly dial: () => Promise<NatsConnection>;
-  /** Prefix of inboxes; that of NATS when left out. */
+  readonly device?: string | undefined;
+  /** Prefix of inboxes; that of the device, or of NATS, when left out. */
   readonly inboxPrefix?: string | undefined;
 }
 
@@ -80,14 +95,17 @@ class SharedConnection {
     try {
       connected = await orAborted(this.#connected(), signal);
       const { connection, window, links } = connected;
-      const { timer, entropy } = this.#options;
+      const { timer, entropy, device = noDevice } = this.#options;
+      const prefix =
+        this.#options.inboxPrefix ?? (device === noDevice ? '' : inboxPrefixOf(device));
       const opened = new DeviceLink({
         connection,
         caller,
         timer,
         entropy,
         window,
-        inbox: () => createInbox(this.#options.inboxPrefix ?? ''),
+        device,
+        inbox: () => createInbox(prefix),
         onEnded: () => {
           links.delete(opened);
           this.#closeIfIdle();
@@ -197,8 +215,12 @@ export const createNatsTransport = (options: NatsTransportOptions): NatsTranspor
   };
 };
 
-/** Throws `invalid-option` unless a place names at least one server. */
-export const checkPlace = ({ servers }: NatsPlace): void => {
+/** Throws `invalid-option` unless a place names at least one server, and its device is one. */
+export const checkPlace = ({ servers, device }: NatsPlace): void => {
+  if (device !== undefined && !isDeviceId(device))
+    throw new TidemarkError('invalid-option', 'a device is named by 1 to 64 of [A-Za-z0-9_-]', {
+      option: 'device',
+    });
   if (servers.length === 0 || servers.some((one) => one === ''))
     throw new TidemarkError('invalid-option', 'servers names at least one NATS address', {
       option: 'servers',

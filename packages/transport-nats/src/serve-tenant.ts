@@ -6,7 +6,14 @@ import { Abort } from './abort.js';
 import { encodeFailure, respondTo, userOf, workingHeaders } from './answer.js';
 import { encodeHello } from './hello.js';
 import type { NatsServerConnection } from './server-connection.js';
-import { askOf, asksOfTenant, tenantToken, tickSubject } from './subjects.js';
+import {
+  askOf,
+  asksOfTenant,
+  mayAnswerOn,
+  noDevice,
+  tenantToken,
+  tickSubject,
+} from './subjects.js';
 
 /** Calls that one tenant's server works on at once; more are answered by `timeout`, to try again. */
 export const callsInFlightMax = 256;
@@ -114,7 +121,9 @@ class TenantServer implements ServedTenant {
   };
 
   #take(message: Msg): void {
-    if (message.reply === undefined || message.reply === '') return;
+    const asked = askOf(message.subject);
+    // Nobody is told: whoever names another subject than its own inbox wants the answer to do harm there.
+    if (!mayAnswerOn(message.reply ?? '', asked?.device ?? noDevice)) return;
     const bytes = message.data.length;
     const isFull =
       this.#running.size >= callsInFlightMax ||
@@ -162,7 +171,13 @@ class TenantServer implements ServedTenant {
     if (asked === undefined)
       throw new TidemarkError('malformed-message', 'there is no such endpoint');
     if (asked.ask === 'hello') return encodeHello({ generation: await generation() }, protocols);
-    const caller: Caller = { tenant, replica: asked.replica, user };
+    const { replica, device } = asked;
+    const caller: Caller = {
+      tenant,
+      replica,
+      user,
+      ...(device === noDevice ? {} : { device }),
+    };
     // The connection reads on into the same buffer: what is answered later needs its own bytes.
     return service.answer(caller, asked.ask, new Uint8Array(message.data));
   }

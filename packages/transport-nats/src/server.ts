@@ -16,4 +16,18 @@ export {
 } from './nats-checkpoints.js';
 export { openServerTalk, serverWordBytesMax } from './server-talk.js';
 export { serveTenant, type ServedTenant, type ServeTenantOptions } from './serve-tenant.js';
-export type { NatsPlace } from './nats-transport.js';
+export {
+  claimsMsMax,
+  createNatsKeys,
+  deviceCredential,
+  deviceSubjects,
+  natsAuthConf,
+  natsClaims,
+  pushClaims,
+  serverCredential,
+  systemCredential,
+  type NatsClaims,
+  type NatsCredential,
+  type NatsKeys,
+} from './nats-keys.js';
+export type { NatsPlace, NatsTls } from './nats-transport.js';

@@ -3,6 +3,7 @@ import { createInbox, type Msg, type NatsConnection } from '@nats-io/nats-core';
 import { TidemarkError } from '@tidemark/model';
 import type { Timer } from '@tidemark/ports';
 import { Abort } from './abort.js';
+import { isFromServer } from './answer.js';
 import { isNoResponders, noRespondersFailure } from './failure.js';
 import { streamName } from './subjects.js';
 
@@ -23,6 +24,8 @@ export interface StreamMessage {
   readonly atMs: number;
   readonly subject: string;
   readonly user: string;
+  /** False: a device stored it, or had it stored. */
+  readonly fromServer: boolean;
   readonly bytes: Uint8Array;
 }
 
@@ -209,6 +212,7 @@ export class StreamReader {
       ...deliveryOf(message.reply ?? ''),
       subject: message.subject,
       user: this.#userOf(message),
+      fromServer: isFromServer(message.headers),
       bytes: new Uint8Array(message.data),
     };
   }

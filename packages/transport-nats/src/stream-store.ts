@@ -10,6 +10,7 @@ import {
 } from '@nats-io/jetstream';
 import { headers } from '@nats-io/nats-core';
 import { TidemarkError } from '@tidemark/model';
+import { isFromServer, markFromServer } from './answer.js';
 import { connectionFailure, refusalFailure, refusalOf, type Refusal } from './failure.js';
 import { endSubject, streamGeneration, streamName, streamSubjects } from './subjects.js';
 
@@ -69,6 +70,8 @@ export class StreamStore {
   readonly #manager: JetStreamManager;
   readonly #client: JetStreamClient;
   readonly #limits: StreamLimits;
+  /** Number of the newest message on the subject of ends that is none, by generation. */
+  readonly #passedEnds = new Map<number, number>();
 
   constructor(
     token: string,
@@ -162,8 +165,22 @@ export class StreamStore {
   }
 
   /** Message that ended a generation; undefined while it is open or has no stream. */
-  end(generation: number): Promise<StoredMsg | undefined> {
-    return this.#get(generation, { last_by_subj: endSubject(this.token, generation) });
+  async end(generation: number): Promise<StoredMsg | undefined> {
+    const subject = endSubject(this.token, generation);
+    const last = await this.#get(generation, { last_by_subj: subject });
+    if (last === undefined || isFromServer(last.header)) return last;
+    // Somebody had an answer of JetStream stored there, which ends nothing. What was passed over once is passed
+    // over at once the next time, unless the stream lost it.
+    const passed = this.#passedEnds.get(generation) ?? 0;
+    const known = passed === 0 ? undefined : await this.#get(generation, { seq: passed });
+    let from = known?.subject === subject && !isFromServer(known.header) ? passed + 1 : 1;
+    while (from <= last.seq) {
+      const next = await this.#get(generation, { seq: from, next_by_subj: subject });
+      if (next === undefined || isFromServer(next.header)) return next;
+      this.#passedEnds.set(generation, next.seq);
+      from = next.seq + 1;
+    }
+    return undefined;
   }
 
   /** Stored message; undefined when it is gone, or its stream. The leader answers, never a follower. */
@@ -192,6 +209,7 @@ export class StreamStore {
     const { lastSeq, ended } = more;
     const expect = { streamName: streamName(this.token, generation) };
     const noted = headers();
+    markFromServer(noted);
     if (ended !== undefined) noted.set(endedHeader, String(ended));
     try {
       const { seq } = await this.#client.publish(subject, bytes, {
@@ -235,7 +253,10 @@ export class StreamStore {
 
   async #get(
     generation: number,
-    query: { readonly seq: number } | { readonly last_by_subj: string },
+    query:
+      | { readonly seq: number }
+      | { readonly last_by_subj: string }
+      | { readonly seq: number; readonly next_by_subj: string },
   ): Promise<StoredMsg | undefined> {
     try {
       const name = streamName(this.token, generation);

@@ -121,7 +121,7 @@ const serveOn = async (
       () =>
         [
           `serving ${state.tenant} at ${place.servers.join(', ')} (nats-server ${version}), version ${state.incarnation}:${state.n}, customization ${state.customizationVersion}`,
-          'Every device that reaches this NATS may read and write the whole tenant: there are no rights per user yet.',
+          'Every enrolled device may read and write all of its tenant: there are no rights per user yet. Until `tidemark identity require`, so may every device that reaches this NATS.',
         ].join('\n'),
     );
     const lost = await untilStopped(call, started, ended);
@@ -161,7 +161,7 @@ export const addServe = (program: Command, cli: Cli): void => {
     .description(
       'Serve the tenant of the folder over NATS until interrupted: the NATS of --nats, else a nats-server ' +
         'that it starts on this machine. Publishes the schema when its version is newer. Every device that ' +
-        'reaches that NATS may read and write the whole tenant.',
+        'reaches that NATS may read and write the whole tenant; once `identity require` was given, every enrolled one.',
     )
     .option(
       '--port <port>',

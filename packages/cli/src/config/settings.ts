@@ -107,6 +107,21 @@ export const settings = [
     meaning: 'credentials file of NATS',
   },
   {
+    name: 'nats.ca',
+    kind: 'path',
+    variable: 'TIDEMARK_NATS_CA',
+    flag: '--nats-ca <file>',
+    meaning: 'certificates (PEM) that are trusted for NATS in place of those of the system',
+  },
+  {
+    name: 'identity.folder',
+    kind: 'path',
+    variable: 'TIDEMARK_IDENTITY',
+    flag: '--identity <path>',
+    fallback: 'data/identity',
+    meaning: 'folder with the keys of NATS, as `identity init` makes it',
+  },
+  {
     name: 'nats.streamBytesMax',
     kind: 'count',
     variable: 'TIDEMARK_NATS_STREAM_BYTES_MAX',
@@ -143,6 +158,13 @@ export const settings = [
     flag: '--device <path>',
     fallback: 'data/device',
     meaning: "the device's folder",
+  },
+  {
+    name: 'device.file',
+    kind: 'path',
+    variable: 'TIDEMARK_DEVICE_FILE',
+    flag: '--device-file <file>',
+    meaning: 'what `enroll` wrote for the device: it takes the place of tenant, user and NATS',
   },
   {
     name: 'device.user',

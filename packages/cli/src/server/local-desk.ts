@@ -46,6 +46,14 @@ export const localDesk = (
       failure: failure === undefined ? null : { code: failure.code, message: failure.message },
     };
   },
+  identities: async (after) => ({
+    required: server.identities.required(),
+    replicas: await server.identities.list(after),
+    receiptKeys: server.identities.receiptKeys,
+  }),
+  requireIdentities: (by) => server.identities.require(by),
+  createToken: (wanted) => server.identities.createToken(wanted),
+  revoke: (wanted) => server.identities.revoke(wanted),
   checkpoint: async () => {
     await server.settle();
     await server.checkpoint();

@@ -31,12 +31,15 @@ export const natsPlaceOf = async (settings: Settings): Promise<NatsPlace | undef
   const token = settings.text('nats.token');
   const file = settings.text('nats.credentials');
   const credentials = file === undefined ? undefined : await readFile(file, 'utf8');
+  const caFile = settings.text('nats.ca');
+  const ca = caFile === undefined ? undefined : await readFile(caFile, 'utf8');
   return {
     servers,
     ...(user === undefined ? {} : { user }),
     ...(password === undefined ? {} : { password }),
     ...(token === undefined ? {} : { token }),
     ...(credentials === undefined ? {} : { credentials }),
+    ...(ca === undefined ? {} : { tls: { ca } }),
   };
 };
 

@@ -184,6 +184,7 @@ export type MetaChange = Partial<
     | 'tables'
     | 'scopeText'
     | 'scopeHash'
+    | 'receiptKeys'
   >
 >;
 

@@ -213,8 +213,8 @@ class SyncRunDriver {
     const log = this.#buildLog();
     this.#log = log;
     await keepSyncLog(ports.local, log);
-    if (links.state() !== 'online' || signal.aborted) return;
-    await links.link().request('sync-log', encodeMessage('SyncLog', log), signal);
+    if (links.state() !== 'online' || signal.aborted || links.identity.needsAuth()) return;
+    await links.call('sync-log', encodeMessage('SyncLog', log), signal);
   }
 }
 

@@ -2,6 +2,7 @@ import { TidemarkError, type SyncLog, type SyncMode } from '@tidemark/model';
 import type { AbortSignalLike } from '@tidemark/ports';
 import { abortSource, type AbortSource } from './abort-source.js';
 import { backOffMs, livePauseMsMax } from './back-off.js';
+import { Identity } from './identity.js';
 import { linkHolder, type LinkHolder } from './link-holder.js';
 import { PageSize } from './page-size.js';
 import type { RunPorts, SyncProgress } from './run-context.js';
@@ -79,6 +80,8 @@ class Runner {
   #wake: AbortSource | null = null;
   #edited = false;
   #connectError: TidemarkError | null = null;
+  /** Pause of a live replica after a failure. */
+  #nap: AbortSource | null = null;
 
   constructor(ports: RunPorts, moved: () => void) {
     this.#ports = ports;
@@ -94,6 +97,16 @@ class Runner {
         moved();
         if (this.links.state() === 'offline') this.#wake?.abort();
       },
+      new Identity({
+        local,
+        crypto: ports.crypto,
+        timer: ports.timer,
+        emit: ports.emit,
+        options: ports.identity,
+        moved,
+        wake: () => this.#nap?.abort(),
+        ...(ports.logger === undefined ? {} : { logger: ports.logger }),
+      }),
     );
     local.onChange(({ kind }) => {
       if (kind !== 'edit') return;
@@ -240,8 +253,13 @@ class Runner {
       const failed = !(await this.#liveRound(signal, periodMs));
       failures = failed ? failures + 1 : 0;
       if (isOver()) return;
-      if (failed) await timer.sleep(backOffMs(failures, livePauseMsMax, entropy), signal);
-      else if (this.#edited) await timer.sleep(editDebounceMs, signal);
+      if (failed) {
+        const nap = abortSource(signal);
+        this.#nap = nap;
+        await timer.sleep(backOffMs(failures, livePauseMsMax, entropy), nap.signal);
+        nap.release();
+        this.#nap = null;
+      } else if (this.#edited) await timer.sleep(editDebounceMs, signal);
     }
   }
 

@@ -1,6 +1,7 @@
 import {
   decodeEnvelope,
   indexSchema,
+  replicasTable,
   systemTables,
   TidemarkError,
   type Customization,
@@ -20,6 +21,7 @@ import {
   writeAuthor,
 } from './decide-entry.js';
 import { decideGrant } from './decide-grant.js';
+import { decideEnroll, decidePolicy, decideRevoke, decideToken } from './decide-identity.js';
 import { decideLife } from './decide-life.js';
 import type { FoldState } from './fold-state.js';
 import { decodeInputEntry, type InputEntry } from './input-entry.js';
@@ -67,7 +69,11 @@ export const decodeMessageEntry = (message: InputMessage): DecodedMessage | unde
 };
 
 const isBoundary = (kind: InputEntry['kind'] | undefined): boolean =>
-  kind === 'customization' || kind === 'incarnation' || kind === 'life' || kind === 'again';
+  kind === 'customization' ||
+  kind === 'incarnation' ||
+  kind === 'life' ||
+  kind === 'policy' ||
+  kind === 'again';
 
 /**
  * Number of messages, from the first, that make the next window. Grants, customizations and incarnations
@@ -162,6 +168,8 @@ const prepare = async (
   const views = new Map<string, AuthorView>();
   const prepared = messages.map((one) => prepareEnvelope(window, one, views, wanted));
   for (const { entry } of messages) {
+    if (entry?.kind === 'envelope' && window.needsIdentities)
+      wanted.record(replicasTable, entry.caller.replica);
     if (entry?.kind === 'write') for (const { table, id } of entry.ops) wanted.record(table, id);
     if (entry?.kind !== 'foreign') continue;
     for (const { table, id } of entry.rows) {
@@ -232,6 +240,18 @@ const decideOne = async (
       return;
     case 'life':
       await decideLife(window, entry.id);
+      return;
+    case 'token':
+      await decideToken(window, entry);
+      return;
+    case 'enroll':
+      await decideEnroll(window, entry);
+      return;
+    case 'revoke':
+      await decideRevoke(window, entry);
+      return;
+    case 'policy':
+      await decidePolicy(window, entry);
       return;
     case 'incarnation':
       startIncarnation(window, state, entry);

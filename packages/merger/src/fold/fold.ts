@@ -34,7 +34,7 @@ import {
 import { InputMemory } from './input-memory.js';
 import { mergeRecord } from './stored-record.js';
 import type { ValidateHook } from './validate-hook.js';
-import { Window, type FoldContext } from './window.js';
+import { Window, type FoldContext, type QuarantinedMessage } from './window.js';
 
 /** Bounds of a window. A window holds at least one message whatever its size. */
 export interface WindowBounds {
@@ -48,7 +48,7 @@ export interface FoldOptions {
   readonly tenant: string;
   readonly store: ServerStore;
   readonly input: InputLog;
-  readonly crypto: Pick<Crypto, 'sha256'>;
+  readonly crypto: Pick<Crypto, 'sha256' | 'ed25519'>;
   /** Loaded when the customization has its first text field. */
   readonly crdt: () => Promise<FieldCrdt>;
   /** Refuses transactions of devices; see `ValidateHook`. */
@@ -68,6 +68,8 @@ export interface AppliedWindow {
   readonly tables: readonly TableId[];
   /** Replicas whose position or epoch moved. */
   readonly replicas: readonly string[];
+  /** Messages that were not what they claim; the first `quarantinedToldMax`. */
+  readonly quarantined: readonly QuarantinedMessage[];
 }
 
 /**
@@ -134,6 +136,7 @@ export const openFold = async (options: FoldOptions): Promise<Fold> => {
     return {
       tenant: options.tenant,
       hash: options.crypto.sha256,
+      verify: options.crypto.ed25519.verify,
       crdt: hasText ? await options.crdt() : noCrdt,
       schema: schemaOf(next),
       hasText,
@@ -252,6 +255,7 @@ class InputFold implements Fold {
       lastHash: toHex(last.hash ?? crypto.sha256(last.bytes)),
       counts: { ...window.counts },
       lives: window.lives,
+      needsIdentities: window.needsIdentities,
     };
     const kept = await this.#memory?.take(
       messages.map(({ message }) => message),
@@ -277,6 +281,7 @@ class InputFold implements Fold {
       operations: window.operations,
       tables: window.tables(),
       replicas: [...window.moved],
+      quarantined: window.quarantined,
     };
     for (const listener of this.#listeners) listener(applied);
   }

@@ -7,6 +7,7 @@ import {
   right,
   utf8Decode,
   utf8Encode,
+  isDeviceId,
   type RecordId,
   type ResolutionRow,
   type Result,
@@ -21,6 +22,8 @@ export interface InputCaller {
   readonly tenant: string;
   readonly replica: string;
   readonly user: string;
+  /** Device whose credential stored it, where the transport saw one. */
+  readonly device?: string;
 }
 
 /** Row as a system of record reports it; `rowVersion` orders the reports of one row, if given. */
@@ -77,6 +80,40 @@ export type InputEntry =
       /** Where the message stood, and its hash (32 hexadecimal digits). */
       readonly of: InputPosition & { readonly hash: string };
       readonly entry: Uint8Array;
+    }
+  | {
+      /** A one-time token may enrol a replica of the user; only its hash (hexadecimal) is kept. */
+      readonly kind: 'token';
+      readonly by: string;
+      readonly hash: string;
+      readonly user: string;
+      readonly device: string;
+      /** Input time (ms) after which it is refused. */
+      readonly expiresOn: number;
+    }
+  | {
+      /** A replica has a key: by a token, by its origin's signature, or because the embedder knows the user. */
+      readonly kind: 'enroll';
+      readonly replica: string;
+      readonly user: string;
+      readonly device: string;
+      /** Ed25519, hexadecimal. */
+      readonly publicKey: string;
+      readonly token: string | null;
+      readonly origin: string | null;
+    }
+  | {
+      /** Ends what a replica, or a device with all its replicas, may do. */
+      readonly kind: 'revoke';
+      readonly by: string;
+      readonly of: 'replica' | 'device';
+      readonly id: string;
+    }
+  | {
+      /** From here on envelopes and calls need signatures. There is no way back. */
+      readonly kind: 'policy';
+      readonly by: string;
+      readonly identities: 'required';
     };
 
 /** Newest format of input entries. */
@@ -94,6 +131,10 @@ const kinds: readonly InputEntry['kind'][] = [
   'incarnation',
   'life',
   'again',
+  'token',
+  'enroll',
+  'revoke',
+  'policy',
 ];
 
 const count = new t.Type<number>(
@@ -104,7 +145,10 @@ const count = new t.Type<number>(
   t.identity,
 );
 const nullable = <C extends t.Mixed>(codec: C): t.UnionC<[C, t.NullC]> => t.union([codec, t.null]);
-const caller = t.type({ tenant: t.string, replica: t.string, user: t.string });
+const caller = t.intersection([
+  t.type({ tenant: t.string, replica: t.string, user: t.string }),
+  t.partial({ device: t.string }),
+]);
 const isFieldKeys = (u: unknown): u is Record<string, unknown> =>
   typeof u === 'object' &&
   u !== null &&
@@ -117,6 +161,16 @@ const fields = new t.Type<Record<string, unknown>>(
   t.identity,
 );
 const target = { table: count, id: t.string };
+
+const textLike = (name: string, fits: (text: string) => boolean): t.Type<string> =>
+  new t.Type<string>(
+    name,
+    (u): u is string => typeof u === 'string' && fits(u),
+    (u, c) => (typeof u === 'string' && fits(u) ? t.success(u) : t.failure(u, c)),
+    t.identity,
+  );
+const keyText = textLike('32 bytes in hexadecimal', (text) => /^[0-9a-f]{64}$/.test(text));
+const deviceName = textLike('device', isDeviceId);
 
 const isLifeId = (u: unknown): u is string => typeof u === 'string' && /^[0-9a-f]{32}$/.test(u);
 const lifeId = new t.Type<string>(
@@ -197,6 +251,27 @@ const codecs = {
     lastGood: t.type({ generation: count, seq: count, hash: t.string }),
   }),
   life: t.type({ id: lifeId }),
+  token: t.type({
+    by: t.string,
+    hash: keyText,
+    user: t.string,
+    device: deviceName,
+    expiresOn: count,
+  }),
+  enroll: t.type({
+    replica: t.string,
+    user: t.string,
+    device: deviceName,
+    publicKey: keyText,
+    token: nullable(keyText),
+    origin: nullable(t.string),
+  }),
+  revoke: t.type({
+    by: t.string,
+    of: t.union([t.literal('replica'), t.literal('device')]),
+    id: t.string,
+  }),
+  policy: t.type({ by: t.string, identities: t.literal('required') }),
 };
 
 /** Length (2 bytes) and JSON of a head, then bytes as they came. */

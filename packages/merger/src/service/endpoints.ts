@@ -12,10 +12,13 @@ import {
 import type { FoldState } from '../fold/fold-state.js';
 import type { InputEntry } from '../fold/input-entry.js';
 import type { AppliedStore } from './applied-store.js';
+import { authenticate } from './authenticate.js';
 import { answerCompare } from './compare.js';
+import { answerEnroll, type EnrollDeps } from './enroll.js';
 import type { FoldDriver } from './fold-driver.js';
 import type { Horizon } from './pull-cursor.js';
 import { answerPull, type PullSource } from './pull.js';
+import type { ReceiptKey } from './receipt-key.js';
 import {
   agreeOnLog,
   checkOwner,
@@ -48,6 +51,8 @@ export interface EndpointDeps {
   /** Resolves when everything that the input holds at the call is applied. */
   readonly settle: () => Promise<FoldState>;
   readonly guard: RewindGuard;
+  readonly receiptKey: ReceiptKey;
+  readonly enroll: Pick<EnrollDeps, 'hook' | 'timer'>;
   /** Versions of the protocol that are answered; what this program speaks when left out. */
   readonly protocols: Protocols | undefined;
 }
@@ -96,7 +101,10 @@ const answerResume = async (
       const agreement = await agreeOnLog(deps.applied.store, state, request);
       const bytes = encodeMessage('ResumeAnswer', {
         ...agreement,
-        receipt: receiptOf(fold, state, deps.archived(caller.replica)),
+        receipt: deps.receiptKey.sign(
+          caller.replica,
+          receiptOf(fold, state, deps.archived(caller.replica)),
+        ),
         generation: fold.position.generation,
         serverTimeMs: deps.clock.nowMs(),
         customizationVersion: fold.customizationVersion,
@@ -127,10 +135,9 @@ const answerGrant = async (
   const after = await readReplica(deps.applied.store, caller.replica);
   checkOwner(caller, after);
   const archived = deps.archived(caller.replica);
-  return encodeMessage(
-    'GrantAnswer',
-    grantAnswer(deps.applied.applied(), after, request, archived),
-  );
+  const answer = grantAnswer(deps.applied.applied(), after, request, archived);
+  const receipt = deps.receiptKey.sign(caller.replica, answer.receipt);
+  return encodeMessage('GrantAnswer', { ...answer, receipt });
 };
 
 const answerCustomization = (
@@ -157,6 +164,7 @@ export const createEndpoints = (
     horizon: deps.horizon,
     receipt: async (replica, reads) =>
       receiptOf(deps.applied.applied(), await readReplica(reads, replica), deps.archived(replica)),
+    signed: deps.receiptKey.sign,
     lineage: async (replica) => (await readReplica(deps.applied.store, replica))?.lineage ?? [],
     tableSize: (table) => {
       deps.sizes.want(table);
@@ -165,9 +173,20 @@ export const createEndpoints = (
   };
   const decode = <N extends MessageName>(name: N, bytes: Uint8Array): Messages[N] =>
     decodeAs(name, bytes, deps.protocols);
-  const answer: ReturnType<typeof createEndpoints> = async (caller, endpoint, body) => {
+  const enrolling: EnrollDeps = {
+    ...deps,
+    ...deps.enroll,
+    receiptKeys: [deps.receiptKey.publicKey],
+  };
+  const answer: ReturnType<typeof createEndpoints> = async (caller, endpoint, bytes) => {
     if (caller.tenant !== deps.tenant)
       throw new TidemarkError('wrong-tenant', 'the server serves another tenant');
+    if (endpoint === 'enroll')
+      return encodeMessage(
+        'EnrollAnswer',
+        await answerEnroll(enrolling, caller, bytes, (body) => decode('EnrollRequest', body)),
+      );
+    const body = await authenticate(deps, caller, endpoint, bytes);
     switch (endpoint) {
       case 'resume':
         return answerResume(deps, caller, decode('ResumeRequest', body));

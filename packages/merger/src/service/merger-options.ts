@@ -14,6 +14,7 @@ import type { WindowBounds } from '../fold/fold.js';
 import type { ValidateHook } from '../fold/validate-hook.js';
 import type { Fellows } from './fellows.js';
 import type { HorizonLimits } from './feed-horizon.js';
+import type { AuthenticateHook } from './enroll.js';
 import type { ScratchStore } from './refold.js';
 import type { ServerEvent } from './server-event.js';
 
@@ -33,6 +34,8 @@ export interface MergerOptions {
    */
   readonly cursorKey: Uint8Array;
   readonly validate?: ValidateHook;
+  /** Says whom a token stands for that is none of the one-time tokens. */
+  readonly authenticate?: AuthenticateHook;
   readonly checkpoints?: {
     readonly folder: CheckpointFolder;
     /** Newest ones to keep; `checkpointsKeptDefault` when absent. */

@@ -1,87 +1,34 @@
-import {
-  decodeEnvelope,
-  isLeft,
-  TidemarkError,
-  type Customization,
-  type Schema,
-  type SyncErrorState,
-} from '@tidemark/model';
-import type { AbortSignalLike, InputPosition, ServerStore, Service } from '@tidemark/ports';
+import { decodeEnvelope, isLeft, TidemarkError } from '@tidemark/model';
+import type { AbortSignalLike, InputPosition, Service } from '@tidemark/ports';
 import { openFold, type Fold } from '../fold/fold.js';
 import type { FoldState } from '../fold/fold-state.js';
 import { encodeInputEntry, type InputEntry } from '../fold/input-entry.js';
 import { openAppliedStore, type AppliedStore } from './applied-store.js';
-import {
-  checkpointsKeptDefault,
-  createCheckpoints,
-  type CheckpointManifest,
-  type Checkpoints,
-} from './checkpoints.js';
+import { checkpointsKeptDefault, createCheckpoints, type Checkpoints } from './checkpoints.js';
 import { bringBack, hasLost } from './bring-back.js';
 import { behindWaitMs, createEndpoints } from './endpoints.js';
-import { explainValue, type Explanation, type ExplainRequest } from './explain.js';
+import { explainValue } from './explain.js';
 import { horizonDefault, openFeedHorizon, type FeedHorizon } from './feed-horizon.js';
-import { joinFellows, neededByNobody } from './fellowship.js';
+import { joinFellows, neededByNobody, type Fellowship } from './fellowship.js';
 import { isApplied, startFoldDriver, type FoldDriver } from './fold-driver.js';
+import { createIdentityDesk } from './identity-desk.js';
 import { createInputWriter } from './input-writer.js';
+import type { Merger } from './merger-door.js';
 import type { MergerOptions } from './merger-options.js';
 import { openLine } from './open-line.js';
 import type { ServerEvent } from './server-event.js';
-import type { Horizon } from './pull-cursor.js';
-import { serverChanges, type ChangesSince, type ServerChange } from './server-changes.js';
+import { serverChanges } from './server-changes.js';
 import {
   listSyncErrors,
   readSyncError,
   resolveChoices,
   showSyncError,
-  type ResolveInput,
-  type ResolveResult,
   type SyncErrorView,
 } from './sync-error-desk.js';
+import { createReceiptKey, type ReceiptKey } from './receipt-key.js';
 import { createRewindGuard, type RewindGuard } from './rewind-guard.js';
-import { createSyncLogBook, type KeptSyncLog } from './sync-log-book.js';
+import { createSyncLogBook } from './sync-log-book.js';
 import { createTableSizes } from './table-sizes.js';
-
-/** Health of a merger: true at the moment of asking. */
-export interface MergerStatus {
-  readonly state: FoldState;
-  readonly horizon: Horizon;
-  readonly checkpoint: CheckpointManifest | undefined;
-  /** Failure of the fold; undefined while it works. */
-  readonly failure: TidemarkError | undefined;
-}
-
-/** Merger: folds the input of a tenant and answers its replicas. */
-export interface Merger {
-  readonly service: Service;
-  /** Read side of the store. Nothing above `state()` is in it, outside of a commit in flight. */
-  readonly store: ServerStore;
-  readonly state: () => FoldState;
-  readonly schema: () => Schema;
-  /** Stores an entry in the input; resolves with the state once it is applied. */
-  readonly submit: (entry: InputEntry) => Promise<FoldState>;
-  /** Resolves when everything that the input holds now is applied. */
-  readonly settle: () => Promise<FoldState>;
-  /** Runs reads while no window is applied: keep them short. */
-  readonly alone: <A>(work: () => Promise<A>) => Promise<A>;
-  readonly publish: (customization: Customization, user: string) => Promise<FoldState>;
-  readonly explain: (request: ExplainRequest) => Promise<readonly Explanation[]>;
-  readonly changes: (since: ChangesSince, signal?: AbortSignalLike) => AsyncGenerator<ServerChange>;
-  readonly syncErrors: (options: {
-    readonly state?: SyncErrorState;
-    readonly after?: string;
-    readonly limit?: number;
-  }) => Promise<readonly SyncErrorView[]>;
-  readonly syncError: (root: string) => Promise<SyncErrorView | undefined>;
-  readonly resolve: (root: string, input: ResolveInput) => Promise<ResolveResult>;
-  /** Newest first. */
-  readonly syncLogs: (limit: number) => Promise<readonly KeptSyncLog[]>;
-  /** Writes a checkpoint; undefined when the newest one is of this version. */
-  readonly checkpoint: () => Promise<CheckpointManifest | undefined>;
-  readonly status: () => MergerStatus;
-  /** Stops folding; what is stored in the input stays for the next opening. Leaves the stores open. */
-  readonly close: () => Promise<void>;
-}
 
 interface Parts {
   readonly options: MergerOptions;
@@ -239,11 +186,12 @@ interface ServiceParts {
   readonly sizes: ReturnType<typeof createTableSizes>;
   readonly settle: () => Promise<FoldState>;
   readonly guard: RewindGuard;
+  readonly receiptKey: ReceiptKey;
 }
 
 const createService = (
   parts: Parts,
-  { ticks, book, sizes, settle, guard }: ServiceParts,
+  { ticks, book, sizes, settle, guard, receiptKey }: ServiceParts,
 ): Service => {
   const { options, applied, fold, driver, horizon, checkpoints } = parts;
   const answer = createEndpoints({
@@ -261,6 +209,8 @@ const createService = (
     submit: (entry) => submit(parts, entry),
     settle,
     guard,
+    receiptKey,
+    enroll: { hook: options.authenticate, timer: options.timer },
     protocols: options.protocols,
   });
   return {
@@ -349,7 +299,9 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
         });
   const ticks = new Set<() => void>();
   const upkeep = createUpkeep({ options, applied, fold, horizon, checkpoints, emit });
-  fold.onApplied(() => {
+  fold.onApplied(({ quarantined }) => {
+    for (const { position, ...rest } of quarantined)
+      emit({ type: 'quarantined', ...rest, ...position });
     for (const tick of [...ticks]) tick();
     upkeep.nudge();
   });
@@ -369,6 +321,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     append: writer.append,
     emit,
   };
+  const receiptKey = createReceiptKey(tenant, options.cursorKey, crypto);
   const settle = async (): Promise<FoldState> => {
     const { generation, last } = await options.input.extent();
     driver.nudge();
@@ -386,7 +339,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     // A line without a checkpoint of its own could not tell its replicas what is archived.
     onRewound: upkeep.writeCheckpoint,
   });
-  let fellowship: ReturnType<typeof joinFellows> | undefined;
+  let fellowship: Fellowship | undefined;
   const stop = async (): Promise<void> => {
     stopWatching?.();
     await fellowship?.stop();
@@ -451,7 +404,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   let isClosed = false;
   const closers = new Set<() => void>();
   return {
-    service: createService(parts, { ticks, book, sizes, settle, guard }),
+    service: createService(parts, { ticks, book, sizes, settle, guard, receiptKey }),
     store: applied.store,
     state: applied.applied,
     schema: fold.schema,
@@ -475,6 +428,14 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
         signal,
       ),
     ...createDesk(parts),
+    identities: createIdentityDesk({
+      applied,
+      crypto,
+      clock: options.clock,
+      entropy: options.entropy,
+      submit: (entry) => submit(parts, entry),
+      receiptKeys: [receiptKey.publicKey],
+    }),
     syncLogs: (limit) => book.list(limit),
     checkpoint: async () => {
       const manifest = await checkpoints?.write();

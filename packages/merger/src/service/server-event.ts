@@ -69,6 +69,15 @@ export type ServerEvent =
     }
   /** The connection to NATS has ended for good: this process can serve no more. */
   | { readonly type: 'connection-ended'; readonly code: string }
+  | {
+      /** A message of the input is not what it claims: it was put aside, and no position moved. */
+      readonly type: 'quarantined';
+      readonly reason: string;
+      readonly replica: string | null;
+      readonly device: string | null;
+      readonly generation: number;
+      readonly seq: number;
+    }
   | { readonly type: 'checkpoint-written'; readonly n: number }
   | { readonly type: 'horizon'; readonly incarnation: number; readonly n: number }
   | { readonly type: 'fold-failed'; readonly code: string; readonly halted: boolean }
