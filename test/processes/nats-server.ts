@@ -42,7 +42,7 @@ export class NatsServer {
   readonly port: number;
   readonly webSocketPort: number;
   readonly folder: string;
-  readonly #more: string;
+  #more: string;
   #process: ChildProcess | undefined;
 
   private constructor(folder: string, port: number, webSocketPort: number, more: string) {
@@ -82,6 +82,11 @@ export class NatsServer {
 
   get webSocketUrl(): string {
     return `ws://${host}:${this.webSocketPort}`;
+  }
+
+  /** Replaces what was added to the configuration: the next run knows it. */
+  configure(more: string): void {
+    this.#more = more;
   }
 
   /** Process id of the server that runs. */

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { encodeInputEntry, type ServerEvent } from '@tidemark/merger';
+import { TidemarkError } from '@tidemark/model';
 import type {
   CheckpointFolder,
   Clock,
@@ -110,6 +111,9 @@ const openNatsStores = async (
   try {
     const cursorKey = place.cursorKey ?? (await openCursorKey(place.folder));
     connection = 'core' in given ? given : await connectServer(given, systemEntropy);
+    void connection.ended.then((failure) => {
+      if (failure !== undefined) onEvent({ type: 'connection-ended', code: failure.code });
+    });
     input = await openNatsInputLog({
       connection,
       tenant,
@@ -118,6 +122,12 @@ const openNatsStores = async (
       timer,
       entropy: systemEntropy,
       envelopeEntry: (caller, envelope) => encodeInputEntry({ kind: 'envelope', caller, envelope }),
+      onLimitsRefused: (cause) =>
+        onEvent({
+          type: 'background-failed',
+          work: 'changing the limits of the stream',
+          code: cause instanceof TidemarkError ? cause.code : 'unreachable',
+        }),
       onSpace: ({ bytes, bytesMax, alarm }) =>
         onEvent({ type: 'input-space', bytes, bytesMax, alarmPercent: alarm }),
       ...(streamBytesMax === undefined ? {} : { bytesMax: streamBytesMax }),

@@ -184,6 +184,8 @@ const writeFileDurably = async (
 const onlyOne = (bytes: Uint8Array): Iterable<Uint8Array> => [bytes];
 
 const syncFolder = async (path: string): Promise<void> => {
+  // Windows cannot open a folder for reading; its rename is durable by journal.
+  if (process.platform === 'win32') return;
   const folder = await open(path, 'r');
   try {
     await folder.sync();

@@ -58,6 +58,8 @@ export interface NatsInputLogOptions {
   readonly replicas?: number;
   /** Keeps what `trim` removes, read back and compared before it is removed. */
   readonly archive?: CheckpointFolder;
+  /** Called when NATS refuses to give a stream that is there the limits above: it keeps those it has. */
+  readonly onLimitsRefused?: (cause: Error) => void;
   /** Called when the space crosses 70% or 90%, in both directions. */
   readonly onSpace?: (space: InputSpace) => void;
 }
@@ -293,6 +295,12 @@ export const openNatsInputLog = async (options: NatsInputLogOptions): Promise<Na
       newInputName(options.entropy),
     );
     const current = await newestGeneration(streams);
+    await streams
+      .adjust(current, {
+        ...(options.bytesMax === undefined ? {} : { bytesMax: options.bytesMax }),
+        ...(options.replicas === undefined ? {} : { replicas: options.replicas }),
+      })
+      .catch((cause: unknown) => options.onLimitsRefused?.(streamFailure(cause)));
     return new JetStreamInputLog(options, streams, current, manager);
   } catch (cause) {
     throw streamFailure(cause);

@@ -73,6 +73,8 @@ class SharedConnection {
   readonly #options: NatsTransportOptions;
   #current: Connected | undefined;
   #dialling: Promise<Connected> | undefined;
+  /** Fired to end the pause before a dial. */
+  #pause: Abort | undefined;
   #opening = 0;
   #failures = 0;
   #failedAtMs = 0;
@@ -91,7 +93,7 @@ class SharedConnection {
     let connected: Connected | undefined;
     let link: DeviceLink | undefined;
     try {
-      connected = await orAborted(this.#connected(signal), signal);
+      connected = await orAborted(this.#connected(), signal);
       const { connection, window, links } = connected;
       const { timer, entropy, device = noDevice } = this.#options;
       const prefix =
@@ -124,6 +126,14 @@ class SharedConnection {
   }
 
   async disconnect(): Promise<void> {
+    const dialling = this.#dialling;
+    this.#cutPause();
+    // What a dial under way opens would stay open with nobody to close it.
+    await dialling?.catch(() => undefined);
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
     const current = this.#current;
     this.#current = undefined;
     if (current === undefined) return;
@@ -132,25 +142,45 @@ class SharedConnection {
   }
 
   #closeIfIdle(): void {
-    if (this.#current === undefined || this.#current.links.size > 0 || this.#opening > 0) return;
-    void this.disconnect().catch(() => undefined);
+    if (this.#opening > 0) return;
+    this.#cutPause();
+    if (this.#current === undefined || this.#current.links.size > 0) return;
+    void this.#close().catch(() => undefined);
   }
 
-  #connected(signal: AbortSignalLike | undefined): Promise<Connected> {
+  /** Ends the pause before a dial; who opens a link from now on begins a dial of its own. */
+  #cutPause(): void {
+    if (this.#pause === undefined) return;
+    this.#dialling = undefined;
+    this.#pause.abort();
+    this.#pause = undefined;
+  }
+
+  #connected(): Promise<Connected> {
     if (this.#current !== undefined && !this.#current.connection.isClosed())
       return Promise.resolve(this.#current);
-    this.#dialling ??= this.#dial(signal).finally(() => {
-      this.#dialling = undefined;
+    if (this.#dialling !== undefined) return this.#dialling;
+    const dialling = this.#dial().finally(() => {
+      if (this.#dialling === dialling) this.#dialling = undefined;
+      // Whoever wanted it may have left meanwhile.
+      this.#closeIfIdle();
     });
-    return this.#dialling;
+    this.#dialling = dialling;
+    return dialling;
   }
 
-  async #dial(signal: AbortSignalLike | undefined): Promise<Connected> {
+  /** Dials for everybody who opens a link meanwhile: its pause is cut only when nobody is left. */
+  async #dial(): Promise<Connected> {
     const { clock, timer, entropy, dial } = this.#options;
     const sinceMs = Math.max(0, clock.nowMs() - this.#failedAtMs);
     const pauseMs = dialPauseMs(this.#failures, entropy) - sinceMs;
-    if (pauseMs > 0) await timer.sleep(pauseMs, signal ?? new Abort());
-    if (isAborted(signal)) throw aborted();
+    if (pauseMs > 0) {
+      const pause = new Abort();
+      this.#pause = pause;
+      await timer.sleep(pauseMs, pause);
+      if (pause.aborted) throw new TidemarkError('unreachable', 'nobody waits for the connection');
+      this.#pause = undefined;
+    }
     try {
       const connection = await dial();
       const current: Connected = {

@@ -1,5 +1,6 @@
 import type { NatsConnection } from '@nats-io/nats-core';
 import { connect } from '@nats-io/transport-node';
+import { TidemarkError } from '@tidemark/model';
 import type { Entropy } from '@tidemark/ports';
 import { dialPauseMs } from './back-off.js';
 import { connectOptions } from './connect-options.js';
@@ -16,12 +17,17 @@ export interface NatsServerConnection {
   readonly isConnected: () => boolean;
   /** Calls back whenever the connection was lost and is there again. Returns the way to stop. */
   readonly onReconnected: (callback: () => void) => () => void;
+  /**
+   * Resolves when the connection has ended for good: with why, or with undefined when it was closed. Then its
+   * process can serve no more.
+   */
+  readonly ended: Promise<TidemarkError | undefined>;
   readonly close: () => Promise<void>;
 }
 
 /**
- * Connects a server. The connection comes back by itself for ever, with pauses that double up to 5 s and
- * are drawn at random. Rejects with `unreachable` or `denied` when the first try fails.
+ * Connects a server. The connection comes back by itself for ever, also after NATS refused the credential, with
+ * pauses that double up to 5 s and are drawn at random. Rejects with `unreachable` or `denied` when the first try fails.
  */
 export const connectServer = async (
   place: NatsPlace,
@@ -33,6 +39,8 @@ export const connectServer = async (
     ...connectOptions(place),
     reconnect: true,
     maxReconnectAttempts: -1,
+    // A credential that NATS refuses today may be the right one again tomorrow.
+    ignoreAuthErrorAbort: true,
     reconnectDelayHandler: () => {
       failures += 1;
       return dialPauseMs(failures, entropy);
@@ -42,16 +50,41 @@ export const connectServer = async (
   });
   const listeners = new Set<() => void>();
   let isConnected = true;
+  let dialled = 0;
+  const connected = (): void => {
+    failures = 0;
+    isConnected = true;
+    for (const listener of [...listeners]) listener();
+  };
   const watch = async (): Promise<void> => {
     for await (const status of core.status()) {
-      if (status.type === 'disconnect' || status.type === 'reconnect')
-        isConnected = status.type === 'reconnect';
+      if (status.type === 'disconnect') isConnected = false;
       if (status.type !== 'reconnect') continue;
-      failures = 0;
-      for (const listener of [...listeners]) listener();
+      // A refused credential shows as a connection, too: only an answer proves that NATS took it.
+      dialled += 1;
+      const dial = dialled;
+      core.flush().then(
+        () => {
+          if (dial === dialled) connected();
+        },
+        () => undefined,
+      );
     }
   };
   void watch();
+  let isClosing = false;
+  const ended = core
+    .closed()
+    .then((cause): TidemarkError | undefined =>
+      isClosing
+        ? undefined
+        : new TidemarkError(
+            'unreachable',
+            'the connection to NATS has ended',
+            {},
+            cause ?? undefined,
+          ),
+    );
   return {
     core,
     version: () => core.info?.version ?? '',
@@ -60,6 +93,10 @@ export const connectServer = async (
       listeners.add(callback);
       return () => listeners.delete(callback);
     },
-    close: () => core.close(),
+    ended,
+    close: () => {
+      isClosing = true;
+      return core.close();
+    },
   };
 };

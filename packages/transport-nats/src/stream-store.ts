@@ -6,6 +6,7 @@ import {
   type JetStreamClient,
   type JetStreamManager,
   type StoredMsg,
+  type StreamInfo,
 } from '@nats-io/jetstream';
 import { headers } from '@nats-io/nats-core';
 import { TidemarkError } from '@tidemark/model';
@@ -128,6 +129,32 @@ export class StreamStore {
       if (cause instanceof JetStreamApiError && cause.code === nameInUse) return;
       throw cause;
     }
+  }
+
+  /**
+   * Gives the stream of a generation the limits that were asked for, if it has others. A limit below what it
+   * holds is left to the next generation. Resolves with false when there is no stream.
+   */
+  async adjust(generation: number, limits: Partial<StreamLimits>): Promise<boolean> {
+    const name = streamName(this.token, generation);
+    let info: StreamInfo;
+    try {
+      info = await this.#manager.streams.info(name);
+    } catch (cause) {
+      if (refusalIn(cause) === 'missing') return false;
+      throw cause;
+    }
+    const { config, state } = info;
+    const { bytesMax = config.max_bytes, replicas = config.num_replicas } = limits;
+    const fits = bytesMax >= state.bytes ? bytesMax : config.max_bytes;
+    if (config.sealed || (fits === config.max_bytes && replicas === config.num_replicas))
+      return true;
+    await this.#manager.streams.update(name, {
+      ...config,
+      max_bytes: fits,
+      num_replicas: replicas,
+    });
+    return true;
   }
 
   /** Extent of a generation; undefined when it has no stream. */

@@ -245,6 +245,29 @@ describeOnNats('input on JetStream that several servers share', () => {
     expect(await lying.extent()).toEqual({ generation: 1, first: 21, last: 30 });
   });
 
+  it('[NAT-58] an input that is there takes the limits that it is opened with', async () => {
+    const small = await open({ bytesMax: 256 * 1024 });
+    const block = new Uint8Array(200 * 1024);
+    positionsOf(await small.append([block]));
+    expect(await small.append([block])).toMatchObject([{ error: { code: 'input-full' } }]);
+    const larger = await open({ bytesMax: 1024 * 1024 });
+    expect(positionsOf(await larger.append([block]))).toEqual([{ generation: 1, seq: 2 }]);
+    await larger.extent();
+    expect(larger.space().bytesMax).toBe(1024 * 1024);
+    // Below what it holds a limit would have to drop something: the stream keeps what it has.
+    const smaller = await open({ bytesMax: 64 * 1024 });
+    expect(await smaller.extent()).toEqual({ generation: 1, first: 1, last: 2 });
+    expect(smaller.space().bytesMax).toBe(1024 * 1024);
+    // What the machine does not have is refused: the input opens all the same, and says so.
+    const refused: Error[] = [];
+    const greedy = await open({
+      bytesMax: 2 ** 50,
+      onLimitsRefused: (cause) => refused.push(cause),
+    });
+    expect(refused).toMatchObject([{ code: 'input-full' }]);
+    expect(await greedy.extent()).toEqual({ generation: 1, first: 1, last: 2 });
+  });
+
   it('[NAT-9] tells when the space crosses 70% and 90%, and when it falls', async () => {
     const alarms: number[] = [];
     const log = await open({

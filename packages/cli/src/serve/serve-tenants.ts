@@ -45,7 +45,13 @@ export interface ServeTenantsOptions {
 const untilStopped = async (
   signal: AbortSignal,
   started: StartedNats | undefined,
+  connection: NatsServerConnection,
 ): Promise<string | undefined> => {
+  const ended = new Promise<string>((resolve) => {
+    void connection.ended.then((failure) => {
+      if (failure !== undefined) resolve('the connection to NATS has ended');
+    });
+  });
   const stopped = new Promise<undefined>((resolve) => {
     if (signal.aborted) resolve(undefined);
     else signal.addEventListener('abort', () => resolve(undefined), { once: true });
@@ -53,7 +59,7 @@ const untilStopped = async (
   // The wait alone would not keep the process alive.
   const alive = setInterval(() => undefined, 60_000);
   try {
-    return await (started === undefined ? stopped : Promise.race([stopped, started.gone]));
+    return await Promise.race([stopped, ended, ...(started === undefined ? [] : [started.gone])]);
   } finally {
     clearInterval(alive);
   }
@@ -209,7 +215,7 @@ export const serveTenants = async (options: ServeTenantsOptions): Promise<void> 
     for (const [tenant, open] of host.opened())
       if (open !== undefined && options.beside !== undefined)
         besides.push(await options.beside(tenant, open, place));
-    const lost = await untilStopped(signal, started);
+    const lost = await untilStopped(signal, started, connection);
     log.tell('info', 'stopping', {}, () => 'stopping; a second signal ends at once');
     for (const end of besides.splice(0)) await end();
     await host.stop((tenant, step) =>

@@ -68,6 +68,8 @@ export type ServerEvent =
       readonly seq: number;
       readonly verdict: 'own-wrong' | 'other-wrong' | 'unknown';
     }
+  /** The connection to NATS has ended for good: this process can serve no more. */
+  | { readonly type: 'connection-ended'; readonly code: string }
   | {
       /** A message of the input is not what it claims: it was put aside, and no position moved. */
       readonly type: 'quarantined';

@@ -149,30 +149,6 @@ export const registerServerStoreContract = (
       expect((await collect(store.dump())).length).toBe(before.length);
     });
 
-    it('[STO-66] writes nothing of a batch that was made from another state than the stored one', async () => {
-      const batch = (state: string, after: string | null, id: string): ServerBatch => ({
-        ...emptyBatch,
-        state: utf8Encode(state),
-        after: after === null ? null : utf8Encode(after),
-        records: [{ table: 1, record: record(id, 1) }],
-      });
-      const refused = async (one: ServerBatch): Promise<void> => {
-        await expect(store.commit(one, 'os')).rejects.toMatchObject({ code: 'input-mismatch' });
-      };
-      await refused(batch('one', 'zero', 'a'));
-      await store.commit(batch('one', null, 'b'), 'os');
-      await refused(batch('one', null, 'c'));
-      await store.commit(batch('two', 'one', 'd'), 'os');
-      await refused(batch('three', 'one', 'e'));
-      await refused(batch('two', 'one', 'f'));
-      await reopen();
-      await refused(batch('three', null, 'g'));
-      await store.commit(batch('three', 'two', 'h'), 'os');
-      expect(await store.readState()).toEqual(utf8Encode('three'));
-      const { records } = await store.scanRecords(1, wide);
-      expect(records.map(({ id }) => id)).toEqual(['b', 'd', 'h']);
-    });
-
     it('[STO-61] refuses a dump with any difference and is empty then', async () => {
       await store.commit({ ...emptyBatch, records: [{ table: 1, record: record('a', 1) }] }, 'os');
       const chunks = await collect(store.dump());
