@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { measureImport } from '../processes/memory-measures.js';
+import { placesCount } from '../processes/places.js';
+import { expectEqualCosts } from '../processes/run-costs.js';
 
 const rowsWanted = 1_000_000;
 const minutes = Number(process.env['TIDEMARK_MINUTES'] ?? 10);
@@ -25,4 +27,8 @@ test('[SRV-91] a server imports a million rows under 400 MB', async () => {
   );
   expect(imported.last).toBeDefined();
   expect(imported.peakMb).toBeLessThan(400);
+});
+
+test('[SYN-98] what a run costs follows the changes, not the size of 135,233 records', async () => {
+  await expectEqualCosts(placesCount);
 });

@@ -79,6 +79,11 @@ const lines: readonly (readonly [string, Line])[] = [
   of('', 'user-a')('logs'),
   of('', 'version 1 is in force already')('publish'),
   of('visits', '"id":"a"', { isData: true })('export'),
+  of('', 'made the keys of NATS')('identity init'),
+  of('--for user-a --name tablet --out tablet.json', 'for user-a on tablet')('enroll'),
+  of('', 'anybody is heard')('identity list'),
+  // There is no NATS yet that could be told.
+  of('--name tablet', 'revoked device tablet', { codes: [3] })('revoke'),
   of('copies', 'digest')('backup'),
   of('copies --replace', 'the backup was of')('restore'),
   of('beta', 'added beta')('tenant add'),
@@ -107,6 +112,7 @@ const lines: readonly (readonly [string, Line])[] = [
           },
         ],
       ] as const)),
+  of('', 'only enrolled devices are heard')('identity require'),
 ];
 
 /** Commands of the reference that have no commands below them. */

@@ -123,8 +123,8 @@ describeOnNats('tenants of one process', () => {
     const connection = await connectServer({ servers: [nats.url] }, systemEntropy);
     const garbage = Buffer.from(tenants.map(markOf).join());
     for (const tenant of tenants) {
-      await connection.core.request(`tm.${tenant}.ask.pull.r1`, garbage, { timeout: 5_000 });
-      connection.core.publish(`tm.${tenant}.ops.1.r1`, garbage);
+      await connection.core.request(`tm.${tenant}.ask.pull.-.r1`, garbage, { timeout: 5_000 });
+      connection.core.publish(`tm.${tenant}.ops.1.-.r1`, garbage);
     }
     await connection.core.flush();
     await connection.close();

@@ -5,8 +5,8 @@ import { crdt } from '../convergence/memory-parts.js';
 import { runHistory } from '../convergence/run-history.js';
 
 // The deep suite runs 20,000 of each; here as many as keep `npm test` short.
-const historiesPlain = 60;
-const historiesResolved = 60;
+const historiesPlain = 40;
+const historiesResolved = 40;
 const ordersOfArrival = 100;
 const firstSeed = 1;
 

@@ -27,7 +27,7 @@ test('[SYN-97] a first sync of 135,233 records keeps the device under 250 MB', a
 }, 300_000);
 
 test('[SRV-91] memory of a server does not grow with what it imports', async () => {
-  const rows = 120_000;
+  const rows = 60_000;
   const { imported, after } = await measureImport(folder, rows);
   console.log(
     `import: ${rows} rows in ${(imported.ms / 1000).toFixed(1)} s, peak ${imported.peakMb.toFixed(0)} MB, ` +

@@ -178,7 +178,7 @@ export class NatsWorld {
   /** Removes messages of devices from a generation, as an operator might; those of servers stay. */
   async purgeEnvelopes(generation: number): Promise<void> {
     const connection = await connectServer({ servers: [this.nats.url] }, systemEntropy);
-    const filter = `tm.${tenant}.ops.${generation}.*`;
+    const filter = `tm.${tenant}.ops.${generation}.*.*`;
     const subject = `$JS.API.STREAM.PURGE.OPS-${tenant}-${generation}`;
     await connection.core.request(subject, JSON.stringify({ filter }));
     await connection.close();

@@ -20,10 +20,12 @@ export interface CliPlace {
 const signals = ['SIGINT', 'SIGTERM'] as const;
 
 /**
- * Ends a command gracefully at the first signal, or when nobody reads its output any more, as behind `| head`;
- * a second signal ends the process at once.
+ * Ends a command gracefully at the first signal, or when nobody reads its output any more, as behind `| head`
+ * (a server goes on); a second signal ends the process at once.
  */
-const processSignal = (): { readonly signal: AbortSignal; readonly end: () => void } => {
+const processSignal = (
+  output: Output,
+): { readonly signal: AbortSignal; readonly end: () => void } => {
   const controller = new AbortController();
   const listener = (): void => {
     controller.abort();
@@ -37,7 +39,7 @@ const processSignal = (): { readonly signal: AbortSignal; readonly end: () => vo
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', (cause: Error) => {
       if (!('code' in cause) || cause.code !== 'EPIPE') throw cause;
-      controller.abort();
+      if (!output.isService) controller.abort();
     });
   return { signal: controller.signal, end };
 };
@@ -49,22 +51,6 @@ const askTerminal = async (question: string, signal: AbortSignal): Promise<strin
   } finally {
     terminal.close();
   }
-};
-
-/** Output of the newest call that writes to the process's own streams. */
-let ownOutput: Output | undefined;
-
-/** Ends the process when nobody reads its output any more, as with `| head`; a server goes on. */
-const endWithReader = (output: Output): void => {
-  const isWatched = ownOutput !== undefined;
-  ownOutput = output;
-  // Writes fail after the call that made them: the streams are watched from the first call on.
-  if (isWatched) return;
-  const listener = (cause: NodeJS.ErrnoException): void => {
-    if (cause.code !== 'EPIPE') throw cause;
-    if (ownOutput?.isService !== true) process.exit(exitCodes.failed);
-  };
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', listener);
 };
 
 const isUsage = (error: CommanderError): boolean => error.exitCode !== 0;
@@ -82,8 +68,7 @@ export const runCli = async (argv: readonly string[], place: CliPlace = {}): Pro
     json: (end < 0 ? argv : argv.slice(0, end)).includes('--json'),
     noColour: (env['NO_COLOR'] ?? '') !== '',
   });
-  const stopping = place.signal === undefined ? processSignal() : undefined;
-  if (place.out === undefined) endWithReader(output);
+  const stopping = place.signal === undefined ? processSignal(output) : undefined;
   let code: ExitCode = exitCodes.ok;
   const signal = place.signal ?? stopping?.signal ?? new AbortController().signal;
   const isTerminal = process.stdin.isTTY && place.signal === undefined;

@@ -21,7 +21,7 @@ const init = async (call: Call): Promise<ExitCode> => {
       `                    or copy ${files.auth} beside the configuration that you have, and include it there`,
       `2. start servers:   tidemark serve --nats <url> --nats-credentials ${files.server}`,
       '3. demand identities: tidemark identity require',
-      '4. for each device: tidemark enroll --user <user> --device <name> --out <file>',
+      '4. for each device: tidemark enroll --for <user> --name <device> --out <file>',
     ].join('\n'),
   );
   return exitCodes.ok;
