@@ -47,7 +47,7 @@ exports.allowed = {
   server: { ours: except('client'), foreign: [...codecs, 'jose', 'uuid'] },
   cli: {
     ours: ['model', 'node', 'ports', 'server', 'store-level'],
-    foreign: [...codecs, 'commander', 'csv-parse', 'csv-stringify'],
+    foreign: [...codecs, 'commander', 'csv-parse', 'csv-stringify', 'prom-client'],
   },
   testkit: { ours: pureParts, foreign: ['fast-check', 'vitest', 'fp-ts'] },
 };

@@ -1,3 +1,4 @@
+import { createInterface } from 'node:readline/promises';
 import { CommanderError } from 'commander';
 import { exitCodes, type ExitCode } from './exit-code.js';
 import { showFailure } from './failure.js';
@@ -10,13 +11,18 @@ export interface CliPlace {
   readonly err?: TextSink;
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Answers questions; a person at the terminal of the process, if one sits there, when left out. */
+  readonly ask?: (question: string) => Promise<string>;
   /** Fires when the command should end; signals of the process when left out. */
   readonly signal?: AbortSignal;
 }
 
 const signals = ['SIGINT', 'SIGTERM'] as const;
 
-/** Ends a command gracefully at the first signal; a second one ends the process at once. */
+/**
+ * Ends a command gracefully at the first signal, or when nobody reads its output any more, as behind `| head`;
+ * a second signal ends the process at once.
+ */
 const processSignal = (): { readonly signal: AbortSignal; readonly end: () => void } => {
   const controller = new AbortController();
   const listener = (): void => {
@@ -27,7 +33,38 @@ const processSignal = (): { readonly signal: AbortSignal; readonly end: () => vo
     for (const name of signals) process.removeListener(name, listener);
   };
   for (const name of signals) process.on(name, listener);
+  // They stay: what was written last may find out after the command has ended.
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (cause: Error) => {
+      if (!('code' in cause) || cause.code !== 'EPIPE') throw cause;
+      controller.abort();
+    });
   return { signal: controller.signal, end };
+};
+
+const askTerminal = async (question: string, signal: AbortSignal): Promise<string> => {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await terminal.question(question, { signal });
+  } finally {
+    terminal.close();
+  }
+};
+
+/** Output of the newest call that writes to the process's own streams. */
+let ownOutput: Output | undefined;
+
+/** Ends the process when nobody reads its output any more, as with `| head`; a server goes on. */
+const endWithReader = (output: Output): void => {
+  const isWatched = ownOutput !== undefined;
+  ownOutput = output;
+  // Writes fail after the call that made them: the streams are watched from the first call on.
+  if (isWatched) return;
+  const listener = (cause: NodeJS.ErrnoException): void => {
+    if (cause.code !== 'EPIPE') throw cause;
+    if (ownOutput?.isService !== true) process.exit(exitCodes.failed);
+  };
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', listener);
 };
 
 const isUsage = (error: CommanderError): boolean => error.exitCode !== 0;
@@ -46,12 +83,17 @@ export const runCli = async (argv: readonly string[], place: CliPlace = {}): Pro
     noColour: (env['NO_COLOR'] ?? '') !== '',
   });
   const stopping = place.signal === undefined ? processSignal() : undefined;
+  if (place.out === undefined) endWithReader(output);
   let code: ExitCode = exitCodes.ok;
+  const signal = place.signal ?? stopping?.signal ?? new AbortController().signal;
+  const isTerminal = process.stdin.isTTY && place.signal === undefined;
   const program = buildProgram({
     output,
+    ask:
+      place.ask ?? (isTerminal ? (question: string) => askTerminal(question, signal) : undefined),
     env,
     cwd: place.cwd ?? process.cwd(),
-    signal: place.signal ?? stopping?.signal ?? new AbortController().signal,
+    signal,
     run: async (work) => {
       code = await work();
     },

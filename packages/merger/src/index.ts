@@ -129,4 +129,5 @@ export {
   type IdentityDesk,
 } from './service/identity-desk.js';
 export { quarantinedToldMax, type QuarantinedMessage } from './fold/window.js';
+export { readReplicas } from './service/replica-register.js';
 export { syncLogsMax, syncLogBytesMax, type KeptSyncLog } from './service/sync-log-book.js';

@@ -6,6 +6,7 @@ export {
   type OidcOptions,
 } from './oidc-authenticator.js';
 export type { ServerDatabases, ServerNats, ServerPlace } from './server-stores.js';
+export { healthReplicasMax, type ReplicaHealth, type ServerHealth } from './server-health.js';
 export { renewPauseMsMax } from './renewing-merger.js';
 export {
   connectServer,
@@ -19,6 +20,8 @@ export {
   type NatsClaims,
   type NatsCredential,
   type NatsKeys,
+  removeInput,
+  readInputName,
   type NatsPlace,
   type NatsTls,
   type NatsServerConnection,
@@ -29,6 +32,11 @@ export {
   writeEntriesInFlightMax,
   type WriteResult,
 } from './server-writes.js';
+export {
+  openRenewingMerger,
+  type RenewingMerger,
+  type RenewingMergerOptions,
+} from './renewing-merger.js';
 export { queryRecordsMax, type ServerQuery } from './server-reads.js';
 export type {
   ForeignRow,

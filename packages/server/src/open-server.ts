@@ -37,6 +37,7 @@ import { openNatsCheckpoints, openServerTalk, serveTenant } from '@tidemark/tran
 import { nodeCrypto } from '@tidemark/crypto-node';
 import { nodeTimer, systemClock, systemEntropy } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
+import { readHealth, type ServerHealth } from './server-health.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
 import { createSpaceKeeper, type SpaceKeeper } from './space-keeper.js';
 import { openScratchStore } from './scratch-store.js';
@@ -77,6 +78,8 @@ export type ServerOptions<T extends Tables> = ServerPlace & {
     readonly everyOps?: number;
     readonly trimInput?: boolean;
   };
+  /** `refuse` rejects with `input-mismatch` where a new incarnation would begin. */
+  readonly newIncarnation?: 'refuse';
   readonly horizon?: Partial<HorizonLimits>;
   /**
    * Versions of the protocol that devices may speak: this program's own and the one before when left out.
@@ -151,10 +154,14 @@ export interface Server<T extends Tables> {
   readonly settle: () => Promise<void>;
   /** Health. Throws `unreachable` while the server finds its place in the input again. */
   readonly status: () => MergerStatus;
+  /** Looks at the input and the replicas: for metrics. Rejects with `unreachable`. */
+  readonly health: () => Promise<ServerHealth>;
   /** False while replicas are not answered: the server finds its place again, or its state is in doubt. */
   readonly isReady: () => boolean;
   /** Customization in force; version 0 before the first. */
   readonly customization: () => Customization;
+  /** Stops answering replicas and waits for calls in flight, at most 5 s. Everything else works on. */
+  readonly stopServing: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -222,7 +229,8 @@ const reportForeign = async (
 /** The door over an open renewing.current(). */
 const doorOf = <T extends Tables>(
   renewing: RenewingMerger,
-  more: Pick<Server<T>, 'transport' | 'close' | 'isReady'>,
+  stores: ServerStores,
+  more: Pick<Server<T>, 'transport' | 'stopServing' | 'close' | 'isReady'>,
 ): Server<T> => ({
   ...more,
   write: async (input, { user }) =>
@@ -266,6 +274,7 @@ const doorOf = <T extends Tables>(
     await renewing.current().settle();
   },
   status: () => renewing.current().status(),
+  health: async () => readHealth(renewing.current(), stores),
   customization: () => renewing.current().schema().customization,
 });
 
@@ -293,7 +302,7 @@ const mergerOptions = <T extends Tables>(
   { clock, timer }: { readonly clock: Clock; readonly timer: Timer },
   onEvent: (event: ServerEvent) => void,
 ): MergerOptions => {
-  const { checkpoints, validate, authenticate, horizon, logger } = options;
+  const { checkpoints, validate, authenticate, horizon, logger, newIncarnation } = options;
   return {
     tenant: options.tenant,
     store: stores.store,
@@ -312,6 +321,7 @@ const mergerOptions = <T extends Tables>(
     ...(validate === undefined ? {} : { validate }),
     ...(authenticate === undefined ? {} : { authenticate }),
     ...(horizon === undefined ? {} : { horizon }),
+    ...(newIncarnation === undefined ? {} : { newIncarnation }),
     ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
     ...(logger === undefined ? {} : { logger }),
     ...(checkpoints === undefined
@@ -365,7 +375,7 @@ export const openServer = async <const T extends Tables>(
       onEvent,
       onReady: (ready) => {
         isReady = ready;
-        switched?.set(ready);
+        void switched?.set(ready);
       },
       open: (tell) =>
         openMerger({
@@ -401,17 +411,26 @@ export const openServer = async <const T extends Tables>(
             ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
           }),
         );
-        switched.set(isReady);
+        // Whoever is told that the server is open finds it served.
+        await switched.set(isReady);
       }
-      const close = async (): Promise<void> => {
+      const stopServing = async (): Promise<void> => {
         transport.setService(null);
         await switched?.close();
+      };
+      const close = async (): Promise<void> => {
+        await stopServing();
         await keeper?.close();
         await renewing.close();
         fellows?.leave();
         await stores.close();
       };
-      return doorOf<T>(renewing, { transport, close, isReady: () => isReady });
+      return doorOf<T>(renewing, stores, {
+        transport,
+        stopServing,
+        close,
+        isReady: () => isReady,
+      });
     } catch (cause) {
       await keeper?.close();
       await renewing.close();

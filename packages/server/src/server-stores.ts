@@ -19,6 +19,7 @@ import {
   connectServer,
   openNatsInputLog,
   type NatsPlace,
+  type NatsInputLog,
   type NatsServerConnection,
 } from '@tidemark/transport-nats/server';
 import { openCursorKey } from './cursor-key.js';
@@ -45,7 +46,11 @@ export interface ServerNats {
 
 /** Where a server keeps its data. */
 export type ServerPlace =
-  | { readonly folder: string; readonly lostInput?: 'refuse' | 'set-aside' }
+  | {
+      readonly folder: string;
+      readonly lostInput?: 'refuse' | 'set-aside';
+      readonly cursorKey?: Uint8Array;
+    }
   | {
       /** Folder of the store alone: the input lies in NATS, where other servers follow it, too. */
       readonly folder: string;
@@ -60,6 +65,8 @@ export interface ServerStores {
   readonly store: ServerStore;
   readonly input: InputLog;
   readonly cursorKey: Uint8Array;
+  /** Bytes of the input when it was last looked at; undefined where it has no limit of its own. */
+  readonly space: () => { readonly bytes: number; readonly bytesMax: number } | undefined;
   /** Connection over which replicas are served; undefined for a server in this process only. */
   readonly connection: NatsServerConnection | undefined;
   readonly close: () => Promise<void>;
@@ -94,7 +101,7 @@ const openNatsStores = async (
   const hash = nodeCrypto.sha256;
   const store = await openStoreFolder(place.folder, { hash });
   let connection: NatsServerConnection | undefined;
-  let input: InputLog | undefined;
+  let input: NatsInputLog | undefined;
   const close = async (): Promise<void> => {
     await input?.close();
     // A connection that was given belongs to the caller.
@@ -129,7 +136,7 @@ const openNatsStores = async (
         ? {}
         : { archive: typeof archive === 'string' ? openCheckpointFolder(archive) : archive }),
     });
-    return { store, input, cursorKey, connection, close };
+    return { store, input, cursorKey, space: input.space, connection, close };
   } catch (cause) {
     await close();
     throw cause;
@@ -152,7 +159,12 @@ export const openServerStores = async (
       ...(place.lostInput === undefined ? {} : { lostInput: place.lostInput }),
     });
     try {
-      return { ...opened, cursorKey: await openCursorKey(place.folder), connection: undefined };
+      return {
+        ...opened,
+        cursorKey: place.cursorKey ?? (await openCursorKey(place.folder)),
+        space: () => undefined,
+        connection: undefined,
+      };
     } catch (cause) {
       await opened.close();
       throw cause;
@@ -170,6 +182,7 @@ export const openServerStores = async (
     store,
     input,
     cursorKey: place.cursorKey ?? systemEntropy.bytes(32),
+    space: () => undefined,
     connection: undefined,
     close: async () => {
       await Promise.all([store.close(), input.close()]);

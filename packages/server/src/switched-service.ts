@@ -1,6 +1,7 @@
 /** What is served only while its server can answer: elsewhere calls go to another server meanwhile. */
 export interface SwitchedService {
-  readonly set: (isReady: boolean) => void;
+  /** Resolves when it is served, or no longer, as was wanted. */
+  readonly set: (isReady: boolean) => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -29,7 +30,7 @@ export const switchService = (
   return {
     set: (isReady) => {
       isWanted = isReady;
-      void run();
+      return run();
     },
     close: () => {
       isClosed = true;

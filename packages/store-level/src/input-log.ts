@@ -241,6 +241,8 @@ class LevelInputLog implements InputLog {
   readonly hashAt = (position: InputPosition): Promise<Uint8Array | undefined> =>
     guardedRead(this.#guard, async () => {
       if (position.generation < 1 || position.seq < 1) return undefined;
+      // A power cut may bring trimmed messages back: they are gone all the same.
+      if (comparePositions(position, this.#state.trimmed) <= 0) return undefined;
       const value = await this.#database.get(messageKey(position));
       return value === undefined ? undefined : this.#hash(decodeMessage(position, value).bytes);
     });

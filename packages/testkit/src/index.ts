@@ -3,7 +3,8 @@ export {
   chainedEntries,
   type ReplicaStoreHarness,
 } from './contracts/replica-store.js';
-export { registerServerStoreContract, type ServerStoreHarness } from './contracts/server-store.js';
+export { registerServerStoreContract } from './contracts/server-store.js';
+export type { ServerStoreHarness } from './contracts/server-windows.js';
 export {
   positionsOf,
   registerInputLogContract,

@@ -17,6 +17,7 @@ import { archiveGeneration, type ArchivedRange } from './archive.js';
 import { GrowthWatch } from './growth-watch.js';
 import { appendEntries } from './input-append.js';
 import { InputGenerations, newestGeneration } from './input-generations.js';
+import { newInputName } from './input-name.js';
 import { InputReader } from './input-reader.js';
 import type { NatsServerConnection } from './server-connection.js';
 import { SpaceAlarm, type InputSpace } from './space-alarm.js';
@@ -286,7 +287,13 @@ export const openNatsInputLog = async (options: NatsInputLogOptions): Promise<Na
       replicas: options.replicas ?? 1,
     };
     const token = tenantToken(options.tenant);
-    const streams = new StreamStore(token, manager, jetstream(core), limits);
+    const streams = new StreamStore(
+      token,
+      manager,
+      jetstream(core),
+      limits,
+      newInputName(options.entropy),
+    );
     const current = await newestGeneration(streams);
     await streams
       .adjust(current, {

@@ -13,6 +13,8 @@ export interface NatsServerConnection {
   readonly core: NatsConnection;
   /** Version of nats-server, as it tells it. */
   readonly version: () => string;
+  /** False while the connection is lost: it comes back by itself. */
+  readonly isConnected: () => boolean;
   /** Calls back whenever the connection was lost and is there again. Returns the way to stop. */
   readonly onReconnected: (callback: () => void) => () => void;
   /**
@@ -47,13 +49,16 @@ export const connectServer = async (
     throw connectionFailure(cause);
   });
   const listeners = new Set<() => void>();
+  let isConnected = true;
   let dialled = 0;
   const connected = (): void => {
     failures = 0;
+    isConnected = true;
     for (const listener of [...listeners]) listener();
   };
   const watch = async (): Promise<void> => {
     for await (const status of core.status()) {
+      if (status.type === 'disconnect') isConnected = false;
       if (status.type !== 'reconnect') continue;
       // A refused credential shows as a connection, too: only an answer proves that NATS took it.
       dialled += 1;
@@ -83,6 +88,7 @@ export const connectServer = async (
   return {
     core,
     version: () => core.info?.version ?? '',
+    isConnected: () => isConnected && !core.isClosed(),
     onReconnected: (callback) => {
       listeners.add(callback);
       return () => listeners.delete(callback);

@@ -61,8 +61,16 @@ export const streamFailure = (cause: unknown): Error => {
 
 /** Header of the first message of a generation: number of the last message of the one before. */
 const endedHeader = 'Tidemark-Ended';
+/** Description of a stream that names the input, alike in all of its generations. */
+const inputNamePrefix = 'Tidemark input ';
 const noMessageFound = 10_037;
 const nameInUse = 10_058;
+
+/** Name of the input that the description of a stream tells; undefined when it tells none. */
+export const inputNameIn = (description: string | undefined): string | undefined =>
+  description?.startsWith(inputNamePrefix) === true
+    ? description.slice(inputNamePrefix.length)
+    : undefined;
 
 /** Streams of one tenant's input, one per generation. */
 export class StreamStore {
@@ -72,14 +80,18 @@ export class StreamStore {
   readonly #limits: StreamLimits;
   /** Number of the newest message on the subject of ends that is none, by generation. */
   readonly #passedEnds = new Map<number, number>();
+  /** Name of the input, as a stream tells it; of a new one until then. */
+  #name: string;
 
   constructor(
     token: string,
     manager: JetStreamManager,
     client: JetStreamClient,
     limits: StreamLimits,
+    newName: string,
   ) {
     this.token = token;
+    this.#name = newName;
     this.#manager = manager;
     this.#client = client;
     this.#limits = limits;
@@ -100,6 +112,8 @@ export class StreamStore {
     try {
       await this.#manager.streams.add({
         name: streamName(this.token, generation),
+        // A server that made its input anew goes on with it under the same name.
+        description: `${inputNamePrefix}${this.#name}`,
         subjects: streamSubjects(this.token, generation),
         storage: StorageType.File,
         retention: RetentionPolicy.Limits,
@@ -151,6 +165,7 @@ export class StreamStore {
         streamName(this.token, generation),
         { subjects_filter: end },
       );
+      this.#name = inputNameIn(config.description) ?? this.#name;
       return {
         first: Math.max(1, state.first_seq),
         last: state.last_seq,

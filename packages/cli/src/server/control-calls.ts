@@ -138,5 +138,6 @@ export const controlCalls: Readonly<Record<string, ControlCall>> = {
     }),
     (desk, wanted) => desk.revoke(wanted),
   ),
+  moment: call(Nothing, (desk) => desk.moment()),
   checkpoint: call(Nothing, (desk) => desk.checkpoint()),
 };

@@ -97,6 +97,7 @@ export const connectDesk = async (folder: string): Promise<Desk | undefined> => 
     requireIdentities: (by) => call('requireIdentities', { by }),
     createToken: (wanted) => call('createToken', wanted),
     revoke: (wanted) => call('revoke', wanted),
+    moment: () => call('moment'),
     checkpoint: () => call('checkpoint'),
     close: () => Promise.resolve(),
   };

@@ -48,6 +48,14 @@ export interface DeskIdentities {
   readonly receiptKeys: readonly string[];
 }
 
+/** Where a server stands: a version names one history only together with the life that it is of. */
+export interface DeskMoment {
+  readonly incarnation: number;
+  readonly n: number;
+  /** Newest openings of the server, newest first; each began at version `from`. */
+  readonly lives: readonly { readonly id: string; readonly from: number }[];
+}
+
 /** Which sync errors to list: at most `limit` after an id. */
 export interface ErrorsWanted {
   readonly state?: SyncErrorState;
@@ -88,6 +96,7 @@ export interface Desk {
   readonly requireIdentities: (by: string) => Promise<void>;
   readonly createToken: IdentityDesk['createToken'];
   readonly revoke: IdentityDesk['revoke'];
+  readonly moment: () => Promise<DeskMoment>;
   /** Writes a checkpoint unless the newest one holds everything; resolves with the folder of checkpoints. */
   readonly checkpoint: () => Promise<string>;
   readonly close: () => Promise<void>;

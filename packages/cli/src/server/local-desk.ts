@@ -54,6 +54,10 @@ export const localDesk = (
   requireIdentities: (by) => server.identities.require(by),
   createToken: (wanted) => server.identities.createToken(wanted),
   revoke: (wanted) => server.identities.revoke(wanted),
+  moment: () => {
+    const { incarnation, n, lives } = server.status().state;
+    return Promise.resolve({ incarnation, n, lives: lives.map(({ id, from }) => ({ id, from })) });
+  },
   checkpoint: async () => {
     await server.settle();
     await server.checkpoint();

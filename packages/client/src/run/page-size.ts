@@ -1,6 +1,3 @@
-import { TidemarkError } from '@tidemark/model';
-import type { RunContext } from './run-context.js';
-
 /** Most bytes of one page. */
 export const pageBytesMax = 512 * 1024;
 /** Bytes of a page to which a slow link brings it down. */
@@ -34,21 +31,3 @@ export class PageSize {
     this.#bytes = Math.max(pageBytesMin, this.#bytes / 2);
   }
 }
-
-/** Asks for pages of the size that the link carries, and learns from what comes. Rejects as `ask` does. */
-export const askForPages = async <A extends { readonly bytes: number }>(
-  { pageSize, ports, signal }: RunContext,
-  ask: (maxBytes: number) => Promise<A>,
-): Promise<A> => {
-  const begunMs = ports.clock.nowMs();
-  try {
-    const answer = await ask(pageSize.bytes);
-    pageSize.came(answer.bytes);
-    return answer;
-  } catch (cause) {
-    if (!(cause instanceof TidemarkError) || signal.aborted) throw cause;
-    const isLate = Math.abs(ports.clock.nowMs() - begunMs) >= slowPageMs;
-    if (cause.code === 'timeout' || (cause.code === 'unreachable' && isLate)) pageSize.failed();
-    throw cause;
-  }
-};

@@ -10,8 +10,7 @@ import {
 import type { HeldRow } from '../local/local-replica.js';
 import { seenVersion } from '../local/replica-meta.js';
 import { ask } from './link-holder.js';
-import { askForPages } from './page-size.js';
-import { pagesOf, stagePages } from './page-staging.js';
+import { askForPages, pagesOf, stagePages } from './page-staging.js';
 import { progressOf, repairIsUnderWay, type RepairProgress } from './repair-progress.js';
 import type { RunContext } from './run-context.js';
 import { downloadTables, type ScopeTable } from './scope-tables.js';

@@ -45,6 +45,8 @@ export interface MergerOptions {
     /** Drops input that the oldest kept checkpoint contains. False when absent. */
     readonly trimInput?: boolean;
   };
+  /** `refuse` rejects with `input-mismatch` where a new incarnation would begin: for one that only looks. */
+  readonly newIncarnation?: 'refuse';
   /** The other servers that fold the same input; left out where there can be none. */
   readonly fellows?: Fellows;
   /** Opens an empty store for a while, in which the input is folded again when servers differ. */

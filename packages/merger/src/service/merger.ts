@@ -28,6 +28,7 @@ import {
 import { createReceiptKey, type ReceiptKey } from './receipt-key.js';
 import { createRewindGuard, type RewindGuard } from './rewind-guard.js';
 import { createSyncLogBook } from './sync-log-book.js';
+import { tellRefusals } from './tell-refusals.js';
 import { createTableSizes } from './table-sizes.js';
 
 interface Parts {
@@ -231,7 +232,7 @@ const createService = (
         encodeInputEntry({ kind: 'envelope', caller: { tenant, replica, user }, envelope }),
       );
     },
-    answer,
+    answer: tellRefusals(answer, parts.emit),
     onTick: (callback) => {
       ticks.add(callback);
       return () => ticks.delete(callback);
@@ -267,6 +268,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     timer: options.timer,
     fellows,
     damage: [...options.store.damage, ...options.input.damage],
+    newIncarnation: options.newIncarnation,
     onEvent: emit,
   });
   const fold = await openFold({
@@ -310,7 +312,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   });
   const stopWatching = options.input.onGrown?.(driver.nudge);
   const writer = createInputWriter(options.input, driver.nudge);
-  const book = createSyncLogBook(options.store, options.clock);
+  const book = createSyncLogBook(options.store, options.clock, emit);
   const parts: Parts = {
     options,
     applied,

@@ -36,14 +36,35 @@ interface OpenLineOptions {
   /** The other servers of the tenant; undefined where there are none by construction. */
   readonly fellows: Fellows | undefined;
   readonly damage: readonly StoreDamage[];
+  /** Rejects where a new incarnation would begin; nothing is noted then. */
+  readonly newIncarnation: 'refuse' | undefined;
   readonly onEvent: (event: ServerEvent) => void;
 }
+
+const refused = (incarnation: number): TidemarkError =>
+  new TidemarkError(
+    'input-mismatch',
+    'the input lacks what the server has folded: serving it goes on under a new incarnation, looking does not',
+    { incarnation },
+  );
 
 type Newest = NonNullable<Awaited<ReturnType<typeof newestCheckpoint>>>;
 
 const isOlder = (state: FoldState, manifest: CheckpointManifest): boolean =>
   state.incarnation < manifest.incarnation ||
   (state.incarnation === manifest.incarnation && state.n < manifest.n);
+
+/** Older, or of the same version and not as far in the input: grants and lives take no version. */
+const liesBehind = (state: FoldState, manifest: CheckpointManifest): boolean => {
+  if (isOlder(state, manifest)) return true;
+  const { generation, seq } = manifest.position;
+  return (
+    state.incarnation === manifest.incarnation &&
+    state.n === manifest.n &&
+    (state.position.generation < generation ||
+      (state.position.generation === generation && state.position.seq < seq))
+  );
+};
 
 const asState = ({
   n,
@@ -126,7 +147,7 @@ class LineOpening {
     const isDamaged = damage.length > 0 && !isEmpty;
     const isBehind =
       this.#newest !== undefined &&
-      isOlder(this.#state, this.#newest.manifest) &&
+      liesBehind(this.#state, this.#newest.manifest) &&
       (isEmpty || (found !== 'continues' && found !== 'announced'));
     if (isDamaged || (isBehind && found !== 'elsewhere')) {
       await this.#load(this.#newest);
@@ -191,7 +212,8 @@ class LineOpening {
 
   /** Begins a new incarnation; false when another server has begun one meanwhile. */
   async #begin(): Promise<boolean> {
-    const { fellows, timer, input } = this.#options;
+    const { fellows, timer, input, newIncarnation } = this.#options;
+    if (newIncarnation === 'refuse') throw refused(this.#state.incarnation);
     if (fellows === undefined) {
       await startIncarnation(this.#options, this.#state, this.#extent, this.#loaded);
       return true;
@@ -262,5 +284,8 @@ export const openLine = async (options: OpenLineOptions): Promise<OpenedLine> =>
   for (const one of options.damage) options.onEvent({ type: 'damage', damage: one });
   if (options.applied.applied().tenant !== options.tenant)
     throw new TidemarkError('wrong-tenant', 'the store is of another tenant');
-  return new LineOpening(options, await options.input.extent()).open();
+  const line = await new LineOpening(options, await options.input.extent()).open();
+  if (line.isRewound && options.newIncarnation === 'refuse')
+    throw refused(options.applied.applied().incarnation);
+  return line;
 };

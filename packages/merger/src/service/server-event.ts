@@ -1,3 +1,4 @@
+import type { SyncMode, SyncResult } from '@tidemark/model';
 import type { StoreDamage } from '@tidemark/ports';
 
 /** Things that a server tells while it runs; ids and counts only. */
@@ -79,6 +80,29 @@ export type ServerEvent =
       readonly seq: number;
     }
   | { readonly type: 'checkpoint-written'; readonly n: number }
+  | {
+      /** A replica sent the log of a run. `error` is a code of ours, or `other`. */
+      readonly type: 'run';
+      readonly replica: string;
+      readonly user: string;
+      readonly run: string;
+      readonly mode: SyncMode;
+      readonly result: SyncResult;
+      readonly error: string | null;
+      readonly durationMs: number;
+      readonly uploadedOperations: number;
+      readonly downloadedBytes: number;
+      readonly pendingOperations: number;
+      readonly parked: number;
+    }
+  | {
+      /** A call of a replica was refused. */
+      readonly type: 'refused';
+      readonly replica: string;
+      readonly user: string;
+      readonly endpoint: string;
+      readonly code: string;
+    }
   | { readonly type: 'horizon'; readonly incarnation: number; readonly n: number }
   | { readonly type: 'fold-failed'; readonly code: string; readonly halted: boolean }
   | { readonly type: 'background-failed'; readonly work: string; readonly code: string };
