@@ -1,5 +1,5 @@
 import { toHex, utf8Encode } from '@tidemark/model';
-import type { ServerBatch, ServerStore } from '@tidemark/ports';
+import type { ServerStore } from '@tidemark/ports';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
