@@ -47,7 +47,11 @@ const untilStopped = async (
   started: StartedNats | undefined,
   connection: NatsServerConnection,
 ): Promise<string | undefined> => {
-  const ended = connection.ended.then(() => 'the connection to NATS has ended');
+  const ended = new Promise<string>((resolve) => {
+    void connection.ended.then((failure) => {
+      if (failure !== undefined) resolve('the connection to NATS has ended');
+    });
+  });
   const stopped = new Promise<undefined>((resolve) => {
     if (signal.aborted) resolve(undefined);
     else signal.addEventListener('abort', () => resolve(undefined), { once: true });
@@ -137,8 +141,7 @@ const readRuns = async (
 
 /**
  * Serves tenants over one connection to NATS, with health and metrics, until the signal fires; then ends
- * gracefully. Rejects when no tenant can be opened, NATS that was started ends by itself, or the connection
- * has ended for good.
+ * gracefully. Rejects when no tenant can be opened, or NATS that was started ends by itself.
  */
 export const serveTenants = async (options: ServeTenantsOptions): Promise<void> => {
   const { place, started, log, tenants, signal, isMoving } = options;
