@@ -34,38 +34,42 @@ export const connectServer = async (
   entropy: Entropy,
 ): Promise<NatsServerConnection> => {
   checkPlace(place);
-  let failures = 0;
+  let dials = 0;
+  let pauseMs = dialPauseMs(1, entropy);
   const core = await connect({
     ...connectOptions(place),
     reconnect: true,
     maxReconnectAttempts: -1,
     // A credential that NATS refuses today may be the right one again tomorrow.
     ignoreAuthErrorAbort: true,
-    reconnectDelayHandler: () => {
-      failures += 1;
-      return dialPauseMs(failures, entropy);
-    },
+    // Asked for several times before each dial.
+    reconnectDelayHandler: () => pauseMs,
   }).catch((cause: unknown) => {
     throw connectionFailure(cause);
   });
   const listeners = new Set<() => void>();
   let isConnected = true;
-  let dialled = 0;
+  let reconnects = 0;
   const connected = (): void => {
-    failures = 0;
+    dials = 0;
+    pauseMs = dialPauseMs(1, entropy);
     isConnected = true;
     for (const listener of [...listeners]) listener();
   };
   const watch = async (): Promise<void> => {
     for await (const status of core.status()) {
       if (status.type === 'disconnect') isConnected = false;
+      if (status.type === 'reconnecting') {
+        dials += 1;
+        pauseMs = dialPauseMs(dials + 1, entropy);
+      }
       if (status.type !== 'reconnect') continue;
       // A refused credential shows as a connection, too: only an answer proves that NATS took it.
-      dialled += 1;
-      const dial = dialled;
+      reconnects += 1;
+      const reconnect = reconnects;
       core.flush().then(
         () => {
-          if (dial === dialled) connected();
+          if (reconnect === reconnects) connected();
         },
         () => undefined,
       );

@@ -19,6 +19,7 @@ const levels: Partial<Record<ServerEvent['type'], LogLevel>> = {
   refused: 'warn',
   'awaiting-checkpoint': 'warn',
   'digest-differs': 'error',
+  'connection-ended': 'error',
 };
 
 const plain = (fields: LogFields): string =>
