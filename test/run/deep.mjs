@@ -17,7 +17,7 @@ const weights = {
   'convergence.deep.ts': 4,
   'imports.deep.ts': 2,
   'kills.deep.ts': 5,
-  'memory.deep.ts': 1,
+  'memory.deep.ts': 3,
   'servers.deep.ts': 4,
 };
 // A suite stops by itself when its minutes are over; this much later it is ended, but never after the
