@@ -48,7 +48,7 @@ export default defineConfig({
         name: 'unit',
         include: ['packages/*/src/**/*.test.ts'],
         exclude: ['**/*.property.test.ts'],
-        testTimeoutMs: 10_000,
+        testTimeoutMs: 60_000,
       }),
       project({
         name: 'property',
