@@ -75,6 +75,49 @@ describeOnNats('rewinds that servers meet at different places', () => {
       await world.expectEqual();
     }));
 
+  test('[NAT-82] generations roll while the stream is rewound again and again: nothing is lost or doubled', () =>
+    inWorld(async (world) => {
+      const rewindsWanted = 6;
+      const small = { generationBytes: 64 * 1024 };
+      await Promise.all([world.serve('one', small, shared), world.serve('two', small, shared)]);
+      const [one] = world.servers as [TestServer];
+      await begin(one);
+      const devices = [await world.device('a'), await world.device('b'), await world.device('c')];
+      const text = 'x'.repeat(2_000);
+      let counts = 0;
+      let records = 0;
+      const generations = new Set<number>();
+      for (let rewinds = 0; rewinds < rewindsWanted; rewinds += 1) {
+        for (let i = 0; i < 30; i += 1)
+          for (const device of devices) {
+            await device.create('visits', { subject: `${rewinds}/${i} ${text}`, count: 1 });
+            records += 1;
+          }
+        await world.sync(...devices);
+        for (const device of devices) await device.increment('visits', 'shared', 'count', 1);
+        counts += devices.length;
+        await world.sync(...devices);
+        const { generation } = one.status().state.position;
+        generations.add(generation);
+        await world.nats.kill();
+        await world.cutNewestBlock(generation, 0.3 + 0.1 * rewinds);
+        await world.nats.run();
+        await vi.waitFor(
+          async () => {
+            for (const device of devices)
+              expect(await device.sync()).toMatchObject({ result: 'synced' });
+            expect(await counted(one)).toBe(counts);
+          },
+          { timeout: 60_000, interval: 200 },
+        );
+      }
+      await world.sync(...devices, ...devices);
+      await world.expectEqual();
+      expect(await one.query('visits', { limit: 10_000 })).toHaveLength(records + 1);
+      expect(one.status().state.position.generation).toBeGreaterThan(rewindsWanted);
+      console.log(`DEEP rewinds-while-generations-roll ${generations.size}/${rewindsWanted}`);
+    }));
+
   test('[NAT-74] servers that differ also when they fold again all stop and say so', () =>
     inWorld(async (world) => {
       const ofType = (type: string) => world.events.filter((event) => event.type === type);

@@ -356,7 +356,8 @@ export const openServer = async <const T extends Tables>(
     alarm = event.alarmPercent;
     keeper?.note(alarm);
   };
-  const stores = await openServerStores(options, { tenant, clock, timer, onEvent });
+  const isLooking = options.newIncarnation === 'refuse';
+  const stores = await openServerStores(options, { tenant, clock, timer, onEvent, isLooking });
   const { connection } = stores;
   const fellows =
     connection === undefined

@@ -6,6 +6,7 @@ export {
   type NatsInputLog,
   type NatsInputLogOptions,
 } from './nats-input-log.js';
+export { checkedGenerationBytes, type GenerationRoll } from './generation-roll.js';
 export { removeInput } from './remove-input.js';
 export { readInputName, type InputName } from './input-name.js';
 export { spaceAlarmPercents, type InputSpace } from './space-alarm.js';

@@ -151,7 +151,13 @@ export const settings = [
     name: 'nats.streamBytesMax',
     kind: 'count',
     variable: 'TIDEMARK_NATS_STREAM_BYTES_MAX',
-    meaning: 'bytes that the stream of the input may take',
+    meaning: 'bytes that the input may take, over all its generations',
+  },
+  {
+    name: 'nats.generationBytes',
+    kind: 'count',
+    variable: 'TIDEMARK_NATS_GENERATION_BYTES',
+    meaning: 'bytes at which a generation of the input ends and the next one begins',
   },
   {
     name: 'nats.replicas',

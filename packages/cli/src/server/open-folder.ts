@@ -89,11 +89,13 @@ export const startManagedNats = (
 
 const natsOptionsOf = (settings: Settings, connection: NatsPlace | NatsServerConnection) => {
   const streamBytesMax = settings.count('nats.streamBytesMax');
+  const generationBytes = settings.count('nats.generationBytes');
   const replicas = settings.count('nats.replicas');
   const archive = settings.text('nats.archive');
   return {
     connection,
     ...(streamBytesMax === undefined ? {} : { streamBytesMax }),
+    ...(generationBytes === undefined ? {} : { generationBytes }),
     ...(replicas === undefined ? {} : { replicas }),
     ...(archive === undefined ? {} : { archive }),
   };
