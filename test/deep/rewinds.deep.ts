@@ -1,6 +1,8 @@
 import { expect, test, vi } from 'vitest';
 import { NatsWorld, type TestServer } from '../integration/nats-world.js';
-import { describeOnNats } from '../processes/on-nats.js';
+import { tellBackupStory } from '../processes/backup-story.js';
+import { describeOnNats, testOnNats } from '../processes/on-nats.js';
+import { buildProgram } from '../processes/program.js';
 import { wakeServers } from '../processes/sleeping-servers.js';
 
 const office = { user: 'office' };
@@ -136,3 +138,19 @@ describeOnNats('rewinds that servers meet at different places', () => {
       expect(await a.sync()).toMatchObject({ result: 'failed', error: 'unreachable' });
     }));
 });
+
+testOnNats(
+  '[CLI-41] a backup by the command line, 10,000 more operations, restores with the stream and without',
+  async () => {
+    const operations = 10_000;
+    const records = 6_000;
+    const entry = await buildProgram('tidemark');
+    const { problems, ...counts } = await tellBackupStory(entry, { records, operations });
+    console.log(`backup and restore by the command line: ${JSON.stringify(counts)}`);
+    console.log(`DEEP restored-by-command-operations ${counts.operations}/10000`);
+    console.log(`DEEP restored-by-command problems ${problems.length}/0`);
+    expect(problems.join('\n')).toBe('');
+    expect(counts.upsertsWith).toBe(0);
+    expect(counts.upsertsWithout).toBeLessThan((3 * records) / 2);
+  },
+);

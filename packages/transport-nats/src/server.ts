@@ -13,6 +13,7 @@ export { spaceAlarmPercents, type InputSpace } from './space-alarm.js';
 export { readArchive, type ArchivedMessage } from './archive.js';
 export {
   openNatsCheckpoints,
+  removeNatsCheckpoints,
   checkpointPartBytesMax,
   stalePartMs,
   type NatsCheckpointsOptions,

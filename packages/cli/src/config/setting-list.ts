@@ -77,6 +77,15 @@ export const settings = [
     meaning: 'folder of checkpoints, on another disk if there is one',
   },
   {
+    name: 'checkpoints.in',
+    kind: 'choice',
+    choices: ['folder', 'nats'],
+    variable: 'TIDEMARK_CHECKPOINTS_IN',
+    fallback: 'folder',
+    meaning:
+      'nats keeps checkpoints in NATS, where all servers of a tenant find them, once its input lies there',
+  },
+  {
     name: 'checkpoints.keep',
     kind: 'count',
     variable: 'TIDEMARK_CHECKPOINTS_KEEP',

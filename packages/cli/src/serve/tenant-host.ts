@@ -3,6 +3,7 @@ import type { NatsServerConnection, Server, ServerEvent } from '@tidemark/server
 import { readSchemaFile } from '../config/schema-file.js';
 import type { Settings } from '../config/settings.js';
 import { showFailure } from '../failure.js';
+import { checkpointPlaceOf } from '../server/checkpoint-place.js';
 import { connectDesk } from '../server/control-client.js';
 import { serveControl } from '../server/control-server.js';
 import type { Desk } from '../server/desk.js';
@@ -216,7 +217,7 @@ export class TenantHost {
       onEvent: (event) => onEvent(name, event),
     });
     const desk = localDesk(server, {
-      checkpoints: settings.needed('checkpoints.folder'),
+      checkpoints: await checkpointPlaceOf(settings),
       nats,
     });
     try {

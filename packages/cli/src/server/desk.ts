@@ -1,4 +1,5 @@
 import type { Customization, SyncErrorState, Value } from '@tidemark/model';
+import type { CheckpointPlace } from './checkpoint-place.js';
 import type {
   EnrolledReplica,
   Explanation,
@@ -97,7 +98,7 @@ export interface Desk {
   readonly createToken: IdentityDesk['createToken'];
   readonly revoke: IdentityDesk['revoke'];
   readonly moment: () => Promise<DeskMoment>;
-  /** Writes a checkpoint unless the newest one holds everything; resolves with the folder of checkpoints. */
-  readonly checkpoint: () => Promise<string>;
+  /** Writes a checkpoint unless the newest one holds everything; resolves with where checkpoints lie. */
+  readonly checkpoint: () => Promise<CheckpointPlace>;
   readonly close: () => Promise<void>;
 }

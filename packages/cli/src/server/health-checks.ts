@@ -6,6 +6,7 @@ import { requireOwnFolders } from '../config/served-tenants.js';
 import type { Settings } from '../config/settings.js';
 import { showFailure } from '../failure.js';
 import { checkpointAge, versionsBehind } from './checkpoint-age.js';
+import { checkpointPlaceOf, showCheckpointPlace, withCheckpoints } from './checkpoint-place.js';
 import { connectDesk } from './control-client.js';
 import { withDesk } from './open-desk.js';
 import { natsVersion } from './nats-version.js';
@@ -105,7 +106,11 @@ const checkStore = async (settings: Settings, nowMs: number): Promise<readonly F
   if (!running && !(await holdsServer(folder)))
     return [skipped('store', `there is no server in ${folder} yet`)];
   try {
-    const status = await withDesk(settings, { look: true }, (desk) => desk.status());
+    // The nats-server of the folder, which may hold the checkpoints, runs as long as the desk is open.
+    const { status, checkpoints } = await withDesk(settings, { look: true }, async (desk) => {
+      const found = await desk.status();
+      return { status: found, checkpoints: await checkCheckpoints(settings, found) };
+    });
     const found: Finding[] = [];
     if (status.failure === null)
       found.push(
@@ -138,7 +143,7 @@ const checkStore = async (settings: Settings, nowMs: number): Promise<readonly F
           '`tidemark errors list` shows them.',
         ),
       );
-    found.push(await checkCheckpoints(settings, status));
+    found.push(checkpoints);
     return found;
   } catch (cause) {
     return [failed('store', cause)];
@@ -151,12 +156,15 @@ const checkCheckpoints = async (
     readonly incarnation: number;
     readonly n: number;
     readonly checkpoint: { readonly incarnation: number; readonly n: number } | null;
+    readonly nats: readonly string[] | null;
   },
 ): Promise<Finding> => {
-  const folder = settings.needed('checkpoints.folder');
   try {
-    const { openCheckpointFolder } = await import('@tidemark/store-level/node');
-    const names = await openCheckpointFolder(folder).list();
+    const place = await checkpointPlaceOf(settings);
+    const folder = showCheckpointPlace(place);
+    const names = await withCheckpoints(settings, place, status.nats, (checkpoints) =>
+      checkpoints.list(),
+    );
     const mend =
       '`tidemark backup <folder>` writes one; checkpoints.everyOps lets `serve` write them.';
     if (names.length === 0 || status.checkpoint === null)

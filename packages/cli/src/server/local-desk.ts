@@ -1,4 +1,5 @@
 import type { Server, WriteOperation } from '@tidemark/server';
+import type { CheckpointPlace } from './checkpoint-place.js';
 import type { Desk, DeskRecord } from './desk.js';
 import type { LooseTables } from './open-folder.js';
 
@@ -9,7 +10,7 @@ export const countedErrorsMax = 1_000;
 export const localDesk = (
   server: Server<LooseTables>,
   context: {
-    readonly checkpoints: string;
+    readonly checkpoints: CheckpointPlace;
     /** Addresses at which this process serves devices; undefined when it does not. */
     readonly nats?: readonly string[];
   },

@@ -1,5 +1,6 @@
 import type { Settings } from '../config/settings.js';
 import { readSchemaFile } from '../config/schema-file.js';
+import { checkpointPlaceOf } from './checkpoint-place.js';
 import { connectDesk } from './control-client.js';
 import type { Desk } from './desk.js';
 import { localDesk } from './local-desk.js';
@@ -22,7 +23,7 @@ export const openDesk = async (settings: Settings, wanted: DeskWanted = {}): Pro
   if (running !== undefined) return running;
   if (wanted.begin !== true) await requireServer(settings);
   const server = await openFolder(settings, wanted.look === true ? { look: true } : {});
-  const desk = localDesk(server, { checkpoints: settings.needed('checkpoints.folder') });
+  const desk = localDesk(server, { checkpoints: await checkpointPlaceOf(settings) });
   try {
     if (wanted.begin === true && server.customization().version === 0)
       await desk.publish(await readSchemaFile(settings), settings.needed('user'));
