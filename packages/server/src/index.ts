@@ -58,6 +58,7 @@ export type {
   CheckpointManifest,
   EnrolledReplica,
   Explanation,
+  IdentityCensus,
   IdentityDesk,
   KeptSyncLog,
   MergerStatus,

@@ -260,6 +260,7 @@ const doorOf = <T extends Tables>(
     require: (by) => renewing.current().identities.require(by),
     createToken: (wanted) => renewing.current().identities.createToken(wanted),
     revoke: (wanted) => renewing.current().identities.revoke(wanted),
+    census: () => renewing.current().identities.census(),
     list: (after) => renewing.current().identities.list(after),
     get receiptKeys() {
       return renewing.current().identities.receiptKeys;

@@ -3,6 +3,7 @@ import type { CheckpointPlace } from './checkpoint-place.js';
 import type {
   EnrolledReplica,
   Explanation,
+  IdentityCensus,
   IdentityDesk,
   KeptSyncLog,
   ResolveInput,
@@ -94,6 +95,8 @@ export interface Desk {
   readonly status: () => Promise<DeskStatus>;
   /** Whether identities are demanded, who is enrolled (at most 1,000 after an id), and the keys of receipts. */
   readonly identities: (after?: string) => Promise<DeskIdentities>;
+  /** How enrolment stands. */
+  readonly census: () => Promise<IdentityCensus>;
   readonly requireIdentities: (by: string) => Promise<void>;
   readonly createToken: IdentityDesk['createToken'];
   readonly revoke: IdentityDesk['revoke'];

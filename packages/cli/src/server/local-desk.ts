@@ -52,6 +52,7 @@ export const localDesk = (
     replicas: await server.identities.list(after),
     receiptKeys: server.identities.receiptKeys,
   }),
+  census: () => server.identities.census(),
   requireIdentities: (by) => server.identities.require(by),
   createToken: (wanted) => server.identities.createToken(wanted),
   revoke: (wanted) => server.identities.revoke(wanted),
