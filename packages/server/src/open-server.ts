@@ -166,7 +166,7 @@ export interface Server<T extends Tables> {
 }
 
 const syncLogsDefault = 100;
-/** Bytes of the id by which the servers of a tenant know each other. */
+/** Bytes of the name by which the servers of a tenant know each other, and replicas call one of them. */
 const fellowIdBytes = 12;
 
 const collect = async <T extends Tables>(
@@ -360,13 +360,14 @@ export const openServer = async <const T extends Tables>(
   const isLooking = options.newIncarnation === 'refuse';
   const stores = await openServerStores(options, { tenant, clock, timer, onEvent, isLooking });
   const { connection } = stores;
+  const ownName = toHex(systemEntropy.bytes(fellowIdBytes));
   const fellows =
     connection === undefined
       ? undefined
       : createFellows(
           openServerTalk(connection, tenant),
           clock,
-          toHex(systemEntropy.bytes(fellowIdBytes)),
+          ownName,
         );
   let isReady = false;
   let switched: SwitchedService | undefined;
@@ -407,6 +408,7 @@ export const openServer = async <const T extends Tables>(
             connection,
             tenant,
             service: renewing.service,
+            name: ownName,
             generation: async () => (await stores.input.extent()).generation,
             timer,
             ...(logger === undefined ? {} : { logger }),
