@@ -364,11 +364,7 @@ export const openServer = async <const T extends Tables>(
   const fellows =
     connection === undefined
       ? undefined
-      : createFellows(
-          openServerTalk(connection, tenant),
-          clock,
-          ownName,
-        );
+      : createFellows(openServerTalk(connection, tenant), clock, ownName);
   let isReady = false;
   let switched: SwitchedService | undefined;
   try {

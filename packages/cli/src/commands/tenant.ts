@@ -46,7 +46,7 @@ const add = async (call: Call): Promise<ExitCode> => {
   call.output.result({ added: name, file, folder }, () =>
     [
       `added ${name} to ${file ?? ''}; its server lies in ${folder}`,
-      `A server that runs serves it from its next start. Commands take --tenant ${name}.`,
+      `A server that runs takes it up by itself, within seconds. Commands take --tenant ${name}.`,
     ].join('\n'),
   );
   return exitCodes.ok;
