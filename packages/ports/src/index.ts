@@ -8,6 +8,7 @@ export type {
   LogEnd,
   LayerSpace,
   LayerPut,
+  LayerBlock,
   LayerRow,
   LayerPage,
   IndexRange,
