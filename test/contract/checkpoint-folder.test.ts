@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openCheckpointFolder } from '@tidemark/store-level/node';
@@ -23,6 +23,7 @@ it('[STO-85] does not list what a crash or a copy by hand left incomplete', asyn
     const folder = openCheckpointFolder(path);
     await mkdir(join(path, '.writing-a'));
     await writeFile(join(path, '.writing-a', 'chunks.bin'), 'half');
+    await utimes(join(path, '.writing-a', 'chunks.bin'), new Date(0), new Date(0));
     await mkdir(join(path, 'b'));
     await writeFile(join(path, 'b', 'chunks.bin'), 'no manifest');
     expect(await folder.list()).toEqual([]);

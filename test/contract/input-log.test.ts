@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { InputLog } from '@tidemark/ports';
 import { openInputLog } from '@tidemark/store-level';
 import { openServerFolder } from '@tidemark/store-level/node';
-import { registerInputLogContract } from '@tidemark/testkit';
+import { positionsOf, registerInputLogContract } from '@tidemark/testkit';
 import { MemoryLevel } from 'memory-level';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -94,7 +94,7 @@ it('[STO-71] reads the end anew after a failed append, so that no number is give
     code: 'storage-unavailable',
   });
   Reflect.deleteProperty(database, 'batch');
-  const [position] = await input.append([Uint8Array.of(4)]);
+  const [position] = positionsOf(await input.append([Uint8Array.of(4)]));
   const read = await input.read({ generation: 1, seq: 0 }, wide);
   // The first of the two failed calls was stored alone; what was refused left no gap.
   expect(read.map(({ bytes }) => bytes[0])).toEqual([1, 2, 4]);
@@ -190,7 +190,9 @@ describe('damage to the files of an input log', () => {
       for (const { position, bytes } of read)
         expect(hash(bytes)).toEqual(hash(message(position.seq)));
       expect(await input.hashAt({ generation: 1, seq: messages })).toBeUndefined();
-      expect(await input.append([message(1)])).toEqual([{ generation: 1, seq: last + 1 }]);
+      expect(positionsOf(await input.append([message(1)]))).toEqual([
+        { generation: 1, seq: last + 1 },
+      ]);
     } finally {
       await close();
     }

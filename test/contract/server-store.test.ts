@@ -82,3 +82,31 @@ it('[STO-57] applies a commit once that failed though it was stored, and came ag
   expect(await store.feedExtent()).toEqual({ segments: 3, bytes: 30 });
   await store.close();
 });
+
+it('[STO-66] writes nothing of a batch that was made from another state than the stored one', async () => {
+  const database = new MemoryLevel<Uint8Array, Uint8Array>({
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+  });
+  const marker = { read: () => Promise.resolve(undefined), write: () => Promise.resolve() };
+  const store = await openServerStore({ database, marker, hash });
+  const commit = (state: number, after: number | null, id: string): Promise<void> => {
+    const version = { incarnation: 1, n: state };
+    const [row, extra] = [new Uint8Array(0), new Uint8Array(0)];
+    const records = [{ table: 1, record: { id, version, deleted: false, row, extra } }];
+    const empty = { prune: [], feed: [], ledger: [], entries: [] };
+    const made = after === null ? null : Uint8Array.of(after);
+    return store.commit({ ...empty, state: Uint8Array.of(state), after: made, records }, 'os');
+  };
+  const other = { code: 'input-mismatch' };
+  await expect(commit(2, 1, 'a')).rejects.toMatchObject(other);
+  await commit(1, null, 'b');
+  await expect(commit(1, null, 'c')).rejects.toMatchObject(other);
+  await commit(2, 1, 'd');
+  await expect(commit(2, 1, 'e')).rejects.toMatchObject(other);
+  await expect(commit(3, 1, 'f')).rejects.toMatchObject(other);
+  expect(await store.readState()).toEqual(Uint8Array.of(2));
+  const { records } = await store.scanRecords(1, { maxBytes: 1_000, maxRecords: 10 });
+  expect(records.map(({ id }) => id)).toEqual(['b', 'd']);
+  await store.close();
+});

@@ -1,9 +1,36 @@
+import type { LocalReplica, Replica } from '@tidemark/client';
+import type { Scope } from '@tidemark/filter';
+import type { Merger } from '@tidemark/merger';
 import { userTableIdMax, type Row, type SchemaTable, type Value } from '@tidemark/model';
-import type { History } from './history.js';
+import type { InputMessage, ServerStore } from '@tidemark/ports';
+import type { HistoryFacts } from './history.js';
 import { readLedger, readSyncErrors } from './ledger.js';
 import { Oracle } from './oracle.js';
 import type { OracleOutcome } from './oracle-decider.js';
-import { storedRecords, type Device, type World } from './world.js';
+import { storedRecords } from './world.js';
+
+/** Device as the checks see it; its name is the id of its replica. */
+export interface CheckedDevice {
+  readonly name: string;
+  readonly setup: { readonly scope: Scope };
+  readonly replica: Replica;
+  readonly local: LocalReplica;
+}
+
+/** World as the checks see it: one server's view, and the devices. */
+export interface CheckedWorld {
+  readonly devices: readonly CheckedDevice[];
+  readonly store: ServerStore;
+  readonly merger: Merger;
+  readonly rows: (table: number) => Promise<ReadonlyMap<string, Row>>;
+  readonly messages: () => Promise<readonly InputMessage[]>;
+}
+
+/** A world with what is known of its history. */
+export interface CheckedHistory {
+  readonly world: CheckedWorld;
+  readonly facts: Pick<HistoryFacts, 'typed' | 'serverTyped' | 'promised'>;
+}
 
 /** Fails a history with what differs. */
 export const expectEqual = (what: string, actual: unknown, expected: unknown): void => {
@@ -14,7 +41,7 @@ export const expectEqual = (what: string, actual: unknown, expected: unknown): v
 type Shown = Readonly<Record<string, Value>>;
 
 const shownFields = (
-  device: Device,
+  device: CheckedDevice,
   table: SchemaTable,
 ): readonly (readonly [id: number, name: string])[] => {
   const { tables } = device.setup.scope;
@@ -25,14 +52,18 @@ const shownFields = (
 };
 
 /** Whether the scope of a device holds a record; the only filter of the histories is `b = 'x'`. */
-const holds = (device: Device, table: string, row: Row): boolean => {
+const holds = (device: CheckedDevice, table: string, row: Row): boolean => {
   const { tables } = device.setup.scope;
   if (tables === 'all') return true;
   const selection = tables[table];
   return selection !== undefined && (selection.filter === undefined || row.fields[2] === 'x');
 };
 
-const checkTable = async (world: World, device: Device, table: SchemaTable): Promise<void> => {
+const checkTable = async (
+  world: CheckedWorld,
+  device: CheckedDevice,
+  table: SchemaTable,
+): Promise<void> => {
   const fields = shownFields(device, table);
   const ofRow = (row: Row): Shown =>
     Object.fromEntries(fields.map(([id, name]) => [name, row.fields[id] ?? null]));
@@ -56,7 +87,7 @@ const checkTable = async (world: World, device: Device, table: SchemaTable): Pro
   }
 };
 
-const checkStatusAtRest = async (world: World, device: Device): Promise<void> => {
+const checkStatusAtRest = async (world: CheckedWorld, device: CheckedDevice): Promise<void> => {
   const errors = await readSyncErrors(world.store);
   let parked = 0;
   for (const { replica, state, ranges } of errors.values())
@@ -73,20 +104,25 @@ const checkStatusAtRest = async (world: World, device: Device): Promise<void> =>
   );
 };
 
-/** Every device holds what the server holds, projected by its scope; open edits show on their device only. */
-export const checkDevices = async (world: World): Promise<void> => {
+/** A device holds what the server holds, projected by its scope; open edits show on their device only. */
+export const checkImage = async (world: CheckedWorld, device: CheckedDevice): Promise<void> => {
+  const { tables } = device.setup.scope;
+  for (const table of device.local.schema().tablesById.values())
+    if (table.id <= userTableIdMax && (tables === 'all' || tables[table.name] !== undefined))
+      await checkTable(world, device, table);
+  await checkIndex(device);
+};
+
+/** Every device holds what the server holds, and says so. */
+export const checkDevices = async (world: CheckedWorld): Promise<void> => {
   for (const device of world.devices) {
     await checkStatusAtRest(world, device);
-    const { tables } = device.setup.scope;
-    for (const table of device.local.schema().tablesById.values())
-      if (table.id <= userTableIdMax && (tables === 'all' || tables[table.name] !== undefined))
-        await checkTable(world, device, table);
-    await checkIndex(device);
+    await checkImage(world, device);
   }
 };
 
 /** An answer by an index is the answer without it. */
-const checkIndex = async (device: Device): Promise<void> => {
+const checkIndex = async (device: CheckedDevice): Promise<void> => {
   const { tables } = device.setup.scope;
   if (tables !== 'all') return;
   const found = await device.replica.query('device_wins', { filter: "a = 'x'" });
@@ -99,7 +135,7 @@ const checkIndex = async (device: Device): Promise<void> => {
 };
 
 /** Every operation that a device promised was decided once; parked ones are open, ignored or disposed of. */
-export const checkVerdicts = async (history: History): Promise<void> => {
+export const checkVerdicts = async (history: CheckedHistory): Promise<void> => {
   const { world, facts } = history;
   const ledger = await readLedger(world.store, world.merger.state().incarnation);
   const errors = await readSyncErrors(world.store);
@@ -141,7 +177,7 @@ const checkText = (
   place: string,
   text: string,
   typed: ReadonlySet<string>,
-  history: History,
+  history: CheckedHistory,
 ): void => {
   const { facts } = history;
   const all = [...facts.typed.values(), ...facts.serverTyped.values()];
@@ -155,7 +191,7 @@ const checkText = (
 };
 
 /** Records, verdicts and sync errors are those of the oracle. */
-export const checkOracle = async (history: History): Promise<void> => {
+export const checkOracle = async (history: CheckedHistory): Promise<void> => {
   const { world, facts } = history;
   const oracle = new Oracle(facts.typed, facts.serverTyped);
   for (const { bytes, atMs } of await world.messages()) oracle.take(bytes, atMs);

@@ -1,13 +1,9 @@
-import { createHash, createHmac } from 'node:crypto';
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
-import type { Crypto, FieldCrdt, Marker } from '@tidemark/ports';
+import { nodeCrypto as crypto } from '@tidemark/crypto-node';
+import type { FieldCrdt, Marker } from '@tidemark/ports';
 import { MemoryLevel } from 'memory-level';
 
-/** Hashes of the platform. */
-export const crypto: Crypto = {
-  sha256: (bytes) => new Uint8Array(createHash('sha256').update(bytes).digest()),
-  hmacSha256: (key, bytes) => new Uint8Array(createHmac('sha256', key).update(bytes).digest()),
-};
+export { crypto };
 
 let loading: Promise<FieldCrdt> | undefined;
 

@@ -14,10 +14,10 @@ import {
 } from '@tidemark/model';
 import type { InputMessage, ServerStore } from '@tidemark/ports';
 import { openInputLog, openServerStore } from '@tidemark/store-level';
-import { expectEqual } from './checks.js';
+import { expectEqual, type CheckedWorld } from './checks.js';
 import { crdt, crypto, memoryDatabase, memoryMarker } from './memory-parts.js';
 import type { SeededRandom } from './seeded-random.js';
-import { storedRecords, tenant, type World } from './world.js';
+import { storedRecords, tenant } from './world.js';
 
 interface Timed {
   readonly atMs: number;
@@ -83,7 +83,7 @@ const randomWindow = (random: SeededRandom): Partial<WindowBounds> => ({
 
 /** Law: the same input, in other windows, on another server, gives the same digest and content. */
 export const checkOtherWindows = async (
-  world: World,
+  world: CheckedWorld,
   messages: readonly InputMessage[],
   random: SeededRandom,
 ): Promise<void> => {
@@ -101,7 +101,7 @@ export const checkOtherWindows = async (
 
 /** Law: fold(a ++ b) = fold(fold(a), b), the middle taken through a checkpoint into another store. */
 export const checkCheckpoint = async (
-  world: World,
+  world: CheckedWorld,
   messages: readonly InputMessage[],
   random: SeededRandom,
 ): Promise<void> => {
@@ -141,7 +141,7 @@ const repack = (envelope: Envelope, from: number, to: number): Envelope => {
 
 /** Law: envelopes that were merged are no-ops when they are offered again, however packed. */
 export const checkDuplicates = async (
-  world: World,
+  world: CheckedWorld,
   messages: readonly InputMessage[],
   random: SeededRandom,
 ): Promise<void> => {

@@ -1,11 +1,12 @@
 import { statSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { checkExposure } from '@tidemark/cli';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { CommandFolder, until, type Running } from '../processes/command-line.js';
 import { NatsServer } from '../processes/nats-server.js';
 import { describeOnNats } from '../processes/on-nats.js';
 import { buildProgram } from '../processes/program.js';
+import { freePort } from '../processes/serving.js';
 
 const folders: CommandFolder[] = [];
 const nats: NatsServer[] = [];
@@ -25,17 +26,6 @@ const begin = async (): Promise<CommandFolder> => {
   writeFileSync(folder.file('v.ndjson'), '{"id":"a","subject":"A"}\n{"id":"b","subject":"B"}\n');
   return folder;
 };
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() =>
-        resolve(typeof address === 'object' && address !== null ? address.port : 0),
-      );
-    });
-  });
 
 const serve = async (folder: CommandFolder, ...more: string[]): Promise<Running> => {
   const running = folder.start(['serve', '--json', ...more]);
@@ -63,7 +53,7 @@ interface Status {
   readonly n: number;
 }
 const subjects = async (folder: CommandFolder): Promise<readonly string[]> => {
-  const { out } = await folder.run(['export', 'visits', '--format', 'json']);
+  const { out } = await folder.call(['export', 'visits', '--format', 'json']);
   return (JSON.parse(out) as { readonly subject: string }[]).map(({ subject }) => subject);
 };
 
@@ -83,14 +73,14 @@ describeOnNats('serve', () => {
     expect(await folder.json<unknown[]>('logs')).toHaveLength(2);
     expect(await folder.json<unknown[]>('explain', 'visits', 'c')).not.toEqual([]);
 
-    const second = await folder.run(['serve', '--port', String(await freePort())]);
+    const second = await folder.call(['serve', '--port', String(await freePort())]);
     expect(second.code).toBe(1);
     expect(second.err).toContain('folder-in-use');
-    const wrong = await folder.run(['import', 'places', 'v.ndjson', '--json']);
+    const wrong = await folder.call(['import', 'places', 'v.ndjson', '--json']);
     expect(JSON.parse(wrong.err)).toMatchObject({ error: { code: 'unknown-table' } });
     const taken = await folder.json<{ readonly n: number }>('backup', 'copies');
     expect(taken.n).toBe((await folder.json<Status>('status')).n);
-    expect((await folder.run(['restore', 'copies', '--replace'])).err).toContain('folder-in-use');
+    expect((await folder.call(['restore', 'copies', '--replace'])).err).toContain('folder-in-use');
 
     const natsPort = natsPortOf(folder);
     expect(await listens(natsPort)).toBe(true);
@@ -130,7 +120,7 @@ describeOnNats('serve', () => {
     const other = await NatsServer.start();
     nats.push(other);
     for (const args of [['status'], ['serve'], ['export', 'visits']]) {
-      const { code, err } = await folder.run([...args, '--nats', other.url]);
+      const { code, err } = await folder.call([...args, '--nats', other.url]);
       expect(code).toBe(1);
       expect(err).toContain('--move-input');
     }
@@ -142,10 +132,10 @@ describeOnNats('serve', () => {
     running.child.kill('SIGTERM');
     expect((await running.ended).code).toBe(0);
     expect(folder.has('data/server/input.moved')).toBe(true);
-    const without = await folder.run(['status']);
+    const without = await folder.call(['status']);
     expect(without.code).toBe(1);
     expect(without.err).toContain('nats.servers');
-    const { out } = await folder.run(['status', '--json', '--nats', other.url]);
+    const { out } = await folder.call(['status', '--json', '--nats', other.url]);
     expect(JSON.parse(out)).toMatchObject({ running: false, incarnation: 2 });
   });
 });
@@ -166,5 +156,7 @@ test('[CLI-22] NATS beyond this machine needs TLS and credentials', () => {
   expect(refused(['tls://nats.example:4222'])).toBe(true);
   expect(refused(['tls://nats.example:4222', 'nats://10.0.0.1'], { token: 'x' })).toBe(true);
   expect(refused(['tls://nats.example:4222'], { token: 'x' })).toBe(false);
+  expect(refused(['nats://nats.example:4222'], { token: 'x', tls: { ca: 'x' } })).toBe(false);
+  expect(refused(['nats://nats.example:4222'], { tls: { ca: 'x' } })).toBe(true);
   expect(refused(['nats://nats.example:4222'], {}, true)).toBe(false);
 });

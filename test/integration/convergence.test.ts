@@ -5,9 +5,9 @@ import { crdt } from '../convergence/memory-parts.js';
 import { runHistory } from '../convergence/run-history.js';
 
 // The deep suite runs 20,000 of each; here as many as keep `npm test` short.
-const historiesPlain = 60;
-const historiesResolved = 60;
-const ordersOfArrival = 100;
+const historiesPlain = 25;
+const historiesResolved = 25;
+const ordersOfArrival = 50;
 const firstSeed = 1;
 
 const plain: HistoryShape = { devices: 3, steps: 40, resolutions: false, foreign: true };

@@ -1,11 +1,13 @@
-import { mkdtemp, open, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { createFellows, type Fellows } from '@tidemark/merger';
 import {
   defineSchema,
   field,
   natsTransport,
   openReplica,
+  systemClock,
   systemEntropy,
   type Logger,
   type NatsTransport,
@@ -14,14 +16,20 @@ import {
 import {
   connectServer,
   openServer,
+  type Protocols,
+  type NatsServerConnection,
   type Server,
   type ServerEvent,
   type ServerNats,
+  type ValidateHook,
 } from '@tidemark/server';
+import { openServerTalk } from '@tidemark/transport-nats/server';
 import { expect } from 'vitest';
 import { NatsServer } from '../processes/nats-server.js';
+import { cutNewestBlock, newestBlock } from '../processes/stream-damage.js';
 
-const schema = defineSchema({
+/** Schema of these tests. */
+export const schema = defineSchema({
   version: 1,
   tables: {
     visits: {
@@ -50,9 +58,11 @@ export class NatsWorld {
   readonly servers: TestServer[] = [];
   readonly devices: TestDevice[] = [];
   readonly events: (ServerEvent & { readonly of: string })[] = [];
+  readonly listeners = new Set<(event: ServerEvent & { readonly of: string }) => void>();
   /** Codes of the steps of runs that failed. */
   readonly failures: string[] = [];
   readonly #transports: NatsTransport[] = [];
+  readonly #connections: NatsServerConnection[] = [];
 
   private constructor(nats: NatsServer, folder: string) {
     this.nats = nats;
@@ -68,11 +78,22 @@ export class NatsWorld {
     for (const device of this.devices) await device.close();
     for (const transport of this.#transports) await transport.disconnect();
     for (const server of this.servers) await server.close();
+    for (const connection of this.#connections) await connection.close();
     await this.nats.dispose();
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  async serve(name: string, more: Partial<ServerNats> = {}): Promise<TestServer> {
+  /** Starts a server; `shared` names the folder of checkpoints that it shares with others. */
+  async serve(
+    name: string,
+    more: Partial<ServerNats> = {},
+    shared: {
+      readonly checkpoints?: string | { readonly in: 'nats' };
+      readonly trimInput?: boolean;
+      readonly validate?: ValidateHook;
+      readonly protocols?: Protocols;
+    } = {},
+  ): Promise<TestServer> {
     const server = await openServer({
       folder: path.join(this.folder, name),
       tenant,
@@ -80,12 +101,19 @@ export class NatsWorld {
       cursorKey,
       nats: { connection: { servers: [this.nats.url], name }, ...more },
       checkpoints: {
-        folder: path.join(this.folder, `${name}-checkpoints`),
+        folder:
+          typeof shared.checkpoints === 'object'
+            ? shared.checkpoints
+            : path.join(this.folder, shared.checkpoints ?? `${name}-checkpoints`),
         keep: 1,
-        // Only where one server is alone: another one may still need what this one has folded.
-        trimInput: more.streamBytesMax !== undefined,
+        trimInput: shared.trimInput ?? more.streamBytesMax !== undefined,
       },
-      onEvent: (event) => this.events.push({ ...event, of: name }),
+      ...(shared.protocols === undefined ? {} : { protocols: shared.protocols }),
+      ...(shared.validate === undefined ? {} : { validate: shared.validate }),
+      onEvent: (event) => {
+        this.events.push({ ...event, of: name });
+        for (const listener of this.listeners) listener({ ...event, of: name });
+      },
     });
     this.servers.push(server);
     return server;
@@ -110,10 +138,15 @@ export class NatsWorld {
     return device;
   }
 
-  /** Syncs devices one after another; each must end as synced. */
+  /**
+   * Syncs devices one after another; each must end as synced. A server that finds back to NATS later than a run
+   * waits for its receipt leaves that run pending: the next one ends it.
+   */
   async sync(...devices: readonly TestDevice[]): Promise<void> {
     for (const device of devices) {
-      const log = await device.sync();
+      const endsAtMs = performance.now() + 20_000;
+      let log = await device.sync();
+      while (log.result === 'pending' && performance.now() < endsAtMs) log = await device.sync();
       expect(log, JSON.stringify(device.status.error)).toMatchObject({ result: 'synced' });
     }
   }
@@ -127,22 +160,33 @@ export class NatsWorld {
     expect(new Set(this.servers.map((server) => server.status().state.digest)).size).toBe(1);
   }
 
-  /** Folder of the messages of a generation of the input. */
-  blocks(generation: number): string {
-    const streams = path.join(this.nats.folder, 'store/jetstream/$G/streams');
-    return path.join(streams, `OPS-${tenant}-${generation}`, 'msgs');
+  /** A word among the servers that is of none of them. */
+  async talk(): Promise<Fellows> {
+    const connection = await connectServer({ servers: [this.nats.url] }, systemEntropy);
+    this.#connections.push(connection);
+    return createFellows(openServerTalk(connection, tenant), systemClock, 'a test');
   }
 
-  async #newestBlock(generation: number): Promise<string> {
-    const names = (await readdir(this.blocks(generation))).filter((name) => name.endsWith('.blk'));
-    const newest = names.map((name) => Number.parseInt(name, 10)).sort((a, b) => b - a)[0];
-    return path.join(this.blocks(generation), `${newest}.blk`);
+  /** Number of the first message that the stream of a generation still holds. */
+  async firstStored(generation: number): Promise<number> {
+    const connection = await connectServer({ servers: [this.nats.url] }, systemEntropy);
+    const answer = await connection.core.request(`$JS.API.STREAM.INFO.OPS-${tenant}-${generation}`);
+    await connection.close();
+    return (answer.json() as { readonly state: { readonly first_seq: number } }).state.first_seq;
   }
 
   /** Cuts the newest block to a share of its length, as a power cut may. NATS must not run. */
-  async cutNewestBlock(generation: number, share: number): Promise<void> {
-    const block = await this.#newestBlock(generation);
-    await truncate(block, Math.floor((await stat(block)).size * share));
+  cutNewestBlock(generation: number, share: number): Promise<void> {
+    return cutNewestBlock(this.nats, `OPS-${tenant}-${generation}`, share);
+  }
+
+  /** Removes messages of devices from a generation, as an operator might; those of servers stay. */
+  async purgeEnvelopes(generation: number): Promise<void> {
+    const connection = await connectServer({ servers: [this.nats.url] }, systemEntropy);
+    const filter = `tm.${tenant}.ops.${generation}.*.*`;
+    const subject = `$JS.API.STREAM.PURGE.OPS-${tenant}-${generation}`;
+    await connection.core.request(subject, JSON.stringify({ filter }));
+    await connection.close();
   }
 
   /** Deletes the stream of a generation, as an operator might. */
@@ -154,7 +198,7 @@ export class NatsWorld {
 
   /** Flips one bit in the middle of the newest block. NATS must not run. */
   async flipBit(generation: number): Promise<void> {
-    const file = await open(await this.#newestBlock(generation), 'r+');
+    const file = await open(await newestBlock(this.nats, `OPS-${tenant}-${generation}`), 'r+');
     try {
       const { size } = await file.stat();
       const byte = new Uint8Array(1);

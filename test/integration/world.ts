@@ -1,6 +1,7 @@
-import { createHash, createHmac } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { openLocalReplica, replicaOn, type Replica, type ReplicaEvent } from '@tidemark/client';
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
+import { nodeCrypto } from '@tidemark/crypto-node';
 import type { Scope } from '@tidemark/filter';
 import { openMerger, type InputEntry, type Merger, type MergerOptions } from '@tidemark/merger';
 import { decodeRow, defineSchema, field, type Row } from '@tidemark/model';
@@ -8,7 +9,6 @@ import { systemTimer } from '@tidemark/node';
 import type {
   CheckpointFolder,
   Clock,
-  Crypto,
   Entropy,
   InputLog,
   Link,
@@ -53,10 +53,7 @@ export type Device = Replica<typeof schema>;
 
 type ServerWrite = Extract<InputEntry, { readonly kind: 'write' }>['ops'][number];
 
-export const nodeCrypto: Crypto = {
-  sha256: (bytes) => new Uint8Array(createHash('sha256').update(bytes).digest()),
-  hmacSha256: (key, bytes) => new Uint8Array(createHmac('sha256', key).update(bytes).digest()),
-};
+export { nodeCrypto };
 
 type Level = MemoryLevel<Uint8Array, Uint8Array>;
 

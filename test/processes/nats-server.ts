@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, connect, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Transform } from 'node:stream';
 
 /** Program of nats-server that the global set-up found; undefined skips the tests that need it. */
 export const natsProgram = process.env['TIDEMARK_NATS_SERVER'];
@@ -41,7 +42,7 @@ export class NatsServer {
   readonly port: number;
   readonly webSocketPort: number;
   readonly folder: string;
-  readonly #more: string;
+  #more: string;
   #process: ChildProcess | undefined;
 
   private constructor(folder: string, port: number, webSocketPort: number, more: string) {
@@ -49,6 +50,22 @@ export class NatsServer {
     this.port = port;
     this.webSocketPort = webSocketPort;
     this.#more = more;
+  }
+
+  /** Starts a cluster whose servers store each message of a stream with three replicas on three of them. */
+  static async startCluster(size: number): Promise<readonly NatsServer[]> {
+    const ports: number[] = [];
+    for (let i = 0; i < size; i += 1) ports.push(await freePort());
+    const routes = ports.map((port) => JSON.stringify(`nats-route://${host}:${port}`)).join(', ');
+    const starting = ports.map((port, i) =>
+      NatsServer.start(
+        [
+          `server_name: "node-${i}"`,
+          `cluster { name: "test", listen: "${host}:${port}", routes: [${routes}] }`,
+        ].join('\n'),
+      ),
+    );
+    return Promise.all(starting);
   }
 
   /** Starts a server; `more` is added to its configuration. */
@@ -65,6 +82,11 @@ export class NatsServer {
 
   get webSocketUrl(): string {
     return `ws://${host}:${this.webSocketPort}`;
+  }
+
+  /** Replaces what was added to the configuration: the next run knows it. */
+  configure(more: string): void {
+    this.#more = more;
   }
 
   /** Process id of the server that runs. */
@@ -129,11 +151,21 @@ export class NatsServer {
   }
 }
 
-/** A wire to a port of the loopback that a test can cut. */
+/** Bytes that a slow wire passes on at once. */
+const pieceBytes = 4 * 1024;
+/** Delay that a slow wire makes up for, ms. */
+const lagMsMax = 250;
+
+/** A wire to a port of the loopback that a test can cut, slow down, or stop on its way back. */
 export class Wire {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #isOpen = true;
+  /** Bytes that still come back before the wire stops. */
+  #allowance = Number.POSITIVE_INFINITY;
+  #bytesPerSecond = Number.POSITIVE_INFINITY;
+  #release: () => void = () => undefined;
+  #released: Promise<void> = Promise.resolve();
 
   private constructor(to: number, onConnected: () => void) {
     this.#server = createServer((near) => {
@@ -153,7 +185,7 @@ export class Wire {
         });
       }
       near.pipe(far);
-      far.pipe(near);
+      far.pipe(this.#wayBack()).pipe(near);
     });
   }
 
@@ -171,6 +203,51 @@ export class Wire {
 
   get url(): string {
     return `nats://${host}:${this.port}`;
+  }
+
+  /** What comes back stops after so many bytes, until it is let go. Nothing of it is lost. */
+  stopAfter(bytes: number): void {
+    this.#allowance = bytes;
+    this.#released = new Promise((resolve) => {
+      this.#release = resolve;
+    });
+  }
+
+  /** Lets everything through again. */
+  letGo(): void {
+    this.#allowance = Number.POSITIVE_INFINITY;
+    this.#release();
+  }
+
+  /** What comes back is that slow from now on. */
+  setSpeed(bytesPerSecond: number): void {
+    this.#bytesPerSecond = bytesPerSecond;
+  }
+
+  #wayBack(): Transform {
+    let dueMs = 0;
+    const wait = async (bytes: number): Promise<void> => {
+      if (!Number.isFinite(this.#bytesPerSecond)) return;
+      const nowMs = performance.now();
+      // A late wake-up is made up for: the speed is kept on a busy machine, too.
+      dueMs = Math.max(dueMs, nowMs - lagMsMax) + (1_000 * bytes) / this.#bytesPerSecond;
+      if (dueMs > nowMs) await new Promise((resolve) => setTimeout(resolve, dueMs - nowMs));
+    };
+    const pass = async (way: Transform, chunk: Buffer): Promise<void> => {
+      for (let at = 0; at < chunk.length;) {
+        while (this.#allowance <= 0) await this.#released;
+        const size = Math.min(pieceBytes, chunk.length - at, this.#allowance);
+        await wait(size);
+        way.push(chunk.subarray(at, at + size));
+        this.#allowance -= size;
+        at += size;
+      }
+    };
+    return new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        pass(this, chunk).then(() => done(), done);
+      },
+    });
   }
 
   /** Connections that are open now. */

@@ -15,7 +15,7 @@ const leftInPlace: Plugin = {
   name: 'left-in-place',
   setup: ({ onResolve, resolve }) => {
     const filter =
-      /^(classic-level|level|memory-level|@automerge\/automerge|@nats-io\/[a-z-]+|commander)$/;
+      /^(classic-level|level|memory-level|@automerge\/automerge|@nats-io\/[a-z-]+|commander|prom-client)$/;
     onResolve({ filter }, async ({ path: name, kind, resolveDir, pluginData }) => {
       if (pluginData === 'asked') return undefined;
       const found = await resolve(name, { kind, resolveDir, pluginData: 'asked' });

@@ -7,6 +7,7 @@ const everything = [
   'protocol',
   'ports',
   'crdt-automerge',
+  'crypto-node',
   'client',
   'merger',
   'store-level',
@@ -16,7 +17,14 @@ const everything = [
 const except = (...names) => everything.filter((name) => !names.includes(name));
 const pureParts = ['model', 'merge', 'filter', 'protocol', 'ports'];
 const codecs = ['fp-ts', 'io-ts'];
-const nats = ['@nats-io/jetstream', '@nats-io/nats-core', '@nats-io/transport-node'];
+const nats = [
+  '@nats-io/jetstream',
+  '@nats-io/jwt',
+  '@nats-io/nats-core',
+  '@nats-io/nkeys',
+  '@nats-io/obj',
+  '@nats-io/transport-node',
+];
 const level = ['abstract-level', 'classic-level', 'level', 'memory-level'];
 
 exports.allowed = {
@@ -29,16 +37,17 @@ exports.allowed = {
     ours: ['model', 'ports'],
     foreign: ['@automerge/automerge', 'diff', 'fflate', 'fp-ts'],
   },
+  'crypto-node': { ours: ['ports'], foreign: [] },
   client: { ours: pureParts, foreign: [...codecs, 'async-mutex', 'uuid'] },
   merger: { ours: pureParts, foreign: [...codecs, 'async-mutex'] },
   'store-level': { ours: ['model', 'ports'], foreign: [...codecs, ...level, 'async-mutex'] },
   'transport-local': { ours: ['model', 'ports', 'protocol'], foreign: codecs },
   'transport-nats': { ours: ['model', 'ports', 'protocol'], foreign: [...codecs, ...nats] },
   node: { ours: except('merger'), foreign: [...codecs, 'uuid'] },
-  server: { ours: except('client'), foreign: [...codecs, 'uuid'] },
+  server: { ours: except('client'), foreign: [...codecs, 'jose', 'uuid'] },
   cli: {
     ours: ['model', 'node', 'ports', 'server', 'store-level'],
-    foreign: [...codecs, 'commander', 'csv-parse', 'csv-stringify'],
+    foreign: [...codecs, 'commander', 'csv-parse', 'csv-stringify', 'prom-client'],
   },
   testkit: { ours: pureParts, foreign: ['fast-check', 'vitest', 'fp-ts'] },
 };

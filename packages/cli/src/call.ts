@@ -12,6 +12,8 @@ export interface Cli {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Fires when the user wants the command to end. */
   readonly signal: AbortSignal;
+  /** Asks a person at the terminal; undefined where nobody sits. */
+  readonly ask: ((question: string) => Promise<string>) | undefined;
   /** Runs the command and keeps its exit code. */
   readonly run: (work: () => Promise<ExitCode>) => Promise<void>;
 }
@@ -94,12 +96,12 @@ export class Call {
     return pairsOf(this.list(name), `--${name}`);
   }
 
-  /** Settings in force. */
+  /** Settings in force, of the tenant that the command works on. */
   async settings(): Promise<Settings> {
-    return (await this.loaded()).settings;
+    return (await this.loaded()).settings.forTenant();
   }
 
-  /** Settings in force, and the file that they came from. */
+  /** Settings in force for all tenants, and the file that they came from. */
   loaded() {
     return loadSettings({ cwd: this.cli.cwd, env: this.cli.env, flags: this.#options });
   }

@@ -4,7 +4,7 @@ import type { ShownFailure } from './failure.js';
 export interface TextSink {
   readonly write: (text: string) => boolean;
   readonly isTTY?: boolean | undefined;
-  readonly once?: (event: 'drain', listener: () => void) => unknown;
+  readonly once?: (event: 'drain' | 'close', listener: () => void) => unknown;
 }
 
 /** A table for people: a title per column and rows of texts. */
@@ -56,6 +56,8 @@ export class Output {
   readonly #out: TextSink;
   readonly #err: TextSink;
   readonly #colour: boolean;
+  /** True for a server: it goes on when nobody reads what it writes any more. */
+  isService = false;
   #progressShown = false;
   #progressAt = 0;
 
@@ -98,7 +100,11 @@ export class Output {
   /** Text as it is, for data that a command was asked to write to the standard output. */
   async data(text: string): Promise<void> {
     if (this.#out.write(text) || this.#out.once === undefined) return;
-    await new Promise<void>((resolve) => this.#out.once?.('drain', resolve));
+    await new Promise<void>((resolve) => {
+      this.#out.once?.('drain', resolve);
+      // Nobody reads any more: what is left will never drain.
+      this.#out.once?.('close', resolve);
+    });
   }
 
   /** A word to people; silent with `--json`. */

@@ -20,6 +20,7 @@ export const cliReference = (): string => {
     output: new Output({ out: silent, err: silent, json: false, noColour: true }),
     cwd: '.',
     env: {},
+    ask: undefined,
     signal: new AbortController().signal,
     run: () => Promise.resolve(),
   });

@@ -1,3 +1,4 @@
+import { createInterface } from 'node:readline/promises';
 import { CommanderError } from 'commander';
 import { exitCodes, type ExitCode } from './exit-code.js';
 import { showFailure } from './failure.js';
@@ -10,14 +11,21 @@ export interface CliPlace {
   readonly err?: TextSink;
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Answers questions; a person at the terminal of the process, if one sits there, when left out. */
+  readonly ask?: (question: string) => Promise<string>;
   /** Fires when the command should end; signals of the process when left out. */
   readonly signal?: AbortSignal;
 }
 
 const signals = ['SIGINT', 'SIGTERM'] as const;
 
-/** Ends a command gracefully at the first signal; a second one ends the process at once. */
-const processSignal = (): { readonly signal: AbortSignal; readonly end: () => void } => {
+/**
+ * Ends a command gracefully at the first signal, or when nobody reads its output any more, as behind `| head`
+ * (a server goes on); a second signal ends the process at once.
+ */
+const processSignal = (
+  output: Output,
+): { readonly signal: AbortSignal; readonly end: () => void } => {
   const controller = new AbortController();
   const listener = (): void => {
     controller.abort();
@@ -27,7 +35,22 @@ const processSignal = (): { readonly signal: AbortSignal; readonly end: () => vo
     for (const name of signals) process.removeListener(name, listener);
   };
   for (const name of signals) process.on(name, listener);
+  // They stay: what was written last may find out after the command has ended.
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (cause: Error) => {
+      if (!('code' in cause) || cause.code !== 'EPIPE') throw cause;
+      if (!output.isService) controller.abort();
+    });
   return { signal: controller.signal, end };
+};
+
+const askTerminal = async (question: string, signal: AbortSignal): Promise<string> => {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await terminal.question(question, { signal });
+  } finally {
+    terminal.close();
+  }
 };
 
 const isUsage = (error: CommanderError): boolean => error.exitCode !== 0;
@@ -45,13 +68,17 @@ export const runCli = async (argv: readonly string[], place: CliPlace = {}): Pro
     json: (end < 0 ? argv : argv.slice(0, end)).includes('--json'),
     noColour: (env['NO_COLOR'] ?? '') !== '',
   });
-  const stopping = place.signal === undefined ? processSignal() : undefined;
+  const stopping = place.signal === undefined ? processSignal(output) : undefined;
   let code: ExitCode = exitCodes.ok;
+  const signal = place.signal ?? stopping?.signal ?? new AbortController().signal;
+  const isTerminal = process.stdin.isTTY && place.signal === undefined;
   const program = buildProgram({
     output,
+    ask:
+      place.ask ?? (isTerminal ? (question: string) => askTerminal(question, signal) : undefined),
     env,
     cwd: place.cwd ?? process.cwd(),
-    signal: place.signal ?? stopping?.signal ?? new AbortController().signal,
+    signal,
     run: async (work) => {
       code = await work();
     },

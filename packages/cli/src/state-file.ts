@@ -1,13 +1,10 @@
-import { createHash } from 'node:crypto';
-import { open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import { TidemarkError } from '@tidemark/model';
 
-const headBytes = 64 * 1024;
-
 /** Writes a small file as a whole or not at all, and durably. */
-export const writeWhole = async (file: string, text: string): Promise<void> => {
+export const writeWhole = async (file: string, text: string, mode = 0o666): Promise<void> => {
   const draft = `${file}.writing`;
-  const handle = await open(draft, 'w');
+  const handle = await open(draft, 'w', mode);
   try {
     await handle.writeFile(text);
     await handle.sync();
@@ -40,16 +37,3 @@ export const readState = async (
 
 /** Removes a state file; one that is not there is no failure. */
 export const removeState = (file: string): Promise<void> => rm(file, { force: true });
-
-/** What tells a source again: its size and the hash of its beginning. */
-export const sourceMark = async (file: string): Promise<string> => {
-  const { size } = await stat(file);
-  const handle = await open(file, 'r');
-  try {
-    const { buffer, bytesRead } = await handle.read(new Uint8Array(headBytes), 0, headBytes, 0);
-    const hash = createHash('sha256').update(buffer.subarray(0, bytesRead)).digest('hex');
-    return `${size}:${hash}`;
-  } finally {
-    await handle.close();
-  }
-};

@@ -46,6 +46,12 @@ export type {
   ReplicaTransaction,
   TableNameOf,
 } from './replica.js';
+export {
+  callTriesMax,
+  credentialsMsMax,
+  type Credentials,
+  type IdentityOptions,
+} from './run/identity.js';
 export type { ReplicaEvent } from './run/replica-event.js';
 export type { ReplicaStatus } from './run/replica-status.js';
 export type { ConnectionState } from './run/link-holder.js';
@@ -56,7 +62,7 @@ export { retryBaseMs, retryPauseMsMax, livePauseMsMax } from './run/back-off.js'
 export { envelopePageBytesMax, envelopesInFlightMax } from './run/upload.js';
 export { receiptQuestionsMax } from './run/await-receipt.js';
 export { agreeRoundsMax } from './run/agree-on-log.js';
-export { pageBytesMax } from './run/page-staging.js';
+export { pageBytesMax, pageBytesMin, pagesBeforeLarger, slowPageMs } from './run/page-size.js';
 export { compareJsonBytesMax } from './run/repair.js';
 export { foldStepsMax } from './run/clean-up.js';
 export { syncLogsMax } from './run/sync-log-list.js';

@@ -4,6 +4,7 @@ import type { Clock, Crypto, Entropy, Logger, Timer, Transport } from '@tidemark
 import { scopeHashOf, startContentFingerprint } from '@tidemark/protocol';
 import type { LocalReplica } from './local/local-replica.js';
 import type { AnySchema, ClearPending, Replica } from './replica.js';
+import type { IdentityOptions } from './run/identity.js';
 import { newestValues } from './run/newest-values.js';
 import { pendingAge } from './run/pending-age.js';
 import type { ReplicaEvent } from './run/replica-event.js';
@@ -26,6 +27,8 @@ export interface ReplicaOptions {
   readonly timer: Timer;
   readonly crypto: Crypto;
   readonly logger?: Logger;
+  /** How the replica proves who it is; absent where the server never asks. */
+  readonly identity?: IdentityOptions;
   readonly onEvent?: (event: ReplicaEvent) => void;
   /** Called at the end of `close`: frees what the replica was opened on. */
   readonly onClosed?: () => Promise<void>;
@@ -127,6 +130,7 @@ export const replicaOn = async <S extends AnySchema>(
       timer,
       crypto,
       ...(logger === undefined ? {} : { logger }),
+      ...(options.identity === undefined ? {} : { identity: options.identity }),
       emit: (event) => events.tell(() => event),
     },
     moved,

@@ -68,9 +68,25 @@ export { livesInState, type Life } from './fold/fold-state.js';
 export { livesMax, type LifeSpan } from './fold/decide-life.js';
 export { customizationId } from './fold/decide-entry.js';
 export { windowEndsAtEvery } from './fold/fold-window.js';
-export { openMerger, type Merger, type MergerStatus } from './service/merger.js';
+export { checkpointRetryMs, openMerger } from './service/merger.js';
+export type { Merger, MergerStatus } from './service/merger-door.js';
+export type { Protocols } from '@tidemark/protocol';
 export type { MergerOptions } from './service/merger-options.js';
-export type { ServerEvent } from './service/open-line.js';
+export type { ServerEvent } from './service/server-event.js';
+export {
+  createFellows,
+  placeEveryMs,
+  fellowForgottenMs,
+  fellowsMax,
+  type Fellows,
+  type FellowWord,
+  type Stand,
+} from './service/fellows.js';
+export { standWordsMax, standEveryMs, begunElsewhereMsMax } from './service/election.js';
+export { lineCheckpointMsMax } from './service/open-line.js';
+export { marksMax, refoldsMax } from './service/digest-watch.js';
+export { type ScratchStore } from './service/refold.js';
+export { knownMessagesMax, keptInputBytesMax, keptPiecesMax } from './fold/input-memory.js';
 export { behindWaitMs } from './service/endpoints.js';
 export { foldRetryMsMax } from './service/fold-driver.js';
 export { waitingInputBytesMax, appendBytesMax, appendMessagesMax } from './service/input-writer.js';
@@ -99,4 +115,19 @@ export {
   type ResolveInput,
   type ResolveResult,
 } from './service/sync-error-desk.js';
+export {
+  authenticateMsMax,
+  oneTimePrefix,
+  tokenCharactersMax,
+  type AuthenticateHook,
+} from './service/enroll.js';
+export {
+  enrolmentsListMax,
+  tokenMsDefault,
+  tokenMsMax,
+  type EnrolledReplica,
+  type IdentityDesk,
+} from './service/identity-desk.js';
+export { quarantinedToldMax, type QuarantinedMessage } from './fold/window.js';
+export { readReplicas } from './service/replica-register.js';
 export { syncLogsMax, syncLogBytesMax, type KeptSyncLog } from './service/sync-log-book.js';

@@ -6,7 +6,8 @@ import { left, right, type Result } from './result.js';
  * Contiguous run of a replica's stored transactions with the chain heads at both ends.
  *
  * `from` is the index of the first operation, `to` of the last. `offsetMs` is the server's clock minus
- * the replica's, as measured by the replica. `signature` is empty until identities exist.
+ * the replica's, as measured by the replica. `signature` (base64) is empty where the tenant
+ * does not demand identities.
  */
 export interface Envelope {
   readonly replica: ReplicaId;

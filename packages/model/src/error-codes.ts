@@ -190,6 +190,18 @@ export const errorCatalogue = {
     'It is incomplete, damaged, or of another tenant.',
     'Use another checkpoint.',
   ),
+  'state-differs': entry(
+    'rehydrate',
+    'The state of a server is not what its input gives.',
+    'Damage that no checksum shows, or a fault that is gone: another server came to another state, and folding the input again agrees with that one.',
+    'Nothing: the server leaves the service, puts the refolded state in place of its own and comes back.',
+  ),
+  'fold-diverged': entry(
+    'ask-operator',
+    'Servers come to different states from the same input, also when they fold it again.',
+    'Different versions of Tidemark or of a validate hook that is not deterministic, or a fault of Tidemark.',
+    'All servers concerned have stopped. Run one version and one hook everywhere, compare what they say, and report it.',
+  ),
   'input-mismatch': entry(
     'ask-operator',
     'The input is not the one that the store has folded.',
@@ -233,6 +245,12 @@ export const errorCatalogue = {
     'A foreign or damaged sender.',
     'Look at the sender; nothing was changed.',
   ),
+  'protocol-too-old': entry(
+    'upgrade',
+    'The server no longer speaks the protocol of this device.',
+    'The device is two or more versions of the protocol behind: a server speaks its own and the one before.',
+    'Upgrade the device: what it has not sent stays in its log, and is sent then.',
+  ),
   'newer-protocol': entry(
     'upgrade',
     'The other side speaks a newer protocol.',
@@ -256,6 +274,25 @@ export const errorCatalogue = {
     'The server serves another tenant.',
     'A wrong address or configuration.',
     'Connect to the right server.',
+  ),
+  // Identity
+  unauthenticated: entry(
+    'ask-user',
+    'The server does not know who is asking.',
+    'The replica is not enrolled, its token was refused or used, or a signature does not verify.',
+    'Sign in again, or get a new token by `tidemark enroll`; edits go on and wait.',
+  ),
+  revoked: entry(
+    'ask-operator',
+    'The replica or its device was revoked.',
+    'An operator ended its access, as for a lost device.',
+    'If that was a mistake, enrol the device again under a new name.',
+  ),
+  'forged-receipt': entry(
+    'ask-operator',
+    "The server's word is not signed by a key that this replica trusts.",
+    'Somebody else answers in place of the server, or the server lost its keys.',
+    'Nothing was dropped. Find out who answers; with new keys of the server, enrol again.',
   ),
   // Merge: reasons of sync errors
   conflict: entry(

@@ -23,6 +23,12 @@ export const isRecordId = (text: string): boolean =>
 /** Tells whether a text is a valid ReplicaId. */
 export const isReplicaId = (text: string): boolean => /^[A-Za-z0-9_-]{1,64}$/.test(text);
 
+/**
+ * Names a device, the home of replicas with one credential: what is allowed for a ReplicaId, but not `-` alone,
+ * which stands for no device.
+ */
+export const isDeviceId = (text: string): boolean => isReplicaId(text) && text !== '-';
+
 /** Position of an operation: `index` counts the operations of a replica from 1, across its epochs. */
 export interface OpId {
   readonly replica: ReplicaId;

@@ -19,4 +19,7 @@ export interface Receipt {
   readonly version: number;
   /** Operations up to here are in a checkpoint outside the store's folder: the replica may drop them. */
   readonly archivedTo: number;
+  /** Signature of the tenant's receipt key (base64), and the id of that key. */
+  readonly signature?: string;
+  readonly keyId?: string;
 }

@@ -20,6 +20,14 @@ export const syncErrorsTable = 60_001;
 export const resolutionsTable = 60_002;
 /** Table id of `customizations`. */
 export const customizationsTable = 60_003;
+/** Table id of `replicas`: who is enrolled. */
+export const replicasTable = 60_004;
+/** Table id of `devices`: the homes of replicas, each with a credential of its own. */
+export const devicesTable = 60_005;
+/** Table id of `enrolment_tokens`, by hash. */
+export const tokensTable = 60_006;
+/** Table id of `policies`: what the tenant demands from a point of its input on. */
+export const policiesTable = 60_007;
 
 const text = (id: number, name: string): { id: number; name: string; type: 'string' } => ({
   id,
@@ -69,6 +77,37 @@ export const systemTables: readonly TableDefinition[] = [
     name: 'customizations',
     fields: [{ id: 1, name: 'version', type: 'number' }, text(2, 'json')],
   },
+  {
+    ...plain,
+    id: replicasTable,
+    name: 'replicas',
+    fields: [
+      text(1, 'user'),
+      text(2, 'device'),
+      text(3, 'public_key'),
+      text(4, 'state'),
+      text(5, 'origin'),
+      text(6, 'token'),
+    ],
+  },
+  {
+    ...plain,
+    id: devicesTable,
+    name: 'devices',
+    fields: [text(1, 'user'), text(2, 'state')],
+  },
+  {
+    ...plain,
+    id: tokensTable,
+    name: 'enrolment_tokens',
+    fields: [
+      text(1, 'user'),
+      text(2, 'device'),
+      { id: 3, name: 'expires_on', type: 'number' },
+      text(4, 'used_by'),
+    ],
+  },
+  { ...plain, id: policiesTable, name: 'policies', fields: [text(1, 'value')] },
 ];
 
 /** Most conflicts that a `sync_errors` row lists. What is decided later does not depend on the list. */

@@ -1,7 +1,9 @@
 export { openReplica, type OpenReplicaOptions } from './open-replica.js';
+export { deviceOptions, readDeviceFile, type DeviceFile } from './device-file.js';
 export { natsTransport, type NatsTransportOptions } from './nats-transport.js';
-export type { NatsPlace, NatsTransport } from '@tidemark/transport-nats/node';
-export { systemClock, systemEntropy, systemTimer, nodeCrypto } from './node-effects.js';
+export type { NatsPlace, NatsTls, NatsTransport } from '@tidemark/transport-nats/node';
+export { nodeCrypto } from '@tidemark/crypto-node';
+export { systemClock, systemEntropy, systemTimer } from './node-effects.js';
 export {
   defineSchema,
   schemaFromCustomization,
@@ -27,6 +29,7 @@ export type {
   ConflictChoice,
   ConflictView,
   ConnectOptions,
+  Credentials,
   PendingChange,
   PendingOperation,
   Query,

@@ -1,5 +1,5 @@
-import { createHash, createHmac, randomBytes } from 'node:crypto';
-import type { AbortSignalLike, Clock, Crypto, Entropy, Timer } from '@tidemark/ports';
+import { randomBytes } from 'node:crypto';
+import type { AbortSignalLike, Clock, Entropy, Timer } from '@tidemark/ports';
 
 /** Clock of the operating system. */
 export const systemClock: Clock = { nowMs: () => Date.now() };
@@ -23,10 +23,4 @@ export const systemTimer: Timer = {
       const handle = setTimeout(end, ms);
       signal?.addEventListener('abort', end);
     }),
-};
-
-/** Hashes of Node. */
-export const nodeCrypto: Crypto = {
-  sha256: (bytes) => new Uint8Array(createHash('sha256').update(bytes).digest()),
-  hmacSha256: (key, bytes) => new Uint8Array(createHmac('sha256', key).update(bytes).digest()),
 };

@@ -2,6 +2,7 @@ import {
   openLocalReplica,
   replicaOn,
   type AnySchema,
+  type Credentials,
   type Replica,
   type ReplicaEvent,
 } from '@tidemark/client';
@@ -17,7 +18,9 @@ import type {
   Transport,
 } from '@tidemark/ports';
 import { openReplicaFolder } from '@tidemark/store-level/node';
-import { nodeCrypto, systemClock, systemEntropy, systemTimer } from './node-effects.js';
+import { nodeCrypto } from '@tidemark/crypto-node';
+import { openInstallationKey } from './installation-key.js';
+import { systemClock, systemEntropy, systemTimer } from './node-effects.js';
 
 /** Options of `openReplica`. */
 export interface OpenReplicaOptions<S extends AnySchema> {
@@ -33,6 +36,13 @@ export interface OpenReplicaOptions<S extends AnySchema> {
   readonly scope?: Scope;
   /** Durability of edits unless a call says otherwise; `os` when left out. */
   readonly durability?: Durability;
+  /**
+   * Called when the server asks who is there, for a token that enrols the replica: a one-time token, or one that
+   * the server's `authenticate` takes. It may wait for a person; edits go on, and sync follows by itself.
+   */
+  readonly credentials?: () => Promise<Credentials>;
+  /** Public keys (hexadecimal) that sign the server's receipts, if they came with the device file. */
+  readonly receiptKeys?: readonly string[];
   readonly logger?: Logger;
   readonly onEvent?: (event: ReplicaEvent) => void;
   /** Clock, chance and timer of the system when left out. */
@@ -94,6 +104,11 @@ export const openReplica = async <S extends AnySchema>(
       entropy,
       timer: options.timer ?? systemTimer,
       crypto: nodeCrypto,
+      identity: {
+        secret: () => openInstallationKey(folder),
+        ...(options.credentials === undefined ? {} : { credentials: options.credentials }),
+        ...(options.receiptKeys === undefined ? {} : { receiptKeys: options.receiptKeys }),
+      },
       onClosed: () => store.close(),
       ...(options.scope === undefined ? {} : { scope: options.scope }),
       ...(options.logger === undefined ? {} : { logger: options.logger }),

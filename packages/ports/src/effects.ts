@@ -20,10 +20,22 @@ export interface Timer {
   readonly sleep: (ms: number, signal?: AbortSignalLike) => Promise<void>;
 }
 
-/** Crypto hashes and authenticates synchronously: 32 bytes each. */
+/**
+ * Ed25519 signs and verifies synchronously. Secret and public keys have 32 bytes, signatures 64. Nobody writes
+ * into the bytes of a secret while it is used.
+ */
+export interface Ed25519 {
+  readonly publicKey: (secret: Uint8Array) => Uint8Array;
+  readonly sign: (secret: Uint8Array, bytes: Uint8Array) => Uint8Array;
+  /** False also for bytes that are no key or no signature. A pure function: merging depends on it. */
+  readonly verify: (publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array) => boolean;
+}
+
+/** Crypto hashes and authenticates synchronously, 32 bytes each, and signs. */
 export interface Crypto {
   readonly sha256: (bytes: Uint8Array) => Uint8Array;
   readonly hmacSha256: (key: Uint8Array, bytes: Uint8Array) => Uint8Array;
+  readonly ed25519: Ed25519;
 }
 
 /** Logger receives structured lines: ids, counts and durations, never field values. */

@@ -1,4 +1,5 @@
-export type { AbortSignalLike, Clock, Entropy, Timer, Crypto, Logger } from './effects.js';
+export type { AbortSignalLike, Clock, Entropy, Timer, Crypto, Ed25519, Logger } from './effects.js';
+export type { ServerTalk } from './server-talk.js';
 export type { FieldCrdt, CrdtKey, CrdtEdit, CrdtApplied } from './field-crdt.js';
 export type {
   ReplicaStore,
@@ -19,6 +20,7 @@ export type {
 } from './replica-store.js';
 export type {
   ServerStore,
+  AppendOutcome,
   ServerBatch,
   ServerSpace,
   StoredRecord,

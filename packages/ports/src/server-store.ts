@@ -19,7 +19,10 @@ export interface RecordPage {
   readonly next: string | undefined;
 }
 
-/** Named small spaces of the engine, each an ordered map from text keys to bytes. */
+/**
+ * Named small spaces of the engine, each an ordered map from text keys to bytes. `kept-input` is of this
+ * store alone: no dump holds it, and a load leaves it as it is.
+ */
 export type ServerSpace =
   | 'replicas'
   | 'chains'
@@ -29,7 +32,9 @@ export type ServerSpace =
   | 'heads'
   | 'quarantine'
   | 'sync-logs'
-  | 'lives';
+  | 'lives'
+  | 'known-input'
+  | 'kept-input';
 
 /** Segment of feed or ledger: all entries of one window and one table; the engine encodes the bytes. */
 export interface Segment {
@@ -45,6 +50,11 @@ export interface Segment {
 export interface ServerBatch {
   /** State of the fold: position, digest, incarnation, counters. At most 64 KB. */
   readonly state: Uint8Array;
+  /**
+   * State that the batch was made from, null for none: if the store holds another one, nothing is written
+   * and the commit rejects with `input-mismatch`. Unchecked when left out.
+   */
+  readonly after?: Uint8Array | null;
   readonly records: readonly { readonly table: number; readonly record: StoredRecord }[];
   /** Tombstones that fall behind the horizon. */
   readonly prune: readonly { readonly table: number; readonly id: string }[];
@@ -70,7 +80,7 @@ export interface ReadCounters {
  * Store of a tenant's server: records, feed, ledger, spaces, state. A deterministic fold of the input.
  *
  * Ids are ordered by their UTF-8 bytes. One write in flight. Errors: `storage-unavailable`,
- * `storage-damaged`.
+ * `storage-damaged`, and of a commit `input-mismatch`.
  */
 export interface ServerStore {
   readonly damage: readonly StoreDamage[];
@@ -150,6 +160,11 @@ export interface InputMessage {
   readonly position: InputPosition;
   readonly atMs: number;
   readonly bytes: Uint8Array;
+  /**
+   * Hash by which the message is known again, at least 16 bytes; the hash of its bytes when left out. A log
+   * that can lose its end and use its numbers anew takes more into it: equal bytes may be stored there again.
+   */
+  readonly hash?: Uint8Array;
 }
 
 /** First and last message of the input; undefined when it is empty. */
@@ -160,24 +175,34 @@ export interface InputExtent {
   readonly last: number;
 }
 
+/** What became of one message of an append. */
+export type AppendOutcome =
+  | { readonly tag: 'stored'; readonly position: InputPosition }
+  /** It is no part of the input. */
+  | { readonly tag: 'refused'; readonly error: Error }
+  /** It may be part of the input, or become it. */
+  | { readonly tag: 'unknown'; readonly error: Error };
+
 /**
  * InputLog is the one ordered input of a tenant.
  *
- * `append` resolves when the messages are durable, in the order given. When it rejects, nothing or a part of
- * them may have been stored: whoever offers them again does so because duplicates have no effect, or asks.
+ * `append` resolves with what became of each message: those that are stored are durable, in the order given.
+ * After the first that is not stored no more are offered: they are refused with its failure; what was on its
+ * way already may be stored behind it. When it rejects, it is so of all of them that they may be stored or
+ * not: whoever offers them again does so because duplicates have no effect, or asks.
  * Message order is the order of merging. Message times are the input's own; over a network they may go
  * backwards, so readers take the greatest so far.
  */
 export interface InputLog {
   readonly damage: readonly StoreDamage[];
-  readonly append: (messages: readonly Uint8Array[]) => Promise<readonly InputPosition[]>;
+  readonly append: (messages: readonly Uint8Array[]) => Promise<readonly AppendOutcome[]>;
   /** Messages after `position` in order, crossing generations; at least one if any, up to the bounds. */
   readonly read: (
     after: InputPosition,
     bounds: { readonly maxBytes: number; readonly maxMessages: number },
   ) => Promise<readonly InputMessage[]>;
   readonly extent: () => Promise<InputExtent>;
-  /** Hash of a stored message, to compare with what was folded; undefined when it is gone. */
+  /** Hash of a stored message as `read` gives it, to compare with what was folded; undefined when it is gone. */
   readonly hashAt: (position: InputPosition) => Promise<Uint8Array | undefined>;
   /**
    * Ends the current generation and starts the next one with its first message. Rejects with `behind` when

@@ -1,13 +1,16 @@
 import type { AbortSignalLike } from './effects.js';
 
 /** Endpoints that a replica may call. Message bodies are defined by `protocol`. */
-export type Endpoint = 'resume' | 'grant' | 'customization' | 'pull' | 'compare' | 'sync-log';
+export type Endpoint =
+  'resume' | 'grant' | 'customization' | 'pull' | 'compare' | 'sync-log' | 'enroll';
 
 /** Who is calling, as the transport knows it. Embedded, it is what the replica said of itself. */
 export interface Caller {
   readonly tenant: string;
   readonly replica: string;
   readonly user: string;
+  /** Device whose credential the transport saw; absent where it sees none. */
+  readonly device?: string;
 }
 
 /**

@@ -2,6 +2,25 @@ import { invariant, left, right, utf8Decode, utf8Encode, type Result } from '@ti
 
 /** Newest version of the protocol that this package speaks. A side refuses greater ones. */
 export const protocolVersion = 1;
+
+/** Versions of the protocol that a side understands, both ends included. */
+export interface Protocols {
+  readonly oldest: number;
+  readonly newest: number;
+}
+
+/** What this package understands: its own version and the one before. */
+export const spokenProtocols: Protocols = {
+  oldest: Math.max(1, protocolVersion - 1),
+  newest: protocolVersion,
+};
+
+/** Message as a side of this version of the protocol reads it: it is answered as it asked. Changes the bytes. */
+export const inProtocol = (message: Uint8Array, version: number): Uint8Array => {
+  if (message.length > 0) message[0] = version;
+  return message;
+};
+
 /** Maximum bytes of a message: what NATS accepts by default, less room for headers. */
 export const messageBytesMax = 1_000_000;
 /** Maximum bytes of the JSON part of a message. */
@@ -33,14 +52,19 @@ export const encodeFrame = (json: unknown, tail: Uint8Array = empty): Uint8Array
 };
 
 /** Reason why bytes are not a message. */
-export type FrameProblem = 'newer-protocol' | 'malformed-message';
+export type FrameProblem = 'newer-protocol' | 'protocol-too-old' | 'malformed-message';
 
 /** Decodes a message's frame. Lengths are checked before anything is parsed. */
-export const decodeFrame = (bytes: Uint8Array): Result<FrameProblem, Frame> => {
+export const decodeFrame = (
+  bytes: Uint8Array,
+  { oldest, newest }: Protocols = spokenProtocols,
+): Result<FrameProblem, Frame> => {
   if (bytes.length < 5 || bytes.length > messageBytesMax) return left('malformed-message');
-  if ((bytes[0] as number) > protocolVersion) return left('newer-protocol');
+  const version = bytes[0] as number;
+  if (version > newest) return left('newer-protocol');
+  if (version > 0 && version < oldest) return left('protocol-too-old');
   const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(1);
-  if (bytes[0] !== protocolVersion || length > messageJsonBytesMax || 5 + length > bytes.length)
+  if (version === 0 || length > messageJsonBytesMax || 5 + length > bytes.length)
     return left('malformed-message');
   try {
     return right({

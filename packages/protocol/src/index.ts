@@ -1,5 +1,8 @@
 export {
   protocolVersion,
+  spokenProtocols,
+  inProtocol,
+  type Protocols,
   messageBytesMax,
   messageJsonBytesMax,
   encodeFrame,
@@ -13,6 +16,7 @@ export {
   resumePointsMax,
   compareRangesMax,
   compareIdsMax,
+  receiptKeysMax,
   type HeadPoint,
   type Messages,
   type MessageName,
@@ -27,6 +31,8 @@ export {
   type RangeFingerprint,
   type CompareRequest,
   type CompareAnswer,
+  type EnrollRequest,
+  type EnrollAnswer,
 } from './messages.js';
 export {
   encodePage,
@@ -46,6 +52,17 @@ export {
   type ContentFingerprint,
   type ContentRow,
 } from './content-fingerprint.js';
+export {
+  callBytes,
+  cloneBytes,
+  envelopeBytes,
+  receiptBytes,
+  receiptKeyId,
+  signReceipt,
+  type SignedCall,
+} from './signed-bytes.js';
+export { encodeSignedCall, openSignedCall, type CallProof } from './signed-call.js';
+export { challengeMsMax, challengeFits, makeChallenge } from './challenge.js';
 export { scopeHashOf } from './scope-hash.js';
 export {
   encodeCursor,

@@ -6,6 +6,7 @@ import {
   encodeFrame,
   messageBytesMax,
   messageJsonBytesMax,
+  inProtocol,
   protocolVersion,
 } from './frame.js';
 import {
@@ -13,6 +14,7 @@ import {
   compareRangesMax,
   decodeMessage,
   encodeMessage,
+  receiptKeysMax,
   resumePointsMax,
   type MessageName,
   type Messages,
@@ -67,6 +69,14 @@ const arbitraries: { readonly [N in MessageName]: fc.Arbitrary<Messages[N]> } = 
   }),
   CompareAnswer: fc.record({
     ...{ cursor: text(), equal: fc.array(fc.boolean()), next: nullable(anyText), reads: count },
+  }),
+  EnrollRequest: fc.record({
+    ...{ publicKey: text(), token: nullable(anyText) },
+    origin: nullable(fc.record({ replica: text(), signature: text() })),
+  }),
+  EnrollAnswer: fc.record({
+    ...{ user: anyText, device: text() },
+    receiptKeys: fc.array(text(), { maxLength: receiptKeysMax }),
   }),
   SyncLog: fc.record({
     ...{ run: text(), replica: text(), user: text() },
@@ -214,4 +224,18 @@ test('[SYN-66] a newer protocol is told apart from damage', () => {
   expect(decodeMessage('CustomizationRequest', bytes)).toMatchObject({
     left: { code: 'malformed-message', recovery: 'quarantine' },
   });
+});
+
+test('[SYN-68] a side understands its version and the one before, and can answer in either', () => {
+  const later = { oldest: protocolVersion + 1, newest: protocolVersion + 2 };
+  const next = { oldest: protocolVersion, newest: protocolVersion + 1 };
+  const asked = encodeFrame({ have: 1 });
+  expect(decodeMessage('CustomizationRequest', asked, next)._tag).toBe('Right');
+  expect(decodeMessage('CustomizationRequest', asked, later)).toMatchObject({
+    left: { code: 'protocol-too-old', recovery: 'upgrade' },
+  });
+  const answer = inProtocol(encodeFrame({ have: 1 }), protocolVersion + 1);
+  expect(decodeFrame(answer)).toEqual({ _tag: 'Left', left: 'newer-protocol' });
+  expect(decodeFrame(inProtocol(answer, asked[0] as number))._tag).toBe('Right');
+  expect(inProtocol(new Uint8Array(0), 1)).toHaveLength(0);
 });

@@ -2,7 +2,7 @@ import * as E from 'fp-ts/lib/Either.js';
 import * as t from 'io-ts';
 import type { Receipt, SyncLog } from '@tidemark/model';
 import { left, right, tablesMax, TidemarkError, type Result } from '@tidemark/model';
-import { decodeFrame, encodeFrame } from './frame.js';
+import { decodeFrame, encodeFrame, type Protocols } from './frame.js';
 
 /** Maximum (index, head) pairs of a resume request. */
 export const resumePointsMax = 64;
@@ -10,6 +10,9 @@ export const resumePointsMax = 64;
 export const compareRangesMax = 256;
 /** Maximum records that a compare request names as held. */
 export const compareIdsMax = 1_024;
+
+/** Receipt keys of a tenant that a replica keeps at most. */
+export const receiptKeysMax = 8;
 
 /** Index of a transaction's last operation and the chain head (hexadecimal) after it. */
 export type HeadPoint = readonly [index: number, head: string];
@@ -165,6 +168,24 @@ export interface CompareAnswer {
   readonly reads: number;
 }
 
+/**
+ * Asks to be enrolled, signed with the new key as a proof that the replica has it. `token` is a one-time token,
+ * or what the embedder's hook takes; a clone gives `origin` instead: the replica that it was, which signed
+ * `cloneBytes`. Keys are hexadecimal, signatures base64.
+ */
+export interface EnrollRequest {
+  readonly publicKey: string;
+  readonly token: string | null;
+  readonly origin: { readonly replica: string; readonly signature: string } | null;
+}
+
+/** What an enrolled replica needs: its user and device, and the keys (hexadecimal) that sign receipts. */
+export interface EnrollAnswer {
+  readonly user: string;
+  readonly device: string;
+  readonly receiptKeys: readonly string[];
+}
+
 const count = new t.Type<number>(
   'count',
   (u): u is number => typeof u === 'number' && Number.isSafeInteger(u) && u >= 0,
@@ -185,14 +206,17 @@ const listOf = <C extends t.Mixed>(item: C, max: number): t.Type<t.TypeOf<C>[]> 
   );
 };
 const seen = t.type({ incarnation: count, n: count });
-const receipt = t.type({
-  incarnation: count,
-  epoch: count,
-  mergedTo: count,
-  head: t.string,
-  version: count,
-  archivedTo: count,
-});
+const receipt = t.intersection([
+  t.type({
+    incarnation: count,
+    epoch: count,
+    mergedTo: count,
+    head: t.string,
+    version: count,
+    archivedTo: count,
+  }),
+  t.partial({ signature: t.string, keyId: t.string }),
+]);
 
 const syncTableLog = t.type({
   table: t.string,
@@ -289,6 +313,16 @@ const codecs = {
     next: nullable(t.string),
     reads: count,
   }),
+  EnrollRequest: t.type({
+    publicKey: t.string,
+    token: nullable(t.string),
+    origin: nullable(t.type({ replica: t.string, signature: t.string })),
+  }),
+  EnrollAnswer: t.type({
+    user: t.string,
+    device: t.string,
+    receiptKeys: listOf(t.string, receiptKeysMax),
+  }),
   SyncLog: t.type({
     run: t.string,
     replica: t.string,
@@ -329,6 +363,8 @@ export interface Messages {
   readonly PullAnswer: PullAnswer;
   readonly CompareRequest: CompareRequest;
   readonly CompareAnswer: CompareAnswer;
+  readonly EnrollRequest: EnrollRequest;
+  readonly EnrollAnswer: EnrollAnswer;
   readonly SyncLog: SyncLog;
 }
 
@@ -346,8 +382,9 @@ export const encodeMessage = <N extends MessageName>(
 export const decodeMessage = <N extends MessageName>(
   name: N,
   bytes: Uint8Array,
+  protocols?: Protocols,
 ): Result<TidemarkError, { readonly message: Messages[N]; readonly tail: Uint8Array }> => {
-  const frame = decodeFrame(bytes);
+  const frame = decodeFrame(bytes, protocols);
   if (E.isLeft(frame)) return left(new TidemarkError(frame.left, `cannot decode a ${name}`));
   const decoded = codecs[name].decode(frame.right.json);
   if (E.isLeft(decoded)) {

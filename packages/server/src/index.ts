@@ -1,9 +1,29 @@
 export { openServer, type Server, type ServerOptions } from './open-server.js';
+export {
+  jwksKeptMs,
+  jwksMsMax,
+  oidcAuthenticator,
+  type OidcOptions,
+} from './oidc-authenticator.js';
 export type { ServerDatabases, ServerNats, ServerPlace } from './server-stores.js';
+export { healthReplicasMax, type ReplicaHealth, type ServerHealth } from './server-health.js';
 export { renewPauseMsMax } from './renewing-merger.js';
 export {
   connectServer,
+  createNatsKeys,
+  deviceCredential,
+  natsAuthConf,
+  natsClaims,
+  pushClaims,
+  serverCredential,
+  systemCredential,
+  type NatsClaims,
+  type NatsCredential,
+  type NatsKeys,
+  removeInput,
+  readInputName,
   type NatsPlace,
+  type NatsTls,
   type NatsServerConnection,
 } from '@tidemark/transport-nats/server';
 export {
@@ -12,6 +32,11 @@ export {
   writeEntriesInFlightMax,
   type WriteResult,
 } from './server-writes.js';
+export {
+  openRenewingMerger,
+  type RenewingMerger,
+  type RenewingMergerOptions,
+} from './renewing-merger.js';
 export { queryRecordsMax, type ServerQuery } from './server-reads.js';
 export type {
   ForeignRow,
@@ -26,11 +51,15 @@ export type {
 } from './server-types.js';
 export { defineSchema, schemaFromCustomization, field, TidemarkError } from '@tidemark/model';
 export type {
+  AuthenticateHook,
   ChangesSince,
   CheckpointManifest,
+  EnrolledReplica,
   Explanation,
+  IdentityDesk,
   KeptSyncLog,
   MergerStatus,
+  Protocols,
   ResolveInput,
   ResolveResult,
   ServerChange,

@@ -1,17 +1,11 @@
-import { createHash, createHmac, randomBytes } from 'node:crypto';
-import type { Clock, Crypto, Entropy, Timer } from '@tidemark/ports';
+import { randomBytes } from 'node:crypto';
+import type { Clock, Entropy, Timer } from '@tidemark/ports';
 
 /** Wall clock of the machine. */
 export const systemClock: Clock = { nowMs: () => Date.now() };
 
 /** Random bytes of the operating system. */
 export const systemEntropy: Entropy = { bytes: (count) => new Uint8Array(randomBytes(count)) };
-
-/** SHA-256 and HMAC of Node. */
-export const nodeCrypto: Crypto = {
-  sha256: (bytes) => new Uint8Array(createHash('sha256').update(bytes).digest()),
-  hmacSha256: (key, bytes) => new Uint8Array(createHmac('sha256', key).update(bytes).digest()),
-};
 
 /** Timers of Node; they do not keep the process alive. */
 export const nodeTimer: Timer = {

@@ -2,22 +2,27 @@ import {
   destructiveChanges,
   problemsError,
   TidemarkError,
+  toHex,
   type SyncErrorState,
   type Customization,
   type TypedSchema,
 } from '@tidemark/model';
 import type { TableSelection } from '@tidemark/filter';
 import {
+  createFellows,
   entryItemsMax,
   openMerger,
+  type AuthenticateHook,
   type ChangesSince,
   type CheckpointManifest,
   type Explanation,
   type HorizonLimits,
+  type IdentityDesk,
   type KeptSyncLog,
   type Merger,
   type MergerOptions,
   type MergerStatus,
+  type Protocols,
   type ResolveInput,
   type ResolveResult,
   type ServerChange,
@@ -28,11 +33,15 @@ import {
 import type { AbortSignalLike, CheckpointFolder, Clock, Logger, Timer } from '@tidemark/ports';
 import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { createLocalTransport, type LocalTransport } from '@tidemark/transport-local';
-import { serveTenant } from '@tidemark/transport-nats/server';
-import { nodeCrypto, nodeTimer, systemClock, systemEntropy } from './node-effects.js';
+import { openNatsCheckpoints, openServerTalk, serveTenant } from '@tidemark/transport-nats/server';
+import { nodeCrypto } from '@tidemark/crypto-node';
+import { nodeTimer, systemClock, systemEntropy } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
+import { readHealth, type ServerHealth } from './server-health.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
 import { createSpaceKeeper, type SpaceKeeper } from './space-keeper.js';
+import { openScratchStore } from './scratch-store.js';
+import { switchService, type SwitchedService } from './switched-service.js';
 import { openServerStores, type ServerPlace, type ServerStores } from './server-stores.js';
 import type {
   ForeignRow,
@@ -52,14 +61,31 @@ export type ServerOptions<T extends Tables> = ServerPlace & {
   readonly schema: TypedSchema<T>;
   /** Refuses transactions of devices; must be deterministic. */
   readonly validate?: ValidateHook;
+  /**
+   * `required`: from now on replicas enrol, and sign what they send. There is no way back: a tenant that once
+   * demanded it demands it for ever, whether this option is given or not.
+   */
+  readonly identities?: 'required';
+  /** Says which user a token stands for, when it is none of the one-time tokens; see `oidcAuthenticator`. */
+  readonly authenticate?: AuthenticateHook;
   readonly checkpoints?: {
-    /** Folder outside of the server's own, or an implementation of the port. */
-    readonly folder: string | CheckpointFolder;
+    /**
+     * Folder outside of the server's own, or an implementation of the port; `{ in: 'nats' }` is an
+     * object store of NATS that all servers of the tenant share.
+     */
+    readonly folder: string | CheckpointFolder | { readonly in: 'nats' };
     readonly keep?: number;
     readonly everyOps?: number;
     readonly trimInput?: boolean;
   };
+  /** `refuse` rejects with `input-mismatch` where a new incarnation would begin. */
+  readonly newIncarnation?: 'refuse';
   readonly horizon?: Partial<HorizonLimits>;
+  /**
+   * Versions of the protocol that devices may speak: this program's own and the one before when left out.
+   * A greater `oldest` ends what older devices may do: they say `protocol-too-old` and keep their edits.
+   */
+  readonly protocols?: Protocols;
   readonly logger?: Logger;
   readonly onEvent?: (event: ServerEvent) => void;
   readonly clock?: Clock;
@@ -107,6 +133,8 @@ export interface Server<T extends Tables> {
     readonly get: (id: string) => Promise<SyncErrorView | undefined>;
     readonly resolve: (id: string, input: ResolveInput) => Promise<ResolveResult>;
   };
+  /** Who may do what: enrolment, revocation, and whether signatures are demanded. */
+  readonly identities: IdentityDesk;
   /** Sync logs, newest first. */
   readonly syncLogs: (limit?: number) => Promise<readonly KeptSyncLog[]>;
   readonly get: <N extends TableName<T>>(
@@ -124,13 +152,22 @@ export interface Server<T extends Tables> {
   readonly fingerprint: (table: TableName<T>, selection?: TableSelection) => Promise<string>;
   /** Resolves when everything that was sent so far is applied. */
   readonly settle: () => Promise<void>;
+  /** Health. Throws `unreachable` while the server finds its place in the input again. */
   readonly status: () => MergerStatus;
+  /** Looks at the input and the replicas: for metrics. Rejects with `unreachable`. */
+  readonly health: () => Promise<ServerHealth>;
+  /** False while replicas are not answered: the server finds its place again, or its state is in doubt. */
+  readonly isReady: () => boolean;
   /** Customization in force; version 0 before the first. */
   readonly customization: () => Customization;
+  /** Stops answering replicas and waits for calls in flight, at most 5 s. Everything else works on. */
+  readonly stopServing: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
 const syncLogsDefault = 100;
+/** Bytes of the id by which the servers of a tenant know each other. */
+const fellowIdBytes = 12;
 
 const collect = async <T extends Tables>(
   fill: (writer: Writer<T>) => void | Promise<void>,
@@ -192,10 +229,10 @@ const reportForeign = async (
 /** The door over an open renewing.current(). */
 const doorOf = <T extends Tables>(
   renewing: RenewingMerger,
-  transport: LocalTransport,
-  close: () => Promise<void>,
+  stores: ServerStores,
+  more: Pick<Server<T>, 'transport' | 'stopServing' | 'close' | 'isReady'>,
 ): Server<T> => ({
-  transport,
+  ...more,
   write: async (input, { user }) =>
     writeOperations(
       renewing.current(),
@@ -218,6 +255,16 @@ const doorOf = <T extends Tables>(
     get: (id) => renewing.current().syncError(id),
     resolve: (id, input) => renewing.current().resolve(id, input),
   },
+  identities: {
+    required: () => renewing.current().identities.required(),
+    require: (by) => renewing.current().identities.require(by),
+    createToken: (wanted) => renewing.current().identities.createToken(wanted),
+    revoke: (wanted) => renewing.current().identities.revoke(wanted),
+    list: (after) => renewing.current().identities.list(after),
+    get receiptKeys() {
+      return renewing.current().identities.receiptKeys;
+    },
+  },
   syncLogs: (limit = syncLogsDefault) => renewing.current().syncLogs(limit),
   get: (table, id) => getRecord(renewing.current(), table, id) as never,
   query: (table, query = {}) => queryRecords(renewing.current(), table, query) as never,
@@ -227,9 +274,27 @@ const doorOf = <T extends Tables>(
     await renewing.current().settle();
   },
   status: () => renewing.current().status(),
+  health: async () => readHealth(renewing.current(), stores),
   customization: () => renewing.current().schema().customization,
-  close,
 });
+
+const checkpointFolderOf = (
+  options: ServerPlace & { readonly tenant: string },
+  folder: string | CheckpointFolder | { readonly in: 'nats' },
+  { connection }: ServerStores,
+): CheckpointFolder => {
+  if (typeof folder === 'string') return openCheckpointFolder(folder);
+  if (!('in' in folder)) return folder;
+  if (connection === undefined || !('nats' in options))
+    throw new TidemarkError('invalid-option', 'checkpoints in NATS need a server on NATS');
+  const { tenant, nats } = options;
+  const { replicas } = nats;
+  return openNatsCheckpoints({
+    connection,
+    tenant,
+    ...(replicas === undefined ? {} : { replicas }),
+  });
+};
 
 const mergerOptions = <T extends Tables>(
   options: ServerOptions<T>,
@@ -237,7 +302,7 @@ const mergerOptions = <T extends Tables>(
   { clock, timer }: { readonly clock: Clock; readonly timer: Timer },
   onEvent: (event: ServerEvent) => void,
 ): MergerOptions => {
-  const { checkpoints, validate, horizon, logger } = options;
+  const { checkpoints, validate, authenticate, horizon, logger, newIncarnation } = options;
   return {
     tenant: options.tenant,
     store: stores.store,
@@ -254,17 +319,17 @@ const mergerOptions = <T extends Tables>(
     },
     onEvent,
     ...(validate === undefined ? {} : { validate }),
+    ...(authenticate === undefined ? {} : { authenticate }),
     ...(horizon === undefined ? {} : { horizon }),
+    ...(newIncarnation === undefined ? {} : { newIncarnation }),
+    ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
     ...(logger === undefined ? {} : { logger }),
     ...(checkpoints === undefined
       ? {}
       : {
           checkpoints: {
             ...checkpoints,
-            folder:
-              typeof checkpoints.folder === 'string'
-                ? openCheckpointFolder(checkpoints.folder)
-                : checkpoints.folder,
+            folder: checkpointFolderOf(options, checkpoints.folder, stores),
           },
         }),
   };
@@ -292,12 +357,33 @@ export const openServer = async <const T extends Tables>(
     keeper?.note(alarm);
   };
   const stores = await openServerStores(options, { tenant, clock, timer, onEvent });
+  const { connection } = stores;
+  const fellows =
+    connection === undefined
+      ? undefined
+      : createFellows(
+          openServerTalk(connection, tenant),
+          clock,
+          toHex(systemEntropy.bytes(fellowIdBytes)),
+        );
+  let isReady = false;
+  let switched: SwitchedService | undefined;
   try {
     const renewing = await openRenewingMerger({
       clock,
       timer,
       onEvent,
-      open: (tell) => openMerger(mergerOptions(options, stores, { clock, timer }, tell)),
+      onReady: (ready) => {
+        isReady = ready;
+        void switched?.set(ready);
+      },
+      open: (tell) =>
+        openMerger({
+          ...mergerOptions(options, stores, { clock, timer }, tell),
+          ...(fellows === undefined || !('folder' in options)
+            ? {}
+            : { fellows, scratch: () => openScratchStore(options.folder, nodeCrypto.sha256) }),
+        }),
     });
     if (options.checkpoints?.trimInput === true) {
       keeper = createSpaceKeeper({
@@ -309,27 +395,41 @@ export const openServer = async <const T extends Tables>(
       keeper.note(alarm);
     }
     try {
-      await renewing.current().settle();
+      await renewing.settle();
       await publishAtOpen(renewing.current(), options.schema as TypedSchema<Tables>);
+      if (options.identities === 'required') await renewing.current().identities.require('server');
       const transport = createLocalTransport({ service: renewing.service, timer });
-      const { connection } = stores;
-      const served =
-        connection === undefined
-          ? undefined
-          : await serveTenant({
-              connection,
-              tenant,
-              service: renewing.service,
-              generation: async () => (await stores.input.extent()).generation,
-              timer,
-              ...(logger === undefined ? {} : { logger }),
-            });
-      return doorOf<T>(renewing, transport, async () => {
+      if (connection !== undefined) {
+        switched = switchService(() =>
+          serveTenant({
+            connection,
+            tenant,
+            service: renewing.service,
+            generation: async () => (await stores.input.extent()).generation,
+            timer,
+            ...(logger === undefined ? {} : { logger }),
+            ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
+          }),
+        );
+        // Whoever is told that the server is open finds it served.
+        await switched.set(isReady);
+      }
+      const stopServing = async (): Promise<void> => {
         transport.setService(null);
-        await served?.close();
+        await switched?.close();
+      };
+      const close = async (): Promise<void> => {
+        await stopServing();
         await keeper?.close();
         await renewing.close();
+        fellows?.leave();
         await stores.close();
+      };
+      return doorOf<T>(renewing, stores, {
+        transport,
+        stopServing,
+        close,
+        isReady: () => isReady,
       });
     } catch (cause) {
       await keeper?.close();
@@ -337,6 +437,7 @@ export const openServer = async <const T extends Tables>(
       throw cause;
     }
   } catch (cause) {
+    fellows?.close();
     await stores.close();
     throw cause;
   }

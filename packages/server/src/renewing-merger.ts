@@ -10,10 +10,19 @@ export const renewPauseMsMax = 30_000;
 /** Time after which a merger that was opened again counts as settled, ms: its next renewal waits no longer. */
 export const renewSettledMs = 60_000;
 
+/** Longest time that an opening waits for a merger that finds its place anew, ms. */
+export const settleMsMax = 60_000;
+const settleEveryMs = 100;
+
 /** A merger that is opened anew when the input under it is no longer the one that it folded. */
 export interface RenewingMerger {
   /** Merger in force. Throws `unreachable` while a new one opens. */
   readonly current: () => Merger;
+  /**
+   * Resolves when everything is applied that the input holds now, also when the merger is opened anew
+   * meanwhile. Rejects with the last failure after `settleMsMax`.
+   */
+  readonly settle: () => Promise<void>;
   /** Service that outlives every single merger. */
   readonly service: Service;
   readonly close: () => Promise<void>;
@@ -26,7 +35,12 @@ export interface RenewingMergerOptions {
   readonly clock: Clock;
   readonly timer: Timer;
   readonly onEvent: (event: ServerEvent) => void;
+  /** Told when the merger begins and ceases to answer. */
+  readonly onReady: (isReady: boolean) => void;
 }
+
+/** Failures of the fold after which opening the merger again finds out how to go on. */
+const renewedAfter: readonly string[] = ['input-mismatch', 'state-differs'];
 
 const opening = (): TidemarkError =>
   new TidemarkError('unreachable', 'the server is finding its place in the input again');
@@ -36,6 +50,7 @@ class Renewal {
   readonly #ticks = new Set<() => void>();
   #merger: Merger | undefined;
   #isClosed = false;
+  #isOut = false;
   #renewedAtMs = 0;
   #pauseMs = renewPauseMsFirst;
   #renewing: Promise<void> | undefined;
@@ -64,8 +79,10 @@ class Renewal {
     let isOpen = false;
     const merger = await this.#options.open((event) => {
       this.#options.onEvent(event);
-      // The fold stopped because the input lost what it had folded: opening finds out how to go on.
-      if (event.type !== 'fold-failed' || event.code !== 'input-mismatch' || !event.halted) return;
+      if (event.type !== 'fold-failed' || !event.halted) return;
+      // What it holds may be wrong, and nobody knows on which server: no one answers any more.
+      if (event.code === 'fold-diverged') this.#takeOut();
+      if (!renewedAfter.includes(event.code)) return;
       mustRenew = true;
       if (isOpen) this.#renew();
     });
@@ -75,6 +92,22 @@ class Renewal {
       for (const tick of [...this.#ticks]) tick();
     });
     if (mustRenew) this.#renew();
+    else if (!this.#isOut) this.#options.onReady(true);
+  }
+
+  async settle(): Promise<void> {
+    const { timer } = this.#options;
+    for (let waited = 0; ; waited += settleEveryMs) {
+      try {
+        await this.current().settle();
+        return;
+      } catch (cause) {
+        const code = cause instanceof TidemarkError ? cause.code : '';
+        const mayPass = code === 'unreachable' || renewedAfter.includes(code);
+        if (!mayPass || this.#isOut || waited >= settleMsMax) throw cause;
+        await timer.sleep(settleEveryMs);
+      }
+    }
   }
 
   async close(): Promise<void> {
@@ -85,11 +118,22 @@ class Renewal {
   }
 
   #service(): Service {
+    if (this.#isOut)
+      throw new TidemarkError(
+        'unreachable',
+        'the server has left the service: its state is in doubt',
+      );
     return this.current().service;
+  }
+
+  #takeOut(): void {
+    this.#isOut = true;
+    this.#options.onReady(false);
   }
 
   #leave(): Merger | undefined {
     const merger = this.#merger;
+    if (merger !== undefined) this.#options.onReady(false);
     this.#merger = undefined;
     this.#stopTicks();
     this.#stopTicks = () => undefined;
@@ -136,6 +180,7 @@ export const openRenewingMerger = async (
   return {
     current: renewal.current,
     service: renewal.service,
+    settle: () => renewal.settle(),
     close: () => renewal.close(),
   };
 };

@@ -20,7 +20,7 @@ import {
 import type { Merger } from '@tidemark/merger';
 import { startContentFingerprint } from '@tidemark/protocol';
 import type { StoredRecord } from '@tidemark/ports';
-import { nodeCrypto } from './node-effects.js';
+import { nodeCrypto } from '@tidemark/crypto-node';
 import { tableOf } from './server-writes.js';
 
 /** Records that one query returns at most. */

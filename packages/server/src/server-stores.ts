@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { encodeInputEntry, type ServerEvent } from '@tidemark/merger';
+import { TidemarkError } from '@tidemark/model';
 import type {
   CheckpointFolder,
   Clock,
@@ -18,10 +19,12 @@ import {
   connectServer,
   openNatsInputLog,
   type NatsPlace,
+  type NatsInputLog,
   type NatsServerConnection,
 } from '@tidemark/transport-nats/server';
 import { openCursorKey } from './cursor-key.js';
-import { nodeCrypto, systemEntropy } from './node-effects.js';
+import { nodeCrypto } from '@tidemark/crypto-node';
+import { systemEntropy } from './node-effects.js';
 
 /** Databases of a server that keeps nothing in a folder, such as two of memory-level. */
 export interface ServerDatabases {
@@ -43,7 +46,11 @@ export interface ServerNats {
 
 /** Where a server keeps its data. */
 export type ServerPlace =
-  | { readonly folder: string; readonly lostInput?: 'refuse' | 'set-aside' }
+  | {
+      readonly folder: string;
+      readonly lostInput?: 'refuse' | 'set-aside';
+      readonly cursorKey?: Uint8Array;
+    }
   | {
       /** Folder of the store alone: the input lies in NATS, where other servers follow it, too. */
       readonly folder: string;
@@ -58,6 +65,8 @@ export interface ServerStores {
   readonly store: ServerStore;
   readonly input: InputLog;
   readonly cursorKey: Uint8Array;
+  /** Bytes of the input when it was last looked at; undefined where it has no limit of its own. */
+  readonly space: () => { readonly bytes: number; readonly bytesMax: number } | undefined;
   /** Connection over which replicas are served; undefined for a server in this process only. */
   readonly connection: NatsServerConnection | undefined;
   readonly close: () => Promise<void>;
@@ -92,7 +101,7 @@ const openNatsStores = async (
   const hash = nodeCrypto.sha256;
   const store = await openStoreFolder(place.folder, { hash });
   let connection: NatsServerConnection | undefined;
-  let input: InputLog | undefined;
+  let input: NatsInputLog | undefined;
   const close = async (): Promise<void> => {
     await input?.close();
     // A connection that was given belongs to the caller.
@@ -102,6 +111,9 @@ const openNatsStores = async (
   try {
     const cursorKey = place.cursorKey ?? (await openCursorKey(place.folder));
     connection = 'core' in given ? given : await connectServer(given, systemEntropy);
+    void connection.ended.then((failure) => {
+      if (failure !== undefined) onEvent({ type: 'connection-ended', code: failure.code });
+    });
     input = await openNatsInputLog({
       connection,
       tenant,
@@ -110,6 +122,12 @@ const openNatsStores = async (
       timer,
       entropy: systemEntropy,
       envelopeEntry: (caller, envelope) => encodeInputEntry({ kind: 'envelope', caller, envelope }),
+      onLimitsRefused: (cause) =>
+        onEvent({
+          type: 'background-failed',
+          work: 'changing the limits of the stream',
+          code: cause instanceof TidemarkError ? cause.code : 'unreachable',
+        }),
       onSpace: ({ bytes, bytesMax, alarm }) =>
         onEvent({ type: 'input-space', bytes, bytesMax, alarmPercent: alarm }),
       ...(streamBytesMax === undefined ? {} : { bytesMax: streamBytesMax }),
@@ -118,7 +136,7 @@ const openNatsStores = async (
         ? {}
         : { archive: typeof archive === 'string' ? openCheckpointFolder(archive) : archive }),
     });
-    return { store, input, cursorKey, connection, close };
+    return { store, input, cursorKey, space: input.space, connection, close };
   } catch (cause) {
     await close();
     throw cause;
@@ -141,7 +159,12 @@ export const openServerStores = async (
       ...(place.lostInput === undefined ? {} : { lostInput: place.lostInput }),
     });
     try {
-      return { ...opened, cursorKey: await openCursorKey(place.folder), connection: undefined };
+      return {
+        ...opened,
+        cursorKey: place.cursorKey ?? (await openCursorKey(place.folder)),
+        space: () => undefined,
+        connection: undefined,
+      };
     } catch (cause) {
       await opened.close();
       throw cause;
@@ -159,6 +182,7 @@ export const openServerStores = async (
     store,
     input,
     cursorKey: place.cursorKey ?? systemEntropy.bytes(32),
+    space: () => undefined,
     connection: undefined,
     close: async () => {
       await Promise.all([store.close(), input.close()]);

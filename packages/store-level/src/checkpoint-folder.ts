@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TidemarkError } from '@tidemark/model';
@@ -7,6 +8,9 @@ import type { CheckpointFolder } from '@tidemark/ports';
 const readBytes = 256 * 1024;
 /** Maximum size of a manifest: it is read whole. */
 export const manifestBytesMax = 1024 * 1024;
+
+/** Age at which the draft of a checkpoint counts as left behind by a process that was killed, ms. */
+export const staleDraftMs = 60 * 60 * 1000;
 
 const chunksFile = 'chunks.bin';
 const manifestFile = 'manifest.json';
@@ -42,14 +46,17 @@ const writeCheckpoint = async (
   if (await isComplete(path, name))
     throw new TidemarkError('invalid-option', `checkpoint ${name} exists`, { checkpoint: name });
   const target = join(path, name);
-  const draft = join(path, `.writing-${name}`);
+  // Other processes may write the same checkpoint at the same time: each has a draft of its own.
+  const draft = join(path, `.writing-${name}.${randomBytes(6).toString('hex')}`);
   try {
     await mkdir(path, { recursive: true });
-    await rm(draft, { recursive: true, force: true });
+    await removeStaleDrafts(path);
     await mkdir(draft);
     await writeFileDurably(join(draft, chunksFile), chunks);
     await writeFileDurably(join(draft, manifestFile), onlyOne(manifest));
     await syncFolder(draft);
+    if (await isComplete(path, name))
+      throw new TidemarkError('invalid-option', `checkpoint ${name} exists`, { checkpoint: name });
     // An incomplete folder under the final name is what a copy by hand may leave: never listed.
     await rm(target, { recursive: true, force: true });
     await rename(draft, target);
@@ -58,6 +65,17 @@ const writeCheckpoint = async (
     // The failure matters, not whether the draft could be removed: the next write removes it as well.
     await rm(draft, { recursive: true, force: true }).catch(() => undefined);
     throw storageError(cause, `checkpoint ${name} could not be written`);
+  }
+};
+
+/** Removes what processes that were killed left behind: drafts that nobody has written into for long. */
+const removeStaleDrafts = async (path: string): Promise<void> => {
+  for (const name of await readdir(path)) {
+    if (!name.startsWith('.writing-')) continue;
+    const chunks = await stat(join(path, name, chunksFile)).catch(() => undefined);
+    const folder = chunks ?? (await stat(join(path, name)).catch(() => undefined));
+    if (folder !== undefined && Date.now() - folder.mtimeMs > staleDraftMs)
+      await rm(join(path, name), { recursive: true, force: true });
   }
 };
 
@@ -105,7 +123,7 @@ async function* readChunks(path: string, name: string): AsyncGenerator<Uint8Arra
 
 const removeCheckpoint = async (path: string, name: string): Promise<void> => {
   checkName(name);
-  const doomed = join(path, `.removing-${name}`);
+  const doomed = join(path, `.removing-${name}.${randomBytes(6).toString('hex')}`);
   try {
     await rm(doomed, { recursive: true, force: true });
     // The rename takes it out of the list at once; a crash while files are removed leaves no half.
@@ -166,6 +184,8 @@ const writeFileDurably = async (
 const onlyOne = (bytes: Uint8Array): Iterable<Uint8Array> => [bytes];
 
 const syncFolder = async (path: string): Promise<void> => {
+  // Windows cannot open a folder for reading; its rename is durable by journal.
+  if (process.platform === 'win32') return;
   const folder = await open(path, 'r');
   try {
     await folder.sync();

@@ -1,5 +1,6 @@
 import { TidemarkError, type Hash } from '@tidemark/model';
 import type {
+  AppendOutcome,
   Clock,
   InputExtent,
   InputLog,
@@ -148,7 +149,7 @@ class LevelInputLog implements InputLog {
     this.#durable = state.end;
   }
 
-  readonly append = (messages: readonly Uint8Array[]): Promise<readonly InputPosition[]> =>
+  readonly append = (messages: readonly Uint8Array[]): Promise<readonly AppendOutcome[]> =>
     guarded(async () => {
       if (messages.length === 0) return [];
       let bytes = 0;
@@ -179,7 +180,7 @@ class LevelInputLog implements InputLog {
       this.#appends += 1;
       // The marker is a second witness only: an append does not wait for it, nor fail with it.
       if (this.#appends % appendsPerMark === 0) this.#keeper.recordOrdinal().catch(() => undefined);
-      return positions;
+      return positions.map((position) => ({ tag: 'stored', position }));
     });
 
   readonly startGeneration = (
@@ -240,6 +241,8 @@ class LevelInputLog implements InputLog {
   readonly hashAt = (position: InputPosition): Promise<Uint8Array | undefined> =>
     guardedRead(this.#guard, async () => {
       if (position.generation < 1 || position.seq < 1) return undefined;
+      // A power cut may bring trimmed messages back: they are gone all the same.
+      if (comparePositions(position, this.#state.trimmed) <= 0) return undefined;
       const value = await this.#database.get(messageKey(position));
       return value === undefined ? undefined : this.#hash(decodeMessage(position, value).bytes);
     });

@@ -14,3 +14,4 @@ export {
   type ServerFolderOptions,
 } from './server-folder.js';
 export { openCheckpointFolder, manifestBytesMax } from './checkpoint-folder.js';
+export { holdStoreFolder } from './store-hold.js';

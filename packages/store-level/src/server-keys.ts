@@ -13,6 +13,7 @@ import { getU32, getU48, setU32, setU48 } from './keys.js';
  *   0x45 sizes      + incarnation u32 + last u48 + table u32         of the feed's segments
  *   0x46 entries    + space u8 + key
  *   0x47 reserved for pages of records
+ *   0x50 kept       + space u8 + key                                 entries that are of this store alone
  *   0x5f loading    one key: a load is under way
  */
 /** Smallest first byte of the keys of a server store. */
@@ -27,6 +28,7 @@ const feedSpace = 0x43;
 const ledgerSpace = 0x44;
 const sizeSpace = 0x45;
 const entrySpace = 0x46;
+const keptSpace = 0x50;
 const loadingSpace = 0x5f;
 
 /** What a segment is part of: the feed that replicas pull, or the ledger that explains decisions. */
@@ -43,6 +45,8 @@ const entrySpaces: Readonly<Record<ServerSpace, number>> = {
   quarantine: 7,
   'sync-logs': 8,
   lives: 9,
+  'known-input': 10,
+  'kept-input': 11,
 };
 
 /** The one key of the state of a server store. */
@@ -53,10 +57,16 @@ export const loadingKey = (): Uint8Array => Uint8Array.of(loadingSpace);
 export const totalsKey = (kind: SegmentKind): Uint8Array =>
   Uint8Array.of(totalsSpace, kind === 'feed' ? 1 : 2);
 
+/** Ranges of the keys that belong to the content of a store: what a dump holds and a load replaces. */
+export const contentRanges = [
+  { gte: Uint8Array.of(serverSpaceFirst), lt: Uint8Array.of(keptSpace) },
+  { gte: Uint8Array.of(keptSpace + 1), lt: Uint8Array.of(loadingSpace) },
+] as const;
+
 /** Tells whether a key belongs to the content of a store: what a dump holds. */
 export const isContentKey = (key: Uint8Array): boolean => {
   const space = key[0] ?? 0;
-  return space >= serverSpaceFirst && space < serverSpaceEnd && space !== loadingSpace;
+  return space >= serverSpaceFirst && space < loadingSpace && space !== keptSpace;
 };
 
 const recordHead = 5;
@@ -118,7 +128,7 @@ const entryHead = 2;
 /** Key of an entry: keys order by space, then the key's UTF-8 bytes. */
 export const entryKey = (space: ServerSpace, key: string): Uint8Array => {
   const bytes = textKey(entryHead, key);
-  bytes[0] = entrySpace;
+  bytes[0] = space === 'kept-input' ? keptSpace : entrySpace;
   bytes[1] = entrySpaces[space];
   return bytes;
 };

@@ -2,7 +2,7 @@ import type { Hash } from '@tidemark/model';
 import { del, put, type Database, type DatabaseOperation } from './database.js';
 import type { GroupWriter } from './group-writer.js';
 import { readDump } from './server-dump.js';
-import { loadingKey, serverSpaceFirst } from './server-keys.js';
+import { contentRanges, loadingKey } from './server-keys.js';
 
 /** Bytes of one batch of a load. */
 const loadBatchBytes = 4 * 1024 * 1024;
@@ -50,6 +50,10 @@ export const emptyStore = async (database: Database, writer: GroupWriter): Promi
   await writer.write([del(loadingKey())], 'disk', undefined, true);
 };
 
-/** Removes the content, all but the mark of a load. LevelDB does it in small batches of its own. */
-const clearContent = (database: Database): Promise<void> =>
-  database.clear({ gte: Uint8Array.of(serverSpaceFirst), lt: loadingKey() });
+/**
+ * Removes the content, all but the mark of a load and what is of this store alone. LevelDB does it in small
+ * batches of its own.
+ */
+const clearContent = async (database: Database): Promise<void> => {
+  for (const range of contentRanges) await database.clear(range);
+};

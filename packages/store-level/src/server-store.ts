@@ -1,5 +1,5 @@
-import { InvariantViolation, type Hash } from '@tidemark/model';
-import type { Marker, ServerStore, StoreDamage } from '@tidemark/ports';
+import { compareBytes, InvariantViolation, TidemarkError, type Hash } from '@tidemark/model';
+import type { Marker, ServerBatch, ServerStore, StoreDamage } from '@tidemark/ports';
 import { del, plain, put, type Database } from './database.js';
 import { GroupWriter } from './group-writer.js';
 import { openDatabase } from './open-database.js';
@@ -118,6 +118,7 @@ export const createServerStore = async (parts: OpenedServerStore): Promise<Serve
     feedExtent: () => Promise.resolve({ segments: totals.feed.segments, bytes: totals.feed.bytes }),
     commit: (batch, durability) =>
       alone(async () => {
+        await requireState(database, batch, uncertain);
         const prepared = await prepareCommit(reads, totals, batch, uncertain);
         uncertain = true;
         await writer.write(prepared.operations, durability);
@@ -153,6 +154,23 @@ export const createServerStore = async (parts: OpenedServerStore): Promise<Serve
         }
       }),
   };
+};
+
+/** Refuses a batch that was made from another state than the stored one: two folds would mix. */
+const requireState = async (
+  database: Database,
+  { after, state }: ServerBatch,
+  mayComeAgain: boolean,
+): Promise<void> => {
+  if (after === undefined) return;
+  const value = await database.get(stateKey());
+  const stored = value === undefined ? null : plain(value);
+  const isAt = (one: Uint8Array | null): boolean =>
+    stored === null || one === null ? stored === one : compareBytes(stored, one) === 0;
+  if (isAt(after) || (mayComeAgain && isAt(state))) return;
+  throw new TidemarkError('input-mismatch', 'the store holds another state than was folded from', {
+    reason: 'moved',
+  });
 };
 
 /** Batches that the ring or the marker miss. */

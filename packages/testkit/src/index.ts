@@ -3,8 +3,13 @@ export {
   chainedEntries,
   type ReplicaStoreHarness,
 } from './contracts/replica-store.js';
-export { registerServerStoreContract, type ServerStoreHarness } from './contracts/server-store.js';
-export { registerInputLogContract, type InputLogHarness } from './contracts/input-log.js';
+export { registerServerStoreContract } from './contracts/server-store.js';
+export type { ServerStoreHarness } from './contracts/server-windows.js';
+export {
+  positionsOf,
+  registerInputLogContract,
+  type InputLogHarness,
+} from './contracts/input-log.js';
 export {
   registerCheckpointFolderContract,
   type CheckpointFolderHarness,

@@ -4,8 +4,14 @@ import type { ErrorCode, ErrorDetails } from '@tidemark/model';
 
 /** Header of a call and of an envelope: the user, percent-encoded. */
 export const userHeader = 'Tidemark-User';
+/** Header of what a server stores. JetStream's own answers, which a caller may direct anywhere, have none. */
+const serverHeader = 'Tidemark-Server';
 const codeHeader = 'Tidemark-Error';
 const workingHeader = 'Tidemark-Working';
+/** Of a call: the caller takes an answer in parts. Of a message of an answer: more of it follows. */
+const partsHeader = 'Tidemark-Parts';
+/** Longest message of an answer that travels in parts, bytes: on a slow link each one is a sign of life. */
+export const answerPartBytesMax = 16 * 1024;
 /** Longest text of a failure that travels, in characters. */
 const failureTextMax = 1_000;
 
@@ -13,6 +19,20 @@ const failureTextMax = 1_000;
 export const headersOf = (user: string): MsgHdrs => {
   const named = headers();
   named.set(userHeader, encodeURIComponent(user));
+  return named;
+};
+
+/** Marks headers as those of a server's message. */
+export const markFromServer = (named: MsgHdrs): void => named.set(serverHeader, '1');
+
+/** Whether a stored message was stored by a server. */
+export const isFromServer = (
+  named: { readonly has: (key: string) => boolean } | undefined,
+): boolean => named?.has(serverHeader) === true;
+/** Headers of a call: the user, and that the answer may come in parts. */
+export const callHeaders = (user: string): MsgHdrs => {
+  const named = headersOf(user);
+  named.set(partsHeader, '1');
   return named;
 };
 
@@ -34,6 +54,21 @@ export const workingHeaders = (): MsgHdrs => {
 
 /** Tells whether a message says only that a server works on the call. */
 export const isWorking = (message: Msg): boolean => message.headers?.has(workingHeader) === true;
+
+/** Tells whether a message is only a part of an answer: more of it follows. */
+export const isPart = (message: Msg): boolean => message.headers?.has(partsHeader) === true;
+
+/** Answers a call, in parts if the answer is long and the caller takes them. */
+export const respondTo = (call: Msg, answer: Uint8Array): void => {
+  let at = 0;
+  if (call.headers?.has(partsHeader) === true)
+    for (; answer.length - at > answerPartBytesMax; at += answerPartBytesMax) {
+      const more = headers();
+      more.set(partsHeader, '1');
+      call.respond(answer.subarray(at, at + answerPartBytesMax), { headers: more });
+    }
+  call.respond(answer.subarray(at));
+};
 
 /** Body and headers that carry a failure to the caller: code and details, nothing of a bug. */
 export const encodeFailure = (cause: unknown): { body: Uint8Array; headers: MsgHdrs } => {
@@ -66,8 +101,14 @@ const decodeFailure = (code: ErrorCode, data: Uint8Array): TidemarkError => {
   return new TidemarkError(code, 'the server answered with an error');
 };
 
+/** Answer that has come whole: headers and body. */
+export interface WholeAnswer {
+  readonly headers: MsgHdrs | undefined;
+  readonly data: Uint8Array;
+}
+
 /** Body of an answer as bytes of the caller's own; throws the failure that the answer carries. */
-export const readAnswer = (message: Msg): Uint8Array => {
+export const readAnswer = (message: WholeAnswer): Uint8Array => {
   const code = message.headers?.get(codeHeader) ?? '';
   if (code === '') return new Uint8Array(message.data);
   throw isCode(code)

@@ -24,8 +24,8 @@ const nameOf = ({ generation, first, last }: ArchivedRange): string =>
   ].join('-');
 
 /** Message in an archive: length of the head (4 bytes), of the body (4), head as JSON, body as stored. */
-const frameOf = ({ seq, atMs, subject, user, bytes }: StreamMessage): Uint8Array => {
-  const head = utf8Encode(JSON.stringify([seq, atMs, subject, user]));
+const frameOf = ({ seq, atMs, subject, user, fromServer, bytes }: StreamMessage): Uint8Array => {
+  const head = utf8Encode(JSON.stringify([seq, atMs, subject, user, fromServer ? 1 : 0]));
   const frame = new Uint8Array(8 + head.length + bytes.length);
   const view = new DataView(frame.buffer);
   view.setUint32(0, head.length);

@@ -1,14 +1,20 @@
-import type { Msg, MsgHdrs, NatsConnection } from '@nats-io/nats-core';
+import type { MsgHdrs, NatsConnection } from '@nats-io/nats-core';
 import { TidemarkError } from '@tidemark/model';
 import type { AbortSignalLike, Timer } from '@tidemark/ports';
+import { messageBytesMax } from '@tidemark/protocol';
 import { Abort } from './abort.js';
-import { isWorking } from './answer.js';
+import { isPart, isWorking, type WholeAnswer } from './answer.js';
 import { noRespondersFailure } from './failure.js';
 
 /** Longest wait for the answer to a call, ms, while the server says that it works on it. */
 export const requestMsMax = 60_000;
 /** Silence after which a server counts as gone, ms: a working one speaks every second. */
 export const silenceMsMax = 4_000;
+/**
+ * Bytes that arrive on the connection within that time and are a sign of life, whatever they belong to: the
+ * answer waits behind them. Ticks hold none.
+ */
+export const aliveBytesMin = 4 * 1024;
 
 /** One call of a server. */
 export interface AskParts {
@@ -22,15 +28,33 @@ export interface AskParts {
   readonly until: readonly (AbortSignalLike | undefined)[];
 }
 
+/** Tells whether an answer came too slowly: another server would be no faster. */
+export const isSlow = ({ details }: TidemarkError): boolean =>
+  typeof details['bytes'] === 'number' && details['bytes'] > 0;
+
+const joined = (pieces: readonly Uint8Array[], bytes: number): Uint8Array => {
+  const [only] = pieces;
+  if (pieces.length === 1 && only !== undefined) return only;
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+};
+
 /**
  * Calls a server and waits for its answer. The server that got the call may be killed: then its signs of
  * work stop, and the call rejects with `timeout` long before a slow one would.
  */
-export const askServer = (parts: AskParts): Promise<Msg> =>
+export const askServer = (parts: AskParts): Promise<WholeAnswer> =>
   new Promise((resolve, reject) => {
     const { connection, timer, inbox, subject, body, headers, until } = parts;
     const over = new Abort();
     let heard = 0;
+    let bytes = 0;
+    const pieces: Uint8Array[] = [];
     const leave = (): void => {
       over.abort();
       for (const signal of until) signal?.removeEventListener('abort', onAbort);
@@ -50,19 +74,26 @@ export const askServer = (parts: AskParts): Promise<Msg> =>
           return fail(noRespondersFailure());
         heard += 1;
         if (isWorking(message)) return;
+        bytes += message.data.length;
+        if (bytes > messageBytesMax)
+          return fail(new TidemarkError('malformed-message', 'an answer is too long'));
+        // The connection reads on into the same buffer: what is kept needs its own bytes.
+        pieces.push(new Uint8Array(message.data));
+        if (isPart(message)) return;
         leave();
-        resolve(message);
+        resolve({ headers: message.headers, data: joined(pieces, bytes) });
       },
     });
     for (const signal of until) signal?.addEventListener('abort', onAbort);
     const watch = async (): Promise<void> => {
       for (let waitedMs = 0; waitedMs < requestMsMax; waitedMs += silenceMsMax) {
-        const before = heard;
+        const before = { heard, inBytes: connection.stats().inBytes };
         await timer.sleep(silenceMsMax, over);
         if (over.aborted) return;
-        if (heard === before) break;
+        const arrived = connection.stats().inBytes - before.inBytes;
+        if (heard === before.heard && arrived < aliveBytesMin) break;
       }
-      fail(new TidemarkError('timeout', 'the server did not answer in time'));
+      fail(new TidemarkError('timeout', 'the server did not answer in time', { bytes }));
     };
     connection.publish(subject, body, { reply: inbox, headers });
     void watch();

@@ -3,8 +3,8 @@ import { TidemarkError, toHex, utf8Decode } from '@tidemark/model';
 import type { AbortSignalLike, Caller, Endpoint, Entropy, Link, Timer } from '@tidemark/ports';
 import { messageBytesMax } from '@tidemark/protocol';
 import { Abort, aborted, isAborted, orAborted } from './abort.js';
-import { askServer } from './ask.js';
-import { headersOf, readAnswer } from './answer.js';
+import { askServer, isSlow } from './ask.js';
+import { callHeaders, headersOf, readAnswer } from './answer.js';
 import { dialPauseMs } from './back-off.js';
 import type { ByteWindow } from './byte-window.js';
 import { connectionFailure, isNoResponders, refusalFailure, refusalOf } from './failure.js';
@@ -38,6 +38,8 @@ export interface DeviceLinkParts {
   readonly entropy: Entropy;
   /** Bounds the bytes that wait for the server's word, over all links of the connection. */
   readonly window: ByteWindow;
+  /** Device that the connection's credential is of; `-` for none. */
+  readonly device: string;
   /** Subject of a new inbox for one answer. */
   readonly inbox: () => string;
   readonly onEnded: () => void;
@@ -112,7 +114,8 @@ export class DeviceLink implements Link {
         } catch (cause) {
           // Every call may be made twice: another server answers it perhaps.
           const mayAskAgain =
-            cause instanceof TidemarkError && (cause.code === 'behind' || cause.code === 'timeout');
+            cause instanceof TidemarkError &&
+            (cause.code === 'behind' || (cause.code === 'timeout' && !isSlow(cause)));
           if (!mayAskAgain || asked >= serversAskedMax || this.#ended.aborted) throw cause;
         }
       }
@@ -196,14 +199,14 @@ export class DeviceLink implements Link {
   }
 
   async #ask(ask: Ask, body: Uint8Array, signal: AbortSignalLike | undefined): Promise<Uint8Array> {
-    const { connection, caller, timer, inbox } = this.#parts;
+    const { connection, caller, timer, inbox, device } = this.#parts;
     const message = await askServer({
       connection,
       timer,
       inbox: inbox(),
-      subject: askSubject(this.#token, ask, caller.replica),
+      subject: askSubject(this.#token, ask, device, caller.replica),
       body,
-      headers: headersOf(caller.user),
+      headers: callHeaders(caller.user),
       until: [signal, this.#ended],
     });
     return readAnswer(message);
@@ -238,17 +241,18 @@ export class DeviceLink implements Link {
   }
 
   async #offer(bytes: Uint8Array, id: string): Promise<Stored> {
-    const { connection, caller } = this.#parts;
+    const { connection, caller, device } = this.#parts;
     const generation = this.#generation;
     const named = headersOf(caller.user);
     named.set('Nats-Msg-Id', id);
     named.set('Nats-Expected-Stream', streamName(this.#token, generation));
     try {
       return readPubAck(
-        await connection.request(opsSubject(this.#token, generation, caller.replica), bytes, {
-          timeout: storedMsMax,
-          headers: named,
-        }),
+        await connection.request(
+          opsSubject(this.#token, generation, device, caller.replica),
+          bytes,
+          { timeout: storedMsMax, headers: named },
+        ),
       );
     } catch (cause) {
       // Nobody stores this subject: the generation is gone, or its stream has no leader for now.

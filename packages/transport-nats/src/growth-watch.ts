@@ -3,6 +3,7 @@ import { createInbox, type NatsConnection, type Subscription } from '@nats-io/na
 import type { Clock, Timer } from '@tidemark/ports';
 import { Abort } from './abort.js';
 import { streamName } from './subjects.js';
+import { TurnQueue } from './turn-queue.js';
 
 /** Time between the signs of life that NATS sends while a stream does not grow, ms. */
 export const watchHeartbeatMs = 5_000;
@@ -30,6 +31,7 @@ export interface GrowthWatchParts {
 export class GrowthWatch {
   readonly #parts: GrowthWatchParts;
   readonly #stopped = new Abort();
+  readonly #turns = new TurnQueue();
   #subscription: Subscription | undefined;
   #consumer: { readonly generation: number; readonly name: string } | undefined;
   #heardAtMs = 0;
@@ -42,12 +44,19 @@ export class GrowthWatch {
   /** Looks at once whether the watch is still the right one: the connection or the generation changed. */
   readonly renew = (): void => {
     this.#heardAtMs = 0;
-    if (!this.#stopped.aborted) void this.#start();
+    void this.#startInTurn();
   };
 
   async stop(): Promise<void> {
     this.#stopped.abort();
-    await this.#forget();
+    await this.#turns.run(() => this.#forget());
+  }
+
+  /** Starts that ran side by side would leave the watch of one of them behind. */
+  #startInTurn(): Promise<void> {
+    return this.#turns.run(async () => {
+      if (!this.#stopped.aborted) await this.#start();
+    });
   }
 
   async #keep(): Promise<void> {
@@ -55,7 +64,7 @@ export class GrowthWatch {
     while (!this.#stopped.aborted) {
       const silentMs = clock.nowMs() - this.#heardAtMs;
       const isOther = this.#consumer?.generation !== this.#parts.generation();
-      if (silentMs > watchSilenceMsMax || silentMs < 0 || isOther) await this.#start();
+      if (silentMs > watchSilenceMsMax || silentMs < 0 || isOther) await this.#startInTurn();
       await timer.sleep(checkMs, this.#stopped);
     }
   }
@@ -66,6 +75,7 @@ export class GrowthWatch {
     this.#heardAtMs = clock.nowMs();
     try {
       await this.#forget();
+      if (this.#stopped.aborted) return;
       const inbox = createInbox();
       const subscription = connection.subscribe(inbox, {
         callback: (error, message) => {

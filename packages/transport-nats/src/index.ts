@@ -7,5 +7,6 @@ export {
   publishBytesInFlightMax,
   type NatsEffects,
   type NatsPlace,
+  type NatsTls,
   type NatsTransport,
 } from './nats-transport.js';

@@ -1,6 +1,7 @@
 import { TidemarkError } from '@tidemark/model';
-import type { InputPosition } from '@tidemark/ports';
+import type { AppendOutcome } from '@tidemark/ports';
 import { generationsFollowedMax, type InputGenerations } from './input-generations.js';
+import { streamFailure } from './stream-store.js';
 import { entrySubject } from './subjects.js';
 
 /** Bytes that one append offers before it waits for the word that they are stored. */
@@ -8,58 +9,83 @@ export const appendBytesInFlightMax = 4 * 1024 * 1024;
 /** Messages that one append offers before it waits. */
 export const appendMessagesInFlightMax = 256;
 
-/** Stores entries of a server in order, window by window. Resolves with their positions. */
+/** Stores entries of a server in order, window by window. Resolves with what became of each. */
 export const appendEntries = async (
   generations: InputGenerations,
   messages: readonly Uint8Array[],
-): Promise<readonly InputPosition[]> => {
-  const positions: InputPosition[] = [];
-  for (let at = 0; at < messages.length;) {
-    const window = windowFrom(messages, at);
-    positions.push(...(await appendWindow(generations, window)));
-    at += window.length;
+): Promise<readonly AppendOutcome[]> => {
+  const outcomes: AppendOutcome[] = [];
+  while (outcomes.length < messages.length) {
+    const window = windowFrom(messages, outcomes.length);
+    const found = await appendWindow(generations, window);
+    outcomes.push(...found);
+    const failed = found.find((one) => one.tag !== 'stored');
+    // Nothing that comes later may be stored before it.
+    if (failed !== undefined) {
+      const { error } = failed;
+      while (outcomes.length < messages.length) outcomes.push({ tag: 'refused', error });
+    }
   }
-  return positions;
+  return outcomes;
 };
 
 /** Stores messages in order; those that came behind an end are stored again behind it. */
 const appendWindow = async (
   generations: InputGenerations,
   messages: readonly Uint8Array[],
-): Promise<readonly InputPosition[]> => {
-  const positions = new Map<number, InputPosition>();
-  const isOpen = (at: number): boolean => !positions.has(at);
+): Promise<readonly AppendOutcome[]> => {
+  const outcomes = new Map<number, AppendOutcome>();
+  let failure: Error | undefined;
   for (let followed = 0; followed < generationsFollowedMax; followed += 1) {
-    const generation = generations.current;
-    const subject = entrySubject(generations.streams.token, generation);
-    const open = messages.map((_, at) => at).filter(isOpen);
+    const open = messages.map((_, at) => at).filter((at) => !outcomes.has(at));
     if (open.length === 0) break;
-    const offers = open.map((at) => {
-      const id = generations.newId();
-      const bytes = messages[at] as Uint8Array;
-      return generations.offerUntilKnown(() =>
-        generations.streams.offer(generation, subject, bytes, id),
-      );
-    });
-    const outcomes = await Promise.allSettled(offers);
-    // A message behind the end is stored, but it is no part of the input.
-    const end = await generations.endFor(generation);
-    outcomes.forEach((outcome, i) => {
-      if (outcome.status === 'rejected' || outcome.value.tag === 'refused') return;
-      const { seq } = outcome.value;
-      if (end === undefined || seq < end.seq) positions.set(open[i] as number, { generation, seq });
-    });
-    for (const outcome of outcomes) {
-      if (outcome.status === 'rejected') throw outcome.reason;
-      if (outcome.value.tag === 'refused' && !canFollow(outcome.value.refusal))
-        throw outcome.value.error;
+    try {
+      const found = await offerOnce(generations, messages, open);
+      found.forEach((outcome, i) => {
+        if (outcome !== undefined) outcomes.set(open[i] as number, outcome);
+      });
+      const failed = found.find((outcome) => outcome !== undefined && outcome.tag !== 'stored');
+      if (failed !== undefined) failure = failed.error;
+      if (failure !== undefined) break;
+      if (found.includes(undefined)) await generations.openExtent();
+    } catch (cause) {
+      failure = streamFailure(cause);
+      break;
     }
-    if (open.some(isOpen)) await generations.openExtent();
   }
-  return messages.map((_, at) => {
-    const position = positions.get(at);
-    if (position !== undefined) return position;
-    throw new TidemarkError('unreachable', 'the input moved on too often');
+  const error = failure ?? new TidemarkError('unreachable', 'the input moved on too often');
+  return messages.map((_, at) => outcomes.get(at) ?? { tag: 'refused', error });
+};
+
+/** Offers messages to the current generation; undefined for those that came behind its end. */
+const offerOnce = async (
+  generations: InputGenerations,
+  messages: readonly Uint8Array[],
+  open: readonly number[],
+): Promise<readonly (AppendOutcome | undefined)[]> => {
+  const generation = generations.current;
+  const subject = entrySubject(generations.streams.token, generation);
+  const offers = open.map((at) => {
+    const id = generations.newId();
+    const bytes = messages[at] as Uint8Array;
+    return generations.offerUntilKnown(() =>
+      generations.streams.offer(generation, subject, bytes, id),
+    );
+  });
+  const offered = await Promise.allSettled(offers);
+  // A message behind the end is stored, but it is no part of the input.
+  const end = await generations.endFor(generation).then(
+    (found) => ({ seq: found?.seq ?? Number.POSITIVE_INFINITY }),
+    (cause: unknown) => ({ error: streamFailure(cause) }),
+  );
+  return offered.map((one): AppendOutcome | undefined => {
+    if (one.status === 'rejected') return { tag: 'unknown', error: streamFailure(one.reason) };
+    const { value } = one;
+    if (value.tag === 'refused')
+      return canFollow(value.refusal) ? undefined : { tag: 'refused', error: value.error };
+    const { seq } = value;
+    if ('error' in end) return { tag: 'unknown', error: end.error };
+    return seq < end.seq ? { tag: 'stored', position: { generation, seq } } : undefined;
   });
 };
 

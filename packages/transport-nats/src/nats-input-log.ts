@@ -1,6 +1,7 @@
 import { jetstream, jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import { TidemarkError, type Hash } from '@tidemark/model';
 import type {
+  AppendOutcome,
   CheckpointFolder,
   Clock,
   Entropy,
@@ -11,26 +12,31 @@ import type {
   StoreDamage,
   Timer,
 } from '@tidemark/ports';
-import { userOf } from './answer.js';
+import { isFromServer, userOf } from './answer.js';
 import { archiveGeneration, type ArchivedRange } from './archive.js';
 import { GrowthWatch } from './growth-watch.js';
 import { appendEntries } from './input-append.js';
 import { InputGenerations, newestGeneration } from './input-generations.js';
+import { newInputName } from './input-name.js';
 import { InputReader } from './input-reader.js';
 import type { NatsServerConnection } from './server-connection.js';
 import { SpaceAlarm, type InputSpace } from './space-alarm.js';
 import { streamFailure, StreamStore } from './stream-store.js';
-import { StreamReader } from './stream-reader.js';
-import { endSubject, storedKind, tenantToken } from './subjects.js';
+import { StreamReader, type StreamMessage } from './stream-reader.js';
+import { endSubject, noDevice, storedKind, tenantToken } from './subjects.js';
 import { TurnQueue } from './turn-queue.js';
 
 /** Bytes of a stream unless an option says otherwise. */
 export const streamBytesMaxDefault = 1024 * 1024 * 1024;
+/** Replica in whose name stands what nobody should have stored. */
+const nobody = '-';
+
 /** Who published an envelope, as NATS and its headers say. */
 export interface EnvelopeSender {
   readonly tenant: string;
   readonly replica: string;
   readonly user: string;
+  readonly device?: string;
 }
 
 /** What an input log on JetStream is opened on. */
@@ -52,6 +58,8 @@ export interface NatsInputLogOptions {
   readonly replicas?: number;
   /** Keeps what `trim` removes, read back and compared before it is removed. */
   readonly archive?: CheckpointFolder;
+  /** Called when NATS refuses to give a stream that is there the limits above: it keeps those it has. */
+  readonly onLimitsRefused?: (cause: Error) => void;
   /** Called when the space crosses 70% or 90%, in both directions. */
   readonly onSpace?: (space: InputSpace) => void;
 }
@@ -102,7 +110,8 @@ class JetStreamInputLog implements NatsInputLog {
     this.#reader = new InputReader(this.#generations, {
       timer,
       newReader: this.#newReader,
-      entryOf: (subject, user, bytes) => this.#entryOf(subject, user, bytes),
+      entryOf: (message) => this.#entryOf(message),
+      identity: (atMs, bytes) => this.#identity(atMs, bytes),
     });
     const watch = new GrowthWatch({
       connection: connection.core,
@@ -132,7 +141,7 @@ class JetStreamInputLog implements NatsInputLog {
 
   readonly space = (): InputSpace => this.#alarm.space;
 
-  readonly append = (messages: readonly Uint8Array[]): Promise<readonly InputPosition[]> =>
+  readonly append = (messages: readonly Uint8Array[]): Promise<readonly AppendOutcome[]> =>
     this.#turns.run(() => this.#guarded(() => appendEntries(this.#generations, messages)));
 
   readonly read = (
@@ -160,9 +169,10 @@ class JetStreamInputLog implements NatsInputLog {
         return undefined;
       const stored = await this.#streams.message(generation, seq);
       if (stored === undefined) return undefined;
-      const { subject, data, header } = stored;
-      const bytes = this.#entryOf(subject, userOf(header), data);
-      return bytes === undefined ? undefined : this.#options.hash(bytes);
+      const { subject, data, header, time } = stored;
+      const fromServer = isFromServer(header);
+      const bytes = this.#entryOf({ subject, user: userOf(header), fromServer, bytes: data });
+      return bytes === undefined ? undefined : this.#identity(time.getTime(), bytes);
     });
 
   readonly startGeneration = (
@@ -239,12 +249,28 @@ class JetStreamInputLog implements NatsInputLog {
       await archiveGeneration(archive, this.#newReader(range.generation), hash, range);
   }
 
-  #entryOf(subject: string, user: string, bytes: Uint8Array): Uint8Array | undefined {
-    const stored = storedKind(this.#streams.token, subject);
-    if (stored === undefined || stored.kind === 'end') return undefined;
-    if (stored.kind === 'entry') return bytes;
+  /** The same bytes stored again are another message: a rewound stream uses its numbers anew. */
+  #identity(atMs: number, bytes: Uint8Array): Uint8Array {
+    const timed = new Uint8Array(8 + bytes.length);
+    new DataView(timed.buffer).setFloat64(0, atMs);
+    timed.set(bytes, 8);
+    return this.#options.hash(timed);
+  }
+
+  #entryOf(
+    message: Pick<StreamMessage, 'subject' | 'user' | 'fromServer' | 'bytes'>,
+  ): Uint8Array | undefined {
+    const { subject, user, fromServer, bytes } = message;
     const { tenant, envelopeEntry } = this.#options;
-    return envelopeEntry({ tenant, replica: stored.replica, user }, bytes);
+    const stored = storedKind(this.#streams.token, subject);
+    if (stored?.kind === 'envelope') {
+      const { device, replica } = stored;
+      const sender = { tenant, replica, user };
+      return envelopeEntry(device === noDevice ? sender : { ...sender, device }, bytes);
+    }
+    // Whoever publishes names where JetStream's word goes: that word is no entry and ends nothing.
+    if (!fromServer) return envelopeEntry({ tenant, replica: nobody, user: '' }, bytes);
+    return stored?.kind === 'entry' ? bytes : undefined;
   }
 }
 
@@ -261,8 +287,20 @@ export const openNatsInputLog = async (options: NatsInputLogOptions): Promise<Na
       replicas: options.replicas ?? 1,
     };
     const token = tenantToken(options.tenant);
-    const streams = new StreamStore(token, manager, jetstream(core), limits);
+    const streams = new StreamStore(
+      token,
+      manager,
+      jetstream(core),
+      limits,
+      newInputName(options.entropy),
+    );
     const current = await newestGeneration(streams);
+    await streams
+      .adjust(current, {
+        ...(options.bytesMax === undefined ? {} : { bytesMax: options.bytesMax }),
+        ...(options.replicas === undefined ? {} : { replicas: options.replicas }),
+      })
+      .catch((cause: unknown) => options.onLimitsRefused?.(streamFailure(cause)));
     return new JetStreamInputLog(options, streams, current, manager);
   } catch (cause) {
     throw streamFailure(cause);

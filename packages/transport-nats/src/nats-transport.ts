@@ -1,14 +1,24 @@
 import { createInbox, type NatsConnection } from '@nats-io/nats-core';
-import { TidemarkError } from '@tidemark/model';
+import { isDeviceId, TidemarkError } from '@tidemark/model';
 import type { AbortSignalLike, Clock, Entropy, Timer, Transport } from '@tidemark/ports';
 import { Abort, aborted, isAborted, orAborted } from './abort.js';
 import { dialPauseMs } from './back-off.js';
 import { ByteWindow } from './byte-window.js';
 import { DeviceLink } from './device-link.js';
 import { connectionFailure } from './failure.js';
+import { inboxPrefixOf, noDevice } from './subjects.js';
 
 /** Bytes of envelopes that wait for the word that they are stored, over all links of a connection. */
 export const publishBytesInFlightMax = 2 * 1024 * 1024;
+
+/** Encryption of a connection; texts in PEM. */
+export interface NatsTls {
+  /** Certificates that are trusted in place of those of the system. */
+  readonly ca?: string;
+  /** Certificate and key of this side, where NATS wants one. */
+  readonly certificate?: string;
+  readonly key?: string;
+}
 
 /** Where and how a device reaches NATS. */
 export interface NatsPlace {
@@ -20,9 +30,13 @@ export interface NatsPlace {
   readonly user?: string;
   readonly password?: string;
   readonly token?: string;
+  /** Demands encryption, with addresses of any form; `tls://` and `wss://` do so by themselves. */
+  readonly tls?: NatsTls;
   /** Contents of a credentials file: a signed user and its seed. */
   readonly credentials?: string;
-  /** Prefix of the inbox of answers; a credential allows exactly one. */
+  /** Device that the credential is of, as `tidemark enroll` named it: part of its subjects and inboxes. */
+  readonly device?: string;
+  /** Prefix of the inbox of answers; a credential allows exactly one. That of the device when left out. */
   readonly inboxPrefix?: string;
 }
 
@@ -44,7 +58,8 @@ export interface NatsTransport extends Transport {
 /** Options of a transport whose way to dial is given. */
 export interface NatsTransportOptions extends NatsEffects {
   readonly dial: () => Promise<NatsConnection>;
-  /** Prefix of inboxes; that of NATS when left out. */
+  readonly device?: string | undefined;
+  /** Prefix of inboxes; that of the device, or of NATS, when left out. */
   readonly inboxPrefix?: string | undefined;
 }
 
@@ -58,6 +73,8 @@ class SharedConnection {
   readonly #options: NatsTransportOptions;
   #current: Connected | undefined;
   #dialling: Promise<Connected> | undefined;
+  /** Fired to end the pause before a dial. */
+  #pause: Abort | undefined;
   #opening = 0;
   #failures = 0;
   #failedAtMs = 0;
@@ -76,16 +93,19 @@ class SharedConnection {
     let connected: Connected | undefined;
     let link: DeviceLink | undefined;
     try {
-      connected = await orAborted(this.#connected(signal), signal);
+      connected = await orAborted(this.#connected(), signal);
       const { connection, window, links } = connected;
-      const { timer, entropy } = this.#options;
+      const { timer, entropy, device = noDevice } = this.#options;
+      const prefix =
+        this.#options.inboxPrefix ?? (device === noDevice ? '' : inboxPrefixOf(device));
       const opened = new DeviceLink({
         connection,
         caller,
         timer,
         entropy,
         window,
-        inbox: () => createInbox(this.#options.inboxPrefix ?? ''),
+        device,
+        inbox: () => createInbox(prefix),
         onEnded: () => {
           links.delete(opened);
           this.#closeIfIdle();
@@ -106,6 +126,14 @@ class SharedConnection {
   }
 
   async disconnect(): Promise<void> {
+    const dialling = this.#dialling;
+    this.#cutPause();
+    // What a dial under way opens would stay open with nobody to close it.
+    await dialling?.catch(() => undefined);
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
     const current = this.#current;
     this.#current = undefined;
     if (current === undefined) return;
@@ -114,25 +142,45 @@ class SharedConnection {
   }
 
   #closeIfIdle(): void {
-    if (this.#current === undefined || this.#current.links.size > 0 || this.#opening > 0) return;
-    void this.disconnect().catch(() => undefined);
+    if (this.#opening > 0) return;
+    this.#cutPause();
+    if (this.#current === undefined || this.#current.links.size > 0) return;
+    void this.#close().catch(() => undefined);
   }
 
-  #connected(signal: AbortSignalLike | undefined): Promise<Connected> {
+  /** Ends the pause before a dial; who opens a link from now on begins a dial of its own. */
+  #cutPause(): void {
+    if (this.#pause === undefined) return;
+    this.#dialling = undefined;
+    this.#pause.abort();
+    this.#pause = undefined;
+  }
+
+  #connected(): Promise<Connected> {
     if (this.#current !== undefined && !this.#current.connection.isClosed())
       return Promise.resolve(this.#current);
-    this.#dialling ??= this.#dial(signal).finally(() => {
-      this.#dialling = undefined;
+    if (this.#dialling !== undefined) return this.#dialling;
+    const dialling = this.#dial().finally(() => {
+      if (this.#dialling === dialling) this.#dialling = undefined;
+      // Whoever wanted it may have left meanwhile.
+      this.#closeIfIdle();
     });
-    return this.#dialling;
+    this.#dialling = dialling;
+    return dialling;
   }
 
-  async #dial(signal: AbortSignalLike | undefined): Promise<Connected> {
+  /** Dials for everybody who opens a link meanwhile: its pause is cut only when nobody is left. */
+  async #dial(): Promise<Connected> {
     const { clock, timer, entropy, dial } = this.#options;
     const sinceMs = Math.max(0, clock.nowMs() - this.#failedAtMs);
     const pauseMs = dialPauseMs(this.#failures, entropy) - sinceMs;
-    if (pauseMs > 0) await timer.sleep(pauseMs, signal ?? new Abort());
-    if (isAborted(signal)) throw aborted();
+    if (pauseMs > 0) {
+      const pause = new Abort();
+      this.#pause = pause;
+      await timer.sleep(pauseMs, pause);
+      if (pause.aborted) throw new TidemarkError('unreachable', 'nobody waits for the connection');
+      this.#pause = undefined;
+    }
     try {
       const connection = await dial();
       const current: Connected = {
@@ -167,8 +215,12 @@ export const createNatsTransport = (options: NatsTransportOptions): NatsTranspor
   };
 };
 
-/** Throws `invalid-option` unless a place names at least one server. */
-export const checkPlace = ({ servers }: NatsPlace): void => {
+/** Throws `invalid-option` unless a place names at least one server, and its device is one. */
+export const checkPlace = ({ servers, device }: NatsPlace): void => {
+  if (device !== undefined && !isDeviceId(device))
+    throw new TidemarkError('invalid-option', 'a device is named by 1 to 64 of [A-Za-z0-9_-]', {
+      option: 'device',
+    });
   if (servers.length === 0 || servers.some((one) => one === ''))
     throw new TidemarkError('invalid-option', 'servers names at least one NATS address', {
       option: 'servers',

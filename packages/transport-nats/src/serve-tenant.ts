@@ -1,12 +1,19 @@
 import type { Msg } from '@nats-io/nats-core';
 import { TidemarkError } from '@tidemark/model';
 import type { Caller, Logger, Service, Timer } from '@tidemark/ports';
-import { messageBytesMax } from '@tidemark/protocol';
+import { messageBytesMax, type Protocols } from '@tidemark/protocol';
 import { Abort } from './abort.js';
-import { encodeFailure, userOf, workingHeaders } from './answer.js';
+import { encodeFailure, respondTo, userOf, workingHeaders } from './answer.js';
 import { encodeHello } from './hello.js';
 import type { NatsServerConnection } from './server-connection.js';
-import { askOf, asksOfTenant, tenantToken, tickSubject } from './subjects.js';
+import {
+  askOf,
+  asksOfTenant,
+  mayAnswerOn,
+  noDevice,
+  tenantToken,
+  tickSubject,
+} from './subjects.js';
 
 /** Calls that one tenant's server works on at once; more are answered by `timeout`, to try again. */
 export const callsInFlightMax = 256;
@@ -28,6 +35,8 @@ export interface ServeTenantOptions {
   readonly generation: () => Promise<number>;
   readonly timer: Timer;
   readonly logger?: Logger;
+  /** Versions of the protocol that devices may speak. */
+  readonly protocols?: Protocols;
 }
 
 /** A tenant that is being served. */
@@ -112,7 +121,9 @@ class TenantServer implements ServedTenant {
   };
 
   #take(message: Msg): void {
-    if (message.reply === undefined || message.reply === '') return;
+    const asked = askOf(message.subject);
+    // Nobody is told: whoever names another subject than its own inbox wants the answer to do harm there.
+    if (!mayAnswerOn(message.reply ?? '', asked?.device ?? noDevice)) return;
     const bytes = message.data.length;
     const isFull =
       this.#running.size >= callsInFlightMax ||
@@ -133,7 +144,7 @@ class TenantServer implements ServedTenant {
       const answer = await this.#ask(message);
       if (answer.length > messageBytesMax)
         throw new TidemarkError('malformed-message', 'an answer exceeds the size of a message');
-      if (!this.#options.connection.core.isClosed()) message.respond(answer);
+      if (!this.#options.connection.core.isClosed()) respondTo(message, answer);
     } catch (cause) {
       if (!(cause instanceof TidemarkError))
         this.#options.logger?.log('error', 'an endpoint failed', { reason: String(cause) });
@@ -154,13 +165,19 @@ class TenantServer implements ServedTenant {
   }
 
   async #ask(message: Msg): Promise<Uint8Array> {
-    const { tenant, service, generation } = this.#options;
+    const { tenant, service, generation, protocols } = this.#options;
     const asked = askOf(message.subject);
     const user = userOf(message.headers);
     if (asked === undefined)
       throw new TidemarkError('malformed-message', 'there is no such endpoint');
-    if (asked.ask === 'hello') return encodeHello({ generation: await generation() });
-    const caller: Caller = { tenant, replica: asked.replica, user };
+    if (asked.ask === 'hello') return encodeHello({ generation: await generation() }, protocols);
+    const { replica, device } = asked;
+    const caller: Caller = {
+      tenant,
+      replica,
+      user,
+      ...(device === noDevice ? {} : { device }),
+    };
     // The connection reads on into the same buffer: what is answered later needs its own bytes.
     return service.answer(caller, asked.ask, new Uint8Array(message.data));
   }

@@ -3,6 +3,7 @@ import { createInbox, type Msg, type NatsConnection } from '@nats-io/nats-core';
 import { TidemarkError } from '@tidemark/model';
 import type { Timer } from '@tidemark/ports';
 import { Abort } from './abort.js';
+import { isFromServer } from './answer.js';
 import { isNoResponders, noRespondersFailure } from './failure.js';
 import { streamName } from './subjects.js';
 
@@ -11,7 +12,7 @@ export const pullMessagesMax = 1_000;
 /** Bytes that one pull asks for at most: larger windows stall the delivery. */
 export const pullBytesMax = 4 * 1024 * 1024;
 const pullBytesMin = 64 * 1024;
-/** Longest wait for the rest of a pull, ms. */
+/** Silence in the middle of a pull after which the rest is given up, ms. */
 export const pullMsMax = 5_000;
 /** Time after which NATS forgets a reader that does not pull, ms. */
 export const readerIdleMsMax = 300_000;
@@ -23,6 +24,8 @@ export interface StreamMessage {
   readonly atMs: number;
   readonly subject: string;
   readonly user: string;
+  /** False: a device stored it, or had it stored. */
+  readonly fromServer: boolean;
   readonly bytes: Uint8Array;
 }
 
@@ -54,7 +57,7 @@ export class StreamReader {
   readonly #token: string;
   readonly generation: number;
   #consumer: string | undefined;
-  /** Number from which the next pull delivers. */
+  /** Number from which the next pull delivers; 0 when that is not known: then a new consumer is made. */
   #next = 0;
   #kept: StreamMessage[] = [];
 
@@ -188,10 +191,19 @@ export class StreamReader {
         },
       });
       this.#connection.publish(subject, JSON.stringify(request), { reply: inbox });
-      void this.#timer.sleep(pullMsMax, late).then(() => {
-        if (messages.length > 0) end(false);
-        else fail(new TidemarkError('timeout', 'NATS delivered nothing in time'));
-      });
+      const watch = async (): Promise<void> => {
+        for (let before = -1; before < messages.length;) {
+          before = messages.length;
+          await this.#timer.sleep(pullMsMax, late);
+          if (isOver) return;
+        }
+        if (messages.length === 0)
+          return fail(new TidemarkError('timeout', 'NATS delivered nothing in time'));
+        end(false);
+        // What is still on its way counts as delivered there, and nobody waits for it here.
+        this.#next = 0;
+      };
+      void watch();
     });
   }
 
@@ -200,6 +212,7 @@ export class StreamReader {
       ...deliveryOf(message.reply ?? ''),
       subject: message.subject,
       user: this.#userOf(message),
+      fromServer: isFromServer(message.headers),
       bytes: new Uint8Array(message.data),
     };
   }

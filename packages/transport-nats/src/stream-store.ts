@@ -6,9 +6,11 @@ import {
   type JetStreamClient,
   type JetStreamManager,
   type StoredMsg,
+  type StreamInfo,
 } from '@nats-io/jetstream';
 import { headers } from '@nats-io/nats-core';
 import { TidemarkError } from '@tidemark/model';
+import { isFromServer, markFromServer } from './answer.js';
 import { connectionFailure, refusalFailure, refusalOf, type Refusal } from './failure.js';
 import { endSubject, streamGeneration, streamName, streamSubjects } from './subjects.js';
 
@@ -59,8 +61,16 @@ export const streamFailure = (cause: unknown): Error => {
 
 /** Header of the first message of a generation: number of the last message of the one before. */
 const endedHeader = 'Tidemark-Ended';
+/** Description of a stream that names the input, alike in all of its generations. */
+const inputNamePrefix = 'Tidemark input ';
 const noMessageFound = 10_037;
 const nameInUse = 10_058;
+
+/** Name of the input that the description of a stream tells; undefined when it tells none. */
+export const inputNameIn = (description: string | undefined): string | undefined =>
+  description?.startsWith(inputNamePrefix) === true
+    ? description.slice(inputNamePrefix.length)
+    : undefined;
 
 /** Streams of one tenant's input, one per generation. */
 export class StreamStore {
@@ -68,14 +78,20 @@ export class StreamStore {
   readonly #manager: JetStreamManager;
   readonly #client: JetStreamClient;
   readonly #limits: StreamLimits;
+  /** Number of the newest message on the subject of ends that is none, by generation. */
+  readonly #passedEnds = new Map<number, number>();
+  /** Name of the input, as a stream tells it; of a new one until then. */
+  #name: string;
 
   constructor(
     token: string,
     manager: JetStreamManager,
     client: JetStreamClient,
     limits: StreamLimits,
+    newName: string,
   ) {
     this.token = token;
+    this.#name = newName;
     this.#manager = manager;
     this.#client = client;
     this.#limits = limits;
@@ -96,6 +112,8 @@ export class StreamStore {
     try {
       await this.#manager.streams.add({
         name: streamName(this.token, generation),
+        // A server that made its input anew goes on with it under the same name.
+        description: `${inputNamePrefix}${this.#name}`,
         subjects: streamSubjects(this.token, generation),
         storage: StorageType.File,
         retention: RetentionPolicy.Limits,
@@ -113,6 +131,32 @@ export class StreamStore {
     }
   }
 
+  /**
+   * Gives the stream of a generation the limits that were asked for, if it has others. A limit below what it
+   * holds is left to the next generation. Resolves with false when there is no stream.
+   */
+  async adjust(generation: number, limits: Partial<StreamLimits>): Promise<boolean> {
+    const name = streamName(this.token, generation);
+    let info: StreamInfo;
+    try {
+      info = await this.#manager.streams.info(name);
+    } catch (cause) {
+      if (refusalIn(cause) === 'missing') return false;
+      throw cause;
+    }
+    const { config, state } = info;
+    const { bytesMax = config.max_bytes, replicas = config.num_replicas } = limits;
+    const fits = bytesMax >= state.bytes ? bytesMax : config.max_bytes;
+    if (config.sealed || (fits === config.max_bytes && replicas === config.num_replicas))
+      return true;
+    await this.#manager.streams.update(name, {
+      ...config,
+      max_bytes: fits,
+      num_replicas: replicas,
+    });
+    return true;
+  }
+
   /** Extent of a generation; undefined when it has no stream. */
   async extent(generation: number): Promise<StreamExtent | undefined> {
     const end = endSubject(this.token, generation);
@@ -121,6 +165,7 @@ export class StreamStore {
         streamName(this.token, generation),
         { subjects_filter: end },
       );
+      this.#name = inputNameIn(config.description) ?? this.#name;
       return {
         first: Math.max(1, state.first_seq),
         last: state.last_seq,
@@ -135,8 +180,22 @@ export class StreamStore {
   }
 
   /** Message that ended a generation; undefined while it is open or has no stream. */
-  end(generation: number): Promise<StoredMsg | undefined> {
-    return this.#get(generation, { last_by_subj: endSubject(this.token, generation) });
+  async end(generation: number): Promise<StoredMsg | undefined> {
+    const subject = endSubject(this.token, generation);
+    const last = await this.#get(generation, { last_by_subj: subject });
+    if (last === undefined || isFromServer(last.header)) return last;
+    // Somebody had an answer of JetStream stored there, which ends nothing. What was passed over once is passed
+    // over at once the next time, unless the stream lost it.
+    const passed = this.#passedEnds.get(generation) ?? 0;
+    const known = passed === 0 ? undefined : await this.#get(generation, { seq: passed });
+    let from = known?.subject === subject && !isFromServer(known.header) ? passed + 1 : 1;
+    while (from <= last.seq) {
+      const next = await this.#get(generation, { seq: from, next_by_subj: subject });
+      if (next === undefined || isFromServer(next.header)) return next;
+      this.#passedEnds.set(generation, next.seq);
+      from = next.seq + 1;
+    }
+    return undefined;
   }
 
   /** Stored message; undefined when it is gone, or its stream. The leader answers, never a follower. */
@@ -165,6 +224,7 @@ export class StreamStore {
     const { lastSeq, ended } = more;
     const expect = { streamName: streamName(this.token, generation) };
     const noted = headers();
+    markFromServer(noted);
     if (ended !== undefined) noted.set(endedHeader, String(ended));
     try {
       const { seq } = await this.#client.publish(subject, bytes, {
@@ -208,7 +268,10 @@ export class StreamStore {
 
   async #get(
     generation: number,
-    query: { readonly seq: number } | { readonly last_by_subj: string },
+    query:
+      | { readonly seq: number }
+      | { readonly last_by_subj: string }
+      | { readonly seq: number; readonly next_by_subj: string },
   ): Promise<StoredMsg | undefined> {
     try {
       const name = streamName(this.token, generation);

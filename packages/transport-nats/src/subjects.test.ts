@@ -6,6 +6,7 @@ import {
   askSubject,
   endSubject,
   entrySubject,
+  mayAnswerOn,
   opsSubject,
   storedKind,
   streamGeneration,
@@ -41,26 +42,54 @@ describe('subjects', () => {
       fc.property(tenants, generations, replicas, (tenant, generation, replica) => {
         const token = tenantToken(tenant);
         const kind = (subject: string) => storedKind(token, subject);
-        expect(kind(opsSubject(token, generation, replica))).toEqual({ kind: 'envelope', replica });
+        expect(kind(opsSubject(token, generation, 'd1', replica))).toEqual({
+          kind: 'envelope',
+          device: 'd1',
+          replica,
+        });
         expect(kind(entrySubject(token, generation))).toEqual({ kind: 'entry' });
         expect(kind(endSubject(token, generation))).toEqual({ kind: 'end' });
         expect(streamGeneration(token, streamName(token, generation))).toBe(generation);
         expect(streamGeneration(`${token}x`, streamName(token, generation))).toBeUndefined();
       }),
     );
-    for (const subject of ['tm.t.in.1.other', 'tm.t.ops.1.r.more', 'tm.u.in.1.entry', 'x', ''])
+    for (const subject of [
+      'tm.t.in.1.other',
+      'tm.t.ops.1.d.r.more',
+      'tm.t.ops.1.r',
+      'tm.t.in.1.entry.more',
+      'tm.u.in.1.entry',
+      'x',
+      '',
+    ])
       expect(storedKind('t', subject)).toBeUndefined();
   });
 
   it('[NAT-12] the subject of a call names an endpoint and a replica, or nothing', () => {
     fc.assert(
       fc.property(replicas, (replica) => {
-        const subject = askSubject('t', 'pull', replica);
-        expect(askOf(subject)).toEqual({ ask: 'pull', replica });
+        const subject = askSubject('t', 'pull', 'd1', replica);
+        expect(askOf(subject)).toEqual({ ask: 'pull', device: 'd1', replica });
         expect(askOf(`${subject}.more`)).toBeUndefined();
       }),
     );
-    for (const subject of ['tm.t.ask.other.r', 'tm.t.ask.pull', 'tm.t.ask.pull.a b', ''])
+    for (const subject of [
+      'tm.t.ask.other.d.r',
+      'tm.t.ask.pull',
+      'tm.t.ask.pull.r',
+      'tm.t.ask.pull.d.a b',
+      '',
+    ])
       expect(askOf(subject)).toBeUndefined();
+  });
+
+  it('[NAT-13] a server answers on inboxes only, and on those of a device when it is one', () => {
+    for (const reply of ['_INBOX.d1.x', '_INBOX.d1.x.y'])
+      expect(mayAnswerOn(reply, 'd1')).toBe(true);
+    for (const reply of ['_INBOX.d1', '_INBOX.d10.x', '_INBOX.d2.x', 'tm.t.in.1.entry', ''])
+      expect(mayAnswerOn(reply, 'd1')).toBe(false);
+    for (const reply of ['_INBOX.x', 'own.prefix.x']) expect(mayAnswerOn(reply, '-')).toBe(true);
+    for (const reply of ['tm.t.in.1.entry', 'tm.u.ops.1.d.r', '$JS.API.INFO', '$SYS.x', ''])
+      expect(mayAnswerOn(reply, '-')).toBe(false);
   });
 });

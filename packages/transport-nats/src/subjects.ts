@@ -35,9 +35,16 @@ export const streamGeneration = (token: string, name: string): number | undefine
   return name.startsWith(prefix) && /^[1-9]\d{0,9}$/.test(digits) ? Number(digits) : undefined;
 };
 
+/** Token of subjects that stands for a device without a credential of its own. */
+export const noDevice = '-';
+
 /** Subject of a device's envelopes: a device may publish here and nowhere else into the input. */
-export const opsSubject = (token: string, generation: number | '*', replica: string): string =>
-  `tm.${token}.ops.${generation}.${replica}`;
+export const opsSubject = (
+  token: string,
+  generation: number | '*',
+  device: string,
+  replica: string,
+): string => `tm.${token}.ops.${generation}.${device}.${replica}`;
 
 /** Subject of the entries that servers write. */
 export const entrySubject = (token: string, generation: number | '*'): string =>
@@ -49,7 +56,7 @@ export const endSubject = (token: string, generation: number): string =>
 
 /** Subjects that the stream of a generation stores. */
 export const streamSubjects = (token: string, generation: number): string[] => [
-  `tm.${token}.ops.${generation}.*`,
+  `tm.${token}.ops.${generation}.*.*`,
   entrySubject(token, generation),
   endSubject(token, generation),
 ];
@@ -58,14 +65,17 @@ export const streamSubjects = (token: string, generation: number): string[] => [
 export type StoredKind =
   | { readonly kind: 'entry' }
   | { readonly kind: 'end' }
-  | { readonly kind: 'envelope'; readonly replica: string };
+  | { readonly kind: 'envelope'; readonly device: string; readonly replica: string };
 
 /** Reads the subject of a stored message; undefined for one that the stream should not hold. */
 export const storedKind = (token: string, subject: string): StoredKind | undefined => {
-  const [tm, tenant, part, , last, ...more] = subject.split('.');
-  if (tm !== 'tm' || tenant !== token || last === undefined || more.length > 0) return undefined;
-  if (part === 'in' && (last === 'entry' || last === 'end')) return { kind: last };
-  return part === 'ops' ? { kind: 'envelope', replica: last } : undefined;
+  const [tm, tenant, part, , name, replica, ...more] = subject.split('.');
+  if (tm !== 'tm' || tenant !== token || name === undefined || more.length > 0) return undefined;
+  if (part === 'in' && replica === undefined)
+    return name === 'entry' || name === 'end' ? { kind: name } : undefined;
+  return part === 'ops' && replica !== undefined
+    ? { kind: 'envelope', device: name, replica }
+    : undefined;
 };
 
 /** Asks that the network layer answers itself, besides the endpoints of the service. */
@@ -79,24 +89,46 @@ const asks: readonly Ask[] = [
   'pull',
   'compare',
   'sync-log',
+  'enroll',
 ];
 
 /** Subject on which a replica calls an endpoint. */
-export const askSubject = (token: string, ask: Ask, replica: string): string =>
-  `tm.${token}.ask.${ask}.${replica}`;
+export const askSubject = (token: string, ask: Ask, device: string, replica: string): string =>
+  `tm.${token}.ask.${ask}.${device}.${replica}`;
 
 /** Subject of all calls of all replicas of a tenant. */
-export const asksOfTenant = (token: string): string => `tm.${token}.ask.*.*`;
+export const asksOfTenant = (token: string): string => `tm.${token}.ask.*.*.*`;
 
-/** Endpoint and replica of a call's subject; undefined when it names none. */
-export const askOf = (
-  subject: string,
-): { readonly ask: Ask; readonly replica: string } | undefined => {
-  const [, , , name, replica, ...more] = subject.split('.');
+/** A call as its subject names it. */
+export interface AskName {
+  readonly ask: Ask;
+  readonly device: string;
+  readonly replica: string;
+}
+
+/** Endpoint, device and replica of a call's subject; undefined when it names none. */
+export const askOf = (subject: string): AskName | undefined => {
+  const [, , , name, device, replica, ...more] = subject.split('.');
   const ask = asks.find((one) => one === name);
-  if (ask === undefined || replica === undefined || more.length > 0) return undefined;
-  return isReplicaId(replica) ? { ask, replica } : undefined;
+  if (ask === undefined || device === undefined || replica === undefined || more.length > 0)
+    return undefined;
+  return isReplicaId(replica) && isReplicaId(device) ? { ask, device, replica } : undefined;
 };
+
+/** Prefix of the inboxes of a device: its credential lets it listen there and nowhere else. */
+export const inboxPrefixOf = (device: string): string => `_INBOX.${device}`;
+
+/**
+ * Whether a server may answer on a subject that a caller named. Only a caller's own inbox: with the server's
+ * rights the answer could go where the caller may not publish, such as into the input.
+ */
+export const mayAnswerOn = (reply: string, device: string): boolean =>
+  device === noDevice
+    ? reply !== '' && !/^(tm|\$[^.]*)\./.test(reply)
+    : reply.startsWith(`${inboxPrefixOf(device)}.`);
 
 /** Subject of the ticks of a tenant: a tick says that a server applied something. */
 export const tickSubject = (token: string): string => `tm.${token}.tick`;
+
+/** Subject on which the servers of a tenant talk with each other. */
+export const serversSubject = (token: string): string => `tm.${token}.servers`;

@@ -18,6 +18,7 @@ export const tcpTransport = (options: TcpOptions): NatsTransport => {
     clock: options.clock,
     timer: options.timer,
     entropy: options.entropy,
+    device: options.device,
     inboxPrefix: options.inboxPrefix,
     dial: () => connect(deviceOptions(options)),
   });

@@ -23,6 +23,8 @@ export interface WebSocketOptions extends NatsPlace, NatsEffects {
 
 type SocketFactory = NonNullable<WsConnectionOptions['wsFactory']>;
 
+const withoutTls = ({ tls: _tls, ...place }: WebSocketOptions): NatsPlace => place;
+
 /** Builds a transport over WebSocket, for browsers. Nothing is dialled before the first link. */
 export const webSocketTransport = (options: WebSocketOptions): NatsTransport => {
   checkPlace(options);
@@ -37,10 +39,12 @@ export const webSocketTransport = (options: WebSocketOptions): NatsTransport => 
     clock: options.clock,
     timer: options.timer,
     entropy: options.entropy,
+    device: options.device,
     inboxPrefix: options.inboxPrefix,
     dial: () =>
       wsconnect({
-        ...deviceOptions(options),
+        // Which authorities are trusted is the browser's matter.
+        ...deviceOptions(withoutTls(options)),
         ...(factory === undefined ? {} : { wsFactory: factory }),
       }),
   });

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
+import { nodeCrypto } from '@tidemark/crypto-node';
 import { openLocalReplica, type LocalReplica, type LocalReplicaOptions } from '@tidemark/client';
 import { defineSchema, encodeRow, field, type Row, type RowFields } from '@tidemark/model';
 import type { Marker } from '@tidemark/ports';
@@ -99,7 +100,7 @@ export const openOn = async (
           return bytes;
         },
       },
-      crypto: { sha256, hmacSha256: (_, bytes) => sha256(bytes) },
+      crypto: nodeCrypto,
       crdt: loadAutomergeCrdt.bind(null, { hash: sha256 }),
       ...change,
     });

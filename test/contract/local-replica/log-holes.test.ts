@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openLocalReplica } from '@tidemark/client';
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
+import { nodeCrypto } from '@tidemark/crypto-node';
 import { emptyHead, equalBytes, nextHead, openTransaction } from '@tidemark/model';
 import { openReplicaFolder } from '@tidemark/store-level/node';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -28,7 +29,7 @@ const open = async () => {
     marker,
     clock: { nowMs: () => 1_000_000 },
     entropy: { bytes: (count) => new Uint8Array(count).fill((drawn += 1)) },
-    crypto: { sha256, hmacSha256: (_, bytes) => sha256(bytes) },
+    crypto: nodeCrypto,
     crdt: () => loadAutomergeCrdt({ hash: sha256 }),
   });
   const close = async () => {

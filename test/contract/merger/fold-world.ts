@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
+import { nodeCrypto } from '@tidemark/crypto-node';
 import {
   decodeReplicaState,
   encodeInputEntry,
@@ -127,7 +128,7 @@ export class FoldWorld {
     store: ServerStore,
     options: Partial<FoldOptions>,
   ): Promise<Fold> {
-    const crypto = { sha256 };
+    const crypto = nodeCrypto;
     const crdt = () => loadAutomergeCrdt({ hash: sha256 });
     return openFold({ tenant, store, input, crypto, crdt, ...options });
   }

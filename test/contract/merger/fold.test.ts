@@ -1,4 +1,5 @@
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
+import { nodeCrypto } from '@tidemark/crypto-node';
 import {
   decodeFeedSegment,
   decodeLedgerSegment,
@@ -295,7 +296,7 @@ describe('other entries', () => {
       tenant: 'acme',
       store: world.store,
       input: other.input,
-      crypto: { sha256 },
+      crypto: nodeCrypto,
       crdt,
     });
     await expect(fold.advance()).rejects.toMatchObject({

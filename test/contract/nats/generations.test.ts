@@ -1,9 +1,8 @@
-import { createHash } from 'node:crypto';
 import { headers } from '@nats-io/nats-core';
 import { toHex, utf8Decode, utf8Encode } from '@tidemark/model';
 import { nodeCrypto, systemClock, systemEntropy, systemTimer } from '@tidemark/node';
 import type { InputLog, InputMessage } from '@tidemark/ports';
-import { createMemoryCheckpoints } from '@tidemark/testkit';
+import { createMemoryCheckpoints, positionsOf } from '@tidemark/testkit';
 import {
   connectServer,
   openNatsInputLog,
@@ -69,17 +68,59 @@ describeOnNats('input on JetStream that several servers share', () => {
   const publish = (subject: string, text: string, user = 'ann') => {
     const { core } = connection;
     const named = headersOf(user);
+    if (subject.includes('.in.')) named.set('Tidemark-Server', '1');
     return core.request(subject, utf8Encode(text), { timeout: 5_000, headers: named });
   };
 
   it('[NAT-1] what a device stores is an envelope of the subject it came on, whatever its bytes', async () => {
     const log = await open();
     await log.append([utf8Encode('of a server')]);
-    await publish(`tm.${tenant}.ops.1.r1`, 'of a device', 'Žofia');
+    await publish(`tm.${tenant}.ops.1.-.r1`, 'of a device', 'Žofia');
     expect(await readAll(log)).toEqual(['1/1 of a server', '1/2 r1 of Žofia: of a device']);
+    const [, ofDevice] = await log.read(start, wide);
     const hash = await log.hashAt({ generation: 1, seq: 2 });
-    const expected = createHash('sha256').update('r1 of Žofia: of a device').digest('hex');
-    expect(hash && toHex(hash)).toBe(expected);
+    expect(ofDevice?.hash && hash && toHex(hash)).toBe(toHex(ofDevice?.hash ?? new Uint8Array(0)));
+  });
+
+  it('[NAT-76] the same bytes stored at another time have another hash', async () => {
+    const log = await open();
+    await log.append([utf8Encode('same')]);
+    await vi.waitFor(async () => {
+      await log.append([utf8Encode('same')]);
+      const [first, ...more] = await log.read(start, wide);
+      const hashes = new Set([first, ...more].map((one) => toHex(one?.hash ?? new Uint8Array(0))));
+      expect(hashes.size).toBeGreaterThan(1);
+    });
+  });
+
+  it("[NAT-14] JetStream's word to a device is no entry and ends nothing, wherever the device directs it", async () => {
+    const log = await open();
+    await log.append([utf8Encode('a')]);
+    const { core } = connection;
+    const direct = (reply: string): void =>
+      core.publish(`tm.${tenant}.ops.1.d1.r1`, utf8Encode('of a device'), { reply });
+    direct(`tm.${tenant}.in.1.entry`);
+    direct(`tm.${tenant}.in.1.end`);
+    direct(`tm.${tenant}.ops.1.d2.r2`);
+    await core.flush();
+    await vi.waitFor(async () => expect((await log.extent()).last).toBe(7), 5_000);
+    await log.append([utf8Encode('b')]);
+    const read = await readAll(log);
+    // The order of devices' messages and of the words to them is JetStream's.
+    const word = (who: string): string => `${who} of : {"stream":"OPS-${tenant}-1"`;
+    const kinds = read.map((line) => line.replace(/^1\/\d+ /, '').replace(/, ?"seq.*$/, ''));
+    const expected = ['a', 'b', word('-'), word('-'), word('r2')];
+    for (let sent = 0; sent < 3; sent += 1) expected.push('r1 of : of a device');
+    expect(new Set(kinds)).toEqual(new Set(expected));
+    expect(kinds).toHaveLength(expected.length);
+    expect(await readAll(await open())).toEqual(read);
+    const hashes = await Promise.all(
+      read.map((_, i) => log.hashAt({ generation: 1, seq: i + 1 }).then((hash) => hash?.length)),
+    );
+    expect(new Set(hashes)).toEqual(new Set([32]));
+    // A generation can still end, and forged ends behind it change nothing.
+    await log.startGeneration({ generation: 1, last: 8 }, utf8Encode('first of 2'));
+    expect(await readAll(await open())).toEqual([...read, '2/1 first of 2']);
   });
 
   it('[NAT-2] of servers that end a generation at once exactly one wins, and all go on behind it', async () => {
@@ -115,8 +156,8 @@ describeOnNats('input on JetStream that several servers share', () => {
     // Another server ended the generation, and stopped before it began the next one.
     await publish(`tm.${tenant}.in.1.end`, 'first of 2');
     // A device that does not know yet.
-    await publish(`tm.${tenant}.ops.1.r1`, 'late');
-    expect(await log.append([utf8Encode('b'), utf8Encode('c')])).toEqual([
+    await publish(`tm.${tenant}.ops.1.-.r1`, 'late');
+    expect(positionsOf(await log.append([utf8Encode('b'), utf8Encode('c')]))).toEqual([
       { generation: 2, seq: 2 },
       { generation: 2, seq: 3 },
     ]);
@@ -126,7 +167,7 @@ describeOnNats('input on JetStream that several servers share', () => {
     expect(await log.hashAt({ generation: 1, seq: 2 })).toBeUndefined();
     expect(await log.hashAt({ generation: 1, seq: 3 })).toBeUndefined();
     // From now on nobody can: the stream is sealed.
-    const refused = await publish(`tm.${tenant}.ops.1.r1`, 'too late');
+    const refused = await publish(`tm.${tenant}.ops.1.-.r1`, 'too late');
     expect(utf8Decode(refused.data)).toContain('sealed');
   });
 
@@ -138,7 +179,7 @@ describeOnNats('input on JetStream that several servers share', () => {
       `$JS.API.STREAM.CREATE.OPS-${tenant}-2`,
       JSON.stringify({
         name: `OPS-${tenant}-2`,
-        subjects: [`tm.${tenant}.ops.2.*`, `tm.${tenant}.in.2.*`],
+        subjects: [`tm.${tenant}.ops.2.*.*`, `tm.${tenant}.in.2.*`],
         storage: 'file',
         retention: 'limits',
       }),
@@ -204,6 +245,29 @@ describeOnNats('input on JetStream that several servers share', () => {
     expect(await lying.extent()).toEqual({ generation: 1, first: 21, last: 30 });
   });
 
+  it('[NAT-58] an input that is there takes the limits that it is opened with', async () => {
+    const small = await open({ bytesMax: 256 * 1024 });
+    const block = new Uint8Array(200 * 1024);
+    positionsOf(await small.append([block]));
+    expect(await small.append([block])).toMatchObject([{ error: { code: 'input-full' } }]);
+    const larger = await open({ bytesMax: 1024 * 1024 });
+    expect(positionsOf(await larger.append([block]))).toEqual([{ generation: 1, seq: 2 }]);
+    await larger.extent();
+    expect(larger.space().bytesMax).toBe(1024 * 1024);
+    // Below what it holds a limit would have to drop something: the stream keeps what it has.
+    const smaller = await open({ bytesMax: 64 * 1024 });
+    expect(await smaller.extent()).toEqual({ generation: 1, first: 1, last: 2 });
+    expect(smaller.space().bytesMax).toBe(1024 * 1024);
+    // What the machine does not have is refused: the input opens all the same, and says so.
+    const refused: Error[] = [];
+    const greedy = await open({
+      bytesMax: 2 ** 50,
+      onLimitsRefused: (cause) => refused.push(cause),
+    });
+    expect(refused).toMatchObject([{ code: 'input-full' }]);
+    expect(await greedy.extent()).toEqual({ generation: 1, first: 1, last: 2 });
+  });
+
   it('[NAT-9] tells when the space crosses 70% and 90%, and when it falls', async () => {
     const alarms: number[] = [];
     const log = await open({
@@ -214,7 +278,7 @@ describeOnNats('input on JetStream that several servers share', () => {
     const code = await (async () => {
       for (;;) {
         try {
-          await log.append([block]);
+          positionsOf(await log.append([block]));
           await log.extent();
         } catch (cause) {
           return (cause as { readonly code: string }).code;
@@ -227,6 +291,6 @@ describeOnNats('input on JetStream that several servers share', () => {
     await log.trim({ generation: 1, seq: last - 2 });
     await log.extent();
     expect(alarms).toEqual([70, 90, 0]);
-    expect(await log.append([block])).toEqual([{ generation: 1, seq: last + 1 }]);
+    expect(positionsOf(await log.append([block]))).toEqual([{ generation: 1, seq: last + 1 }]);
   });
 });

@@ -12,6 +12,7 @@ const backup = async (call: Call): Promise<ExitCode> => {
     writeBackup({
       checkpoints: await desk.checkpoint(),
       folder: settings.needed('folder'),
+      tenant: settings.needed('tenant'),
       target,
       takenOn: new Date().toISOString(),
     }),

@@ -14,7 +14,7 @@ const limitMax = 1_000;
 const list = async (call: Call): Promise<ExitCode> => {
   const state = call.isOn('all') ? undefined : (call.choice('state', states) ?? 'open');
   const after = call.text('after');
-  const errors = await withDesk(await call.settings(), {}, (desk) =>
+  const errors = await withDesk(await call.settings(), { look: true }, (desk) =>
     desk.errors({
       limit: call.count('limit', limitDefault, { min: 1, max: limitMax }),
       ...(state === undefined ? {} : { state }),
@@ -50,7 +50,9 @@ const shown = (error: SyncErrorView): string =>
   ].join('\n');
 
 const show = async (call: Call): Promise<ExitCode> => {
-  const error = await withDesk(await call.settings(), {}, (desk) => desk.error(call.arg(0)));
+  const error = await withDesk(await call.settings(), { look: true }, (desk) =>
+    desk.error(call.arg(0)),
+  );
   if (error === null) throw unknown(call.arg(0));
   call.output.result(error, () => shown(error));
   return exitCodes.ok;

@@ -8,7 +8,7 @@ const limitDefault = 100;
 const limitMax = 1_000;
 
 const explain = async (call: Call): Promise<ExitCode> => {
-  const entries = await withDesk(await call.settings(), {}, (desk) =>
+  const entries = await withDesk(await call.settings(), { look: true }, (desk) =>
     desk.explain(
       call.arg(0),
       call.arg(1),

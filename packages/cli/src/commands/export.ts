@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { action, type Call, type Cli } from '../call.js';
 import { exitCodes, type ExitCode } from '../exit-code.js';
 import { UsageError } from '../failure.js';
+import { delimiterOf } from '../rows/delimiter.js';
 import { exportRows } from '../rows/export-rows.js';
 import { formatOfName, rowFormats } from '../rows/row.js';
 import { tableOf } from '../rows/row-check.js';
@@ -20,10 +21,10 @@ const exportTable = async (call: Call): Promise<ExitCode> => {
   const out = call.text('out');
   const file = out === undefined ? undefined : path.resolve(call.cli.cwd, out);
   const format = call.choice('format', rowFormats) ?? formatOfName(file ?? '') ?? 'ndjson';
-  const delimiter = call.text('delimiter') ?? ',';
+  const delimiter = delimiterOf(call.text('delimiter'));
   const filter = call.text('filter');
   const isStopped = (): boolean => call.cli.signal.aborted;
-  return withDesk(settings, {}, async (desk) => {
+  return withDesk(settings, { look: true }, async (desk) => {
     const table = tableOf(await desk.customization(), call.arg(0));
     const wanted = fieldsOf(call);
     const unknown = wanted?.find((name) => !table.fieldsByName.has(name));
@@ -54,8 +55,9 @@ const exportTable = async (call: Call): Promise<ExitCode> => {
       },
     });
     // The standard output holds the records themselves when no file was named.
-    if (file === undefined) call.output.note(`${result.records} records`);
-    else
+    if (file === undefined) {
+      if (result.complete) call.output.note(`${result.records} records`);
+    } else
       call.output.result(
         result,
         () =>

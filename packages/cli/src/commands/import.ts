@@ -10,6 +10,7 @@ import {
   type ImportResult,
 } from '../rows/import-rows.js';
 import { formatOfName, rowFormats, type RowFormat } from '../rows/row.js';
+import { delimiterOf } from '../rows/delimiter.js';
 import { tableOf } from '../rows/row-check.js';
 import { withDesk } from '../server/open-desk.js';
 
@@ -56,7 +57,7 @@ const importFile = async (call: Call): Promise<ExitCode> => {
   return withDesk(settings, { begin: true }, async (desk) => {
     const result = await importRows(desk, {
       file,
-      delimiter: call.text('delimiter') ?? ',',
+      delimiter: delimiterOf(call.text('delimiter')),
       mapping: {
         table: tableOf(await desk.customization(), call.arg(0)),
         format,

@@ -40,7 +40,9 @@ export const logRow = (log: SyncLog): readonly string[] => [
 ];
 
 const logs = async (call: Call): Promise<ExitCode> => {
-  const kept = await withDesk(await call.settings(), {}, (desk) => desk.syncLogs(logsMax));
+  const kept = await withDesk(await call.settings(), { look: true }, (desk) =>
+    desk.syncLogs(logsMax),
+  );
   const wanted: readonly (readonly [string | undefined, (log: SyncLog) => string])[] = [
     [call.text('ofUser'), (log) => log.user],
     [call.text('replica'), (log) => log.replica],

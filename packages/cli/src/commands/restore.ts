@@ -1,17 +1,20 @@
 import { rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { TidemarkError } from '@tidemark/model';
+import type { CheckpointFolder } from '@tidemark/ports';
 import type { Command } from 'commander';
 import { action, type Call, type Cli } from '../call.js';
 import type { Settings } from '../config/settings.js';
 import { exitCodes, type ExitCode } from '../exit-code.js';
 import {
   beginFromBackup,
+  checkpointOf,
   findBackup,
   setAside,
   type FoundBackup,
 } from '../server/backup-folder.js';
 import { connectDesk } from '../server/control-client.js';
+import { holdStore } from '../server/input-place.js';
 import { holdsServer, openFolder } from '../server/open-folder.js';
 import { isThere } from '../server/paths.js';
 
@@ -29,16 +32,18 @@ const checkTarget = async (call: Call, folder: string): Promise<void> => {
 const restoreInto = async (
   settings: Settings,
   draft: string,
-  { backup, note }: FoundBackup,
+  found: FoundBackup,
+  checkpoints: CheckpointFolder,
 ): Promise<{ readonly incarnation: number; readonly n: number; readonly digest: string }> => {
+  const { backup, note } = found;
   await rm(draft, { recursive: true, force: true });
   await beginFromBackup(draft, backup);
   let loaded = false;
   const server = await openFolder(settings, {
     folder: draft,
-    checkpoints: backup,
-    onEvent: ({ type }) => {
-      if (type === 'checkpoint-loaded') loaded = true;
+    checkpoints,
+    onEvent: (event) => {
+      if (event.type === 'checkpoint-loaded') loaded = event.checkpoint === note.checkpoint;
     },
   });
   try {
@@ -66,12 +71,17 @@ const restore = async (call: Call): Promise<ExitCode> => {
     throw new TidemarkError('wrong-tenant', `the backup is of tenant ${note.tenant}`);
   await checkTarget(call, folder);
   const draft = `${folder}.restoring`;
+  const checkpoints = await checkpointOf(found);
+  // An import without a server answers nobody: only the lock of the store tells of it.
+  const release = await holdStore(folder);
   let state;
   try {
-    state = await restoreInto(settings, draft, found);
+    state = await restoreInto(settings, draft, found, checkpoints);
   } catch (cause) {
     await rm(draft, { recursive: true, force: true });
     throw cause;
+  } finally {
+    await release();
   }
   const replaced = (await isThere(folder)) ? await setAside(folder) : null;
   await rename(draft, folder);

@@ -1,24 +1,26 @@
-import { TidemarkError } from '@tidemark/model';
-import type { ServerEvent } from '@tidemark/server';
 import type { NatsPlace } from '@tidemark/node';
+import { TidemarkError } from '@tidemark/model';
 import type { Command } from 'commander';
 import { action, type Call, type Cli } from '../call.js';
 import { readSchemaFile } from '../config/schema-file.js';
+import { servedTenants } from '../config/served-tenants.js';
 import type { Settings } from '../config/settings.js';
 import { exitCodes, type ExitCode } from '../exit-code.js';
 import { UsageError } from '../failure.js';
 import { connectDesk } from '../server/control-client.js';
 import { checkExposure } from '../server/exposure.js';
-import { localDesk } from '../server/local-desk.js';
+import { httpAddressOf } from '../serve/http-server.js';
+import type { ServeTenantsOptions } from '../serve/serve-tenants.js';
+import { ServerLog } from '../serve/server-log.js';
 import {
   findNatsProgram,
   installLine,
   isDurableVersion,
   type StartedNats,
 } from '../server/nats-program.js';
-import { inputPlaceOf, leaveInput, requireSameInput } from '../server/input-place.js';
+import { holdStore, inputPlaceOf, leaveInput, requireSameInput } from '../server/input-place.js';
 import { natsVersion } from '../server/nats-version.js';
-import { natsPlaceOf, openFolder, startManagedNats } from '../server/open-folder.js';
+import { natsPlaceOf, startManagedNats } from '../server/open-folder.js';
 
 const portDefault = 4222;
 
@@ -27,9 +29,6 @@ const reach = async (
   settings: Settings,
 ): Promise<{ readonly nats: NatsPlace; readonly started: StartedNats | undefined }> => {
   const nats = await natsPlaceOf(settings);
-  const place = await inputPlaceOf(settings);
-  if (call.isOn('moveInput')) await leaveInput(settings, place);
-  else requireSameInput(place, nats !== undefined || place === 'folder');
   if (nats !== undefined) {
     checkExposure(nats, call.isOn('insecure'));
     return { nats, started: undefined };
@@ -40,121 +39,85 @@ const reach = async (
       `${installLine()}; or name one that runs with --nats.`,
     );
   const port = call.count('port', portDefault, { min: 1, max: 65_535 });
+  // The files of a nats-server move before it runs; every other input moves when its tenant is opened.
+  if (call.isOn('moveInput') && settings.tenants === undefined) {
+    const place = await inputPlaceOf(settings);
+    if (place === 'managed') await leaveInput(settings, place);
+  }
   const started = await startManagedNats(settings, port);
   return { nats: { servers: [started.url] }, started };
 };
 
-const untilStopped = async (
-  call: Call,
-  started: StartedNats | undefined,
-): Promise<string | undefined> => {
-  const { signal } = call.cli;
-  const stopped = new Promise<undefined>((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    else signal.addEventListener('abort', () => resolve(undefined), { once: true });
-  });
-  // The wait alone would not keep the process alive.
-  const alive = setInterval(() => undefined, 60_000);
-  try {
-    return await (started === undefined ? stopped : Promise.race([stopped, started.gone]));
-  } finally {
-    clearInterval(alive);
-  }
+/** What a single tenant would fail with is told before a nats-server is started for it. */
+const checkOne = async (call: Call, tenants: readonly Settings[]): Promise<void> => {
+  const [settings] = tenants;
+  if (tenants.length !== 1 || settings === undefined) return;
+  await readSchemaFile(settings);
+  const folder = settings.needed('folder');
+  // A second server would start NATS on the files of the first one's before it met the lock of the store.
+  if ((await connectDesk(folder)) !== undefined)
+    throw new TidemarkError('folder-in-use', `a server is running on ${folder}`);
+  // A command that opened the folder itself answers nobody.
+  const release = await holdStore(folder);
+  await release();
+  const place = await inputPlaceOf(settings);
+  if (call.isOn('moveInput') || place === 'folder') return;
+  requireSameInput(place, settings.list('nats.servers') !== undefined);
 };
 
-const tellEvent = (call: Call, event: ServerEvent): void => {
-  const { type, ...rest } = event;
-  call.output.item({ event: type, ...rest }, () => `${type} ${JSON.stringify(rest)}`);
-};
-
-const serveOn = async (
-  call: Call,
-  settings: Settings,
-  place: NatsPlace,
-  started: StartedNats | undefined,
-): Promise<ExitCode> => {
-  const { output } = call;
-  const version = await natsVersion(place);
+const warnOfLosses = (call: Call, version: string, started: StartedNats | undefined): void => {
   if (!isDurableVersion(version))
-    output.warn(
+    call.output.warn(
       `nats-server ${version} cannot fsync before it acknowledges: a power cut may lose uploads that were acknowledged; devices keep them until a checkpoint holds them. Use 2.10 or newer.`,
     );
   else if (started === undefined)
-    output.warn(
+    call.output.warn(
       'without `sync_interval: always` in the configuration of NATS, a power cut may lose uploads that were acknowledged; `tidemark doctor` looks for it.',
     );
-  const folder = settings.needed('folder');
-  const server = await openFolder(settings, {
-    publish: await readSchemaFile(settings),
-    connection: place,
-    onEvent: (event) => tellEvent(call, event),
-  });
-  const desk = localDesk(server, {
-    checkpoints: settings.needed('checkpoints.folder'),
-    nats: place.servers,
-  });
-  try {
-    const { serveControl } = await import('../server/control-server.js');
-    const endControl = await serveControl(folder, desk);
-    const { state } = server.status();
-    output.item(
-      {
-        event: 'ready',
-        tenant: state.tenant,
-        folder,
-        nats: place.servers,
-        natsVersion: version,
-        startedNats: started !== undefined,
-        incarnation: state.incarnation,
-        n: state.n,
-        customizationVersion: state.customizationVersion,
-        pid: process.pid,
-      },
-      () =>
-        [
-          `serving ${state.tenant} at ${place.servers.join(', ')} (nats-server ${version}), version ${state.incarnation}:${state.n}, customization ${state.customizationVersion}`,
-          'Every device that reaches this NATS may read and write the whole tenant: there are no rights per user yet.',
-        ].join('\n'),
-    );
-    const lost = await untilStopped(call, started);
-    await endControl();
-    if (lost !== undefined) throw new TidemarkError('unreachable', lost);
-  } finally {
-    await desk.close();
-  }
-  output.item({ event: 'stopped' }, () => 'stopped');
-  return exitCodes.ok;
 };
 
-/** A second server would start NATS on the files of the first one's before it met the lock of the store. */
-const requireNoOther = async (settings: Settings): Promise<void> => {
-  const folder = settings.needed('folder');
-  if ((await connectDesk(folder)) !== undefined)
-    throw new TidemarkError('folder-in-use', `a server is running on ${folder}`);
-};
-
-const serve = async (call: Call): Promise<ExitCode> => {
-  const settings = await call.settings();
-  settings.needed('tenant');
-  await readSchemaFile(settings);
-  await requireNoOther(settings);
+/** Serves tenants until the command is interrupted. */
+export const serveWith = async (
+  call: Call,
+  settings: Settings,
+  tenants: readonly Settings[],
+  more: Pick<ServeTenantsOptions, 'beside' | 'quietUser'> = {},
+): Promise<ExitCode> => {
+  call.output.isService = true;
+  httpAddressOf(settings.needed('http'));
+  await checkOne(call, tenants);
   const { nats, started } = await reach(call, settings);
   try {
-    return await serveOn(call, settings, nats, started);
+    warnOfLosses(call, await natsVersion(nats), started);
+    call.output.note(
+      'Every enrolled device may read and write all of its tenant: there are no rights per user yet. Until `tidemark identity require`, so may every device that reaches this NATS.',
+    );
+    const { serveTenants } = await import('../serve/serve-tenants.js');
+    await serveTenants({
+      settings,
+      tenants,
+      place: nats,
+      started,
+      isMoving: call.isOn('moveInput'),
+      output: call.output,
+      log: new ServerLog(call.output, tenants.length > 1),
+      signal: call.cli.signal,
+      ...more,
+    });
+    return exitCodes.ok;
   } finally {
     await started?.stop();
   }
 };
 
-/** Adds `serve`. */
-export const addServe = (program: Command, cli: Cli): void => {
-  program
-    .command('serve')
-    .description(
-      'Serve the tenant of the folder over NATS until interrupted: the NATS of --nats, else a nats-server ' +
-        'that it starts on this machine. Publishes the schema when its version is newer. Every device that ' +
-        'reaches that NATS may read and write the whole tenant.',
-    )
+const serve = async (call: Call): Promise<ExitCode> => {
+  const { settings } = await call.loaded();
+  return serveWith(call, settings, servedTenants(settings));
+};
+
+/** Options of commands that serve. */
+export const addServeOptions = (command: Command): Command =>
+  command
     .option(
       '--port <port>',
       `port of the nats-server that it starts (${portDefault} when left out)`,
@@ -163,6 +126,19 @@ export const addServe = (program: Command, cli: Cli): void => {
       '--move-input',
       'leave the input that the server had for this NATS, under a new incarnation',
     )
-    .option('--insecure', 'allow NATS beyond this machine without TLS and credentials')
-    .action(action(cli, serve));
+    .option('--insecure', 'allow NATS beyond this machine without TLS and credentials');
+
+/** Adds `serve`. */
+export const addServe = (program: Command, cli: Cli): void => {
+  addServeOptions(
+    program
+      .command('serve')
+      .description(
+        'Serve the tenants of the configuration over NATS until interrupted: the NATS of --nats, else a ' +
+          'nats-server that it starts on this machine. Of several tenants it serves those that are assigned to ' +
+          '--server; one that fails is tried again and does not stop the others. Publishes the schema when its ' +
+          'version is newer. /healthz, /readyz and /metrics are at --http. Every device that reaches that NATS ' +
+          'may read and write the whole tenant; once `identity require` was given, every enrolled one.',
+      ),
+  ).action(action(cli, serve));
 };

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { action, type Call, type Cli } from '../call.js';
 import { exitCodes, type ExitCode } from '../exit-code.js';
 import { timeText } from '../output.js';
+import { checkpointAge } from '../server/checkpoint-age.js';
 import type { DeskStatus } from '../server/desk.js';
 import { withDesk } from '../server/open-desk.js';
 
@@ -14,7 +15,7 @@ const lines = (status: DeskStatus): readonly string[] => {
     `open sync errors: ${status.openErrors}${status.moreErrors ? ' or more' : ''}`,
     checkpoint === null
       ? 'no checkpoint yet: devices keep their whole logs'
-      : `newest checkpoint ${checkpoint.incarnation}:${checkpoint.n}, ${status.n - checkpoint.n} versions behind`,
+      : `newest checkpoint ${checkpoint.incarnation}:${checkpoint.n}, ${checkpointAge(status, checkpoint)}`,
     failure === null
       ? 'the fold works'
       : `the fold has stopped: ${failure.code}: ${failure.message}`,
@@ -23,7 +24,7 @@ const lines = (status: DeskStatus): readonly string[] => {
 };
 
 const status = async (call: Call): Promise<ExitCode> => {
-  const found = await withDesk(await call.settings(), {}, (desk) => desk.status());
+  const found = await withDesk(await call.settings(), { look: true }, (desk) => desk.status());
   call.output.result(found, () => lines(found).join('\n'));
   return found.failure === null ? exitCodes.ok : exitCodes.failed;
 };

@@ -11,7 +11,7 @@ const validate = async (call: Call): Promise<ExitCode> => {
   const { file } = checked;
   const against =
     call.isOn('server') && 'customization' in checked
-      ? await withDesk(settings, {}, async (desk) => {
+      ? await withDesk(settings, { look: true }, async (desk) => {
           const current = await desk.customization();
           return JSON.stringify(current) === JSON.stringify(checked.customization)
             ? []

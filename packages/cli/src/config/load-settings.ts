@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { TidemarkError } from '@tidemark/model';
+import { jsonPlace } from './json-place.js';
 import { Settings } from './settings.js';
 
 /** Names under which a configuration is looked for in the current folder, in this order. */
@@ -42,18 +43,47 @@ const findFile = async (place: SettingsPlace): Promise<string | undefined> => {
   return undefined;
 };
 
-/** Reads JSON of a file, or what a module exports under one of some names. Rejects with `invalid-option`. */
+/** Reads JSON. Rejects with `invalid-option` and the place alone: the parser's own words cite the text. */
+const readJson = async (file: string): Promise<unknown> => {
+  const text = await readFile(file, 'utf8');
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    const { line, column } = jsonPlace(text);
+    throw new TidemarkError(
+      'invalid-option',
+      `${file} is no JSON from line ${line}, column ${column} on`,
+      { line, column },
+    );
+  }
+};
+
+/** What a module says of itself when it cannot be loaded; names and texts of it may be secrets. */
+const moduleReason = (cause: unknown): string => {
+  if (cause instanceof SyntaxError || cause instanceof ReferenceError)
+    return `${cause.name}; \`node --check\` or running it shows where`;
+  return cause instanceof Error ? cause.message : String(cause);
+};
+
+/**
+ * Reads JSON of a file, or what a module exports under one of some names. Rejects with `invalid-option`.
+ * `mark`: a module that was read before under another mark is read again, without what it imports.
+ */
 export const readDefinition = async (
   file: string,
   exported: readonly string[],
+  mark = '',
 ): Promise<unknown> => {
   try {
-    if (file.endsWith('.json')) return JSON.parse(await readFile(file, 'utf8')) as unknown;
-    const module = (await import(pathToFileURL(file).href)) as Readonly<Record<string, unknown>>;
+    if (file.endsWith('.json')) return await readJson(file);
+    const module = (await import(pathToFileURL(file).href + mark)) as Readonly<
+      Record<string, unknown>
+    >;
     const name = exported.find((one) => module[one] !== undefined);
     if (name !== undefined) return module[name];
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    if (cause instanceof TidemarkError) throw cause;
+    const reason = moduleReason(cause);
     throw new TidemarkError('invalid-option', `${file} cannot be read: ${reason}`, {}, cause);
   }
   throw new TidemarkError('invalid-option', `${file} exports none of ${exported.join(', ')}`);

@@ -17,12 +17,13 @@ const customizationOf = (found: unknown): unknown =>
 /** Customization of the schema file, or everything that is wrong with it. */
 export const checkSchemaFile = async (
   settings: Settings,
+  mark = '',
 ): Promise<
   | { readonly file: string; readonly customization: Customization; readonly problems: readonly [] }
   | { readonly file: string; readonly problems: readonly Problem[] }
 > => {
   const file = settings.needed('schema');
-  const found = await readDefinition(file, ['schema', 'customization', 'default']);
+  const found = await readDefinition(file, ['schema', 'customization', 'default'], mark);
   const decoded = decodeCustomization(customizationOf(found));
   return isLeft(decoded)
     ? { file, problems: decoded.left }

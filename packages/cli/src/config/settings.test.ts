@@ -11,7 +11,7 @@ const of = (
     flags,
     env,
     file: { values, base: path.resolve('/etc/tidemark') },
-    cwd: path.resolve('/work'),
+    cwd: path.resolve('/srv'),
   });
 
 describe('settings', () => {
@@ -20,9 +20,9 @@ describe('settings', () => {
     expect(file.text('folder')).toBe(path.resolve('/etc/tidemark/server'));
     expect(file.text('schema')).toBe(path.resolve('/etc/tidemark/tidemark.schema.json'));
     const variable = of({ folder: 'server' }, { TIDEMARK_FOLDER: 'here' });
-    expect(variable.text('folder')).toBe(path.resolve('/work/here'));
+    expect(variable.text('folder')).toBe(path.resolve('/srv/here'));
     const flag = of({}, { TIDEMARK_CHECKPOINTS: 'a' }, { checkpoints: 'b' });
-    expect(flag.text('checkpoints.folder')).toBe(path.resolve('/work/b'));
+    expect(flag.text('checkpoints.folder')).toBe(path.resolve('/srv/b'));
   });
 
   test('[CLI-5] values of each kind are taken from texts and from the file', () => {

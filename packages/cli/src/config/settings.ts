@@ -1,161 +1,15 @@
 import path from 'node:path';
 import { TidemarkError } from '@tidemark/model';
+import { settings } from './setting-list.js';
+import type { SettingKind } from './setting.js';
+import { readTenants, tenantNames, type TenantEntry } from './tenant-entries.js';
 
-/** Kind of a setting: paths of a file are relative to the file, secrets are never shown. */
-export type SettingKind = 'text' | 'path' | 'list' | 'count' | 'switch' | 'secret';
-
-/** A setting with its name in `tidemark.config.*`, its variable and its flag. */
-export interface Setting {
-  readonly name: string;
-  readonly kind: SettingKind;
-  readonly variable: string;
-  /** Undefined: no flag, as for secrets, which other users of the machine would see. */
-  readonly flag?: string;
-  readonly fallback?: string;
-  readonly meaning: string;
-}
-
-/** Every setting. Flags win over variables, variables over the file. */
-export const settings = [
-  {
-    name: 'tenant',
-    kind: 'text',
-    variable: 'TIDEMARK_TENANT',
-    flag: '--tenant <name>',
-    meaning: 'tenant to work on',
-  },
-  {
-    name: 'schema',
-    kind: 'path',
-    variable: 'TIDEMARK_SCHEMA',
-    flag: '--schema <file>',
-    fallback: 'tidemark.schema.json',
-    meaning: 'customization as JSON, or a module that exports `schema`',
-  },
-  {
-    name: 'folder',
-    kind: 'path',
-    variable: 'TIDEMARK_FOLDER',
-    flag: '--folder <path>',
-    fallback: 'data/server',
-    meaning: "the server's folder",
-  },
-  {
-    name: 'user',
-    kind: 'text',
-    variable: 'TIDEMARK_USER',
-    flag: '--user <name>',
-    fallback: 'operator',
-    meaning: 'user in whose name is written',
-  },
-  {
-    name: 'checkpoints.folder',
-    kind: 'path',
-    variable: 'TIDEMARK_CHECKPOINTS',
-    flag: '--checkpoints <path>',
-    fallback: 'data/checkpoints',
-    meaning: 'folder of checkpoints, on another disk if there is one',
-  },
-  {
-    name: 'checkpoints.keep',
-    kind: 'count',
-    variable: 'TIDEMARK_CHECKPOINTS_KEEP',
-    meaning: 'checkpoints that are kept',
-  },
-  {
-    name: 'checkpoints.everyOps',
-    kind: 'count',
-    variable: 'TIDEMARK_CHECKPOINTS_EVERY_OPS',
-    meaning: 'operations after which `serve` writes the next checkpoint',
-  },
-  {
-    name: 'checkpoints.trimInput',
-    kind: 'switch',
-    variable: 'TIDEMARK_CHECKPOINTS_TRIM_INPUT',
-    meaning: 'removes input that a checkpoint holds',
-  },
-  {
-    name: 'nats.servers',
-    kind: 'list',
-    variable: 'TIDEMARK_NATS',
-    flag: '--nats <urls>',
-    meaning: 'addresses of NATS, with commas between them',
-  },
-  {
-    name: 'nats.user',
-    kind: 'text',
-    variable: 'TIDEMARK_NATS_USER',
-    meaning: 'user at NATS',
-  },
-  {
-    name: 'nats.password',
-    kind: 'secret',
-    variable: 'TIDEMARK_NATS_PASSWORD',
-    meaning: 'password at NATS',
-  },
-  {
-    name: 'nats.token',
-    kind: 'secret',
-    variable: 'TIDEMARK_NATS_TOKEN',
-    meaning: 'token at NATS',
-  },
-  {
-    name: 'nats.credentials',
-    kind: 'path',
-    variable: 'TIDEMARK_NATS_CREDENTIALS',
-    flag: '--nats-credentials <file>',
-    meaning: 'credentials file of NATS',
-  },
-  {
-    name: 'nats.streamBytesMax',
-    kind: 'count',
-    variable: 'TIDEMARK_NATS_STREAM_BYTES_MAX',
-    meaning: 'bytes that the stream of the input may take',
-  },
-  {
-    name: 'nats.replicas',
-    kind: 'count',
-    variable: 'TIDEMARK_NATS_REPLICAS',
-    meaning: 'servers of the NATS cluster that store each message',
-  },
-  {
-    name: 'nats.archive',
-    kind: 'path',
-    variable: 'TIDEMARK_NATS_ARCHIVE',
-    meaning: 'folder for input that leaves the stream',
-  },
-  {
-    name: 'nats.program',
-    kind: 'text',
-    variable: 'NATS_SERVER',
-    meaning: 'program nats-server, looked for on the PATH when left out',
-  },
-  {
-    name: 'nats.monitor',
-    kind: 'text',
-    variable: 'TIDEMARK_NATS_MONITOR',
-    meaning: 'address of the monitoring of NATS, such as http://127.0.0.1:8222',
-  },
-  {
-    name: 'device.folder',
-    kind: 'path',
-    variable: 'TIDEMARK_DEVICE',
-    flag: '--device <path>',
-    fallback: 'data/device',
-    meaning: "the device's folder",
-  },
-  {
-    name: 'device.user',
-    kind: 'text',
-    variable: 'TIDEMARK_DEVICE_USER',
-    meaning: 'user of the device; `user` when left out',
-  },
-] as const satisfies readonly Setting[];
+export { settings } from './setting-list.js';
 
 /** Name of a setting. */
 export type SettingName = (typeof settings)[number]['name'];
 /** Where a value of a setting came from. */
-export type SettingSource = 'flag' | 'variable' | 'file' | 'default';
+export type SettingSource = 'flag' | 'variable' | 'file' | 'tenant' | 'default';
 /** Value of a setting. */
 export type SettingValue = string | number | boolean | readonly string[];
 
@@ -179,6 +33,7 @@ const expectations: Readonly<Record<SettingKind, string>> = {
   count: 'a whole number above 0',
   switch: 'true or false',
   secret: 'a text',
+  tenants: 'a list of tenants',
 };
 
 const parsed = (kind: SettingKind, given: unknown, base: string): SettingValue | undefined => {
@@ -206,6 +61,9 @@ const parsed = (kind: SettingKind, given: unknown, base: string): SettingValue |
     case 'switch':
       if (typeof given === 'boolean') return given;
       return given === 'true' ? true : given === 'false' ? false : undefined;
+    case 'tenants':
+      // Taken apart by `readTenants`, which tells each problem by its place.
+      return undefined;
   }
 };
 
@@ -248,12 +106,21 @@ const unknownNames = (values: Readonly<Record<string, unknown>>): readonly strin
       .filter((name) => !names.has(name));
   });
 
+const onlyName = (tenants: readonly TenantEntry[] | undefined): string | undefined =>
+  tenants?.length === 1 ? tenants[0]?.name : undefined;
+
 /** Settings that are in force, each with its source. */
 export class Settings {
   readonly #held: ReadonlyMap<SettingName, Held>;
+  /** Tenants that the configuration lists; undefined when it is of one tenant only. */
+  readonly tenants: readonly TenantEntry[] | undefined;
 
-  private constructor(held: ReadonlyMap<SettingName, Held>) {
+  private constructor(
+    held: ReadonlyMap<SettingName, Held>,
+    tenants: readonly TenantEntry[] | undefined,
+  ) {
     this.#held = held;
+    this.tenants = tenants;
   }
 
   /** Puts settings together. Throws `invalid-option` with every problem. */
@@ -263,6 +130,7 @@ export class Settings {
       message: 'there is no such setting',
     }));
     const held = new Map<SettingName, Held>();
+    let tenants: readonly TenantEntry[] | undefined;
     for (const setting of settings) {
       const { name, kind, variable } = setting;
       const flag = 'flag' in setting ? flags[flagKey(setting.flag)] : undefined;
@@ -277,6 +145,13 @@ export class Settings {
       const found = tries.find(([, given]) => given !== undefined);
       if (found === undefined) continue;
       const [source, given, base] = found;
+      if (kind === 'tenants') {
+        const read = readTenants(given, base);
+        problems.push(...read.problems);
+        tenants = read.tenants;
+        held.set(name, { value: tenantNames(read.tenants), source });
+        continue;
+      }
       const value = parsed(kind, given, base);
       if (value === undefined)
         problems.push({
@@ -291,7 +166,46 @@ export class Settings {
         problems.map((one) => `${one.path}: ${one.message}`).join('; '),
         { problems },
       );
-    return new Settings(held);
+    return new Settings(held, tenants);
+  }
+
+  /**
+   * Settings of one of the tenants: its folders take the place of those of the file, never of flags or
+   * variables. Without a list these settings are of the one tenant already. Throws `invalid-option`.
+   */
+  forTenant(name = this.text('tenant') ?? onlyName(this.tenants)): Settings {
+    if (this.tenants === undefined) return this;
+    const entry = this.tenants.find((one) => one.name === name);
+    if (entry === undefined)
+      throw new TidemarkError(
+        'invalid-option',
+        name === undefined
+          ? `--tenant names one of the tenants: ${tenantNames(this.tenants).join(', ')}`
+          : `the configuration lists no tenant ${name}: \`tidemark tenant list\` shows them`,
+        { option: 'tenant' },
+      );
+    const held = new Map(this.#held);
+    held.set('tenant', { value: entry.name, source: 'tenant' });
+    const folder = path.join(this.needed('tenantsFolder'), entry.name);
+    const places: readonly (readonly [SettingName, string | undefined, string | undefined])[] = [
+      ['schema', entry.schema, undefined],
+      ['folder', entry.folder, path.join(folder, 'server')],
+      ['checkpoints.folder', entry.checkpoints, path.join(folder, 'checkpoints')],
+      ['nats.archive', entry.archive, this.text('nats.archive') && path.join(folder, 'archive')],
+      ['device.folder', entry.device, path.join(folder, 'device')],
+    ];
+    for (const [setting, own, derived] of places) {
+      const source = this.#held.get(setting)?.source;
+      const value = own ?? derived;
+      if (value !== undefined && source !== 'flag' && source !== 'variable')
+        held.set(setting, { value, source: 'tenant' });
+    }
+    return new Settings(held, this.tenants);
+  }
+
+  /** Where a setting came from; undefined when it is not set. */
+  sourceOf(name: SettingName): SettingSource | undefined {
+    return this.#held.get(name)?.source;
   }
 
   /** Text or path of a setting; undefined when it is not set. */

@@ -64,9 +64,13 @@ const placeOfRunning = async (folder: string): Promise<NatsPlace | undefined> =>
 };
 
 /** The way to the server: NATS when it is configured or a server runs, else the server's folder, opened for the run. */
-const wayToServer = async (settings: Settings, customization: Customization): Promise<Way> => {
+const wayToServer = async (
+  settings: Settings,
+  customization: Customization,
+  given: NatsPlace | undefined,
+): Promise<Way> => {
   const folder = settings.needed('folder');
-  const nats = (await natsPlaceOf(settings)) ?? (await placeOfRunning(folder));
+  const nats = given ?? (await natsPlaceOf(settings)) ?? (await placeOfRunning(folder));
   if (nats !== undefined) {
     const { natsTransport } = await import('@tidemark/node');
     const transport = natsTransport(nats);
@@ -86,13 +90,17 @@ const wayToServer = async (settings: Settings, customization: Customization): Pr
 /** Opens the configured device; with `online` it can reach the server. Rejects as `openReplica` does. */
 export const openDevice = async (settings: Settings, online: boolean): Promise<OpenDevice> => {
   const customization = await readSchemaFile(settings);
-  const way = online ? await wayToServer(settings, customization) : offline;
+  const file = settings.text('device.file');
+  const { deviceOptions, openReplica, readDeviceFile } = await import('@tidemark/node');
+  const given = file === undefined ? undefined : deviceOptions(await readDeviceFile(file));
+  const way = online ? await wayToServer(settings, customization, given?.nats) : offline;
   try {
-    const { openReplica } = await import('@tidemark/node');
     const replica = await openReplica<AnySchema>({
       folder: settings.needed('device.folder'),
-      tenant: settings.needed('tenant'),
-      user: settings.text('device.user') ?? settings.needed('user'),
+      ...(given?.replica ?? {
+        tenant: settings.needed('tenant'),
+        user: settings.text('device.user') ?? settings.needed('user'),
+      }),
       schema: { customization },
       transport: way.transport,
       durability: 'disk',

@@ -3,6 +3,7 @@ import { TidemarkError } from '@tidemark/model';
 import type { Desk } from '../server/desk.js';
 import { readState, removeState, writeWhole } from '../state-file.js';
 import type { RowText } from './row-text.js';
+import { requireNotedLength, writeAll } from './whole-write.js';
 
 /** Records of one step of an export: each step is durable before it is noted. */
 export const exportStepRecordsMax = 1_000;
@@ -54,6 +55,7 @@ const resumeFrom = async (options: ExportOptions): Promise<Progress> => {
     );
   if (typeof records !== 'number' || typeof bytes !== 'number' || typeof after !== 'string')
     return begun;
+  await requireNotedLength(options.file, bytes);
   return { records, bytes, after };
 };
 
@@ -79,7 +81,7 @@ const fileSink = async (file: string, from: Progress, options: ExportOptions): P
   return {
     write: async (text) => {
       const part = Buffer.from(text, 'utf8');
-      await handle.write(part, 0, part.length, bytes);
+      await writeAll(handle, part, bytes);
       bytes += part.length;
     },
     note: async (progress) => {

@@ -1,10 +1,21 @@
 import { rm } from 'node:fs/promises';
 import { TidemarkError } from '@tidemark/model';
 import type { Desk, DeskPut } from '../server/desk.js';
-import { readState, removeState, sourceMark, writeWhole } from '../state-file.js';
+import { isThere } from '../server/paths.js';
+import { readState, removeState, writeWhole } from '../state-file.js';
+import {
+  beginsWith,
+  fileMark,
+  openSource,
+  requireHolds,
+  serverMark,
+  type ReadMark,
+  type ServerMark,
+} from './import-place.js';
 import { RejectFile } from './reject-file.js';
 import { checkColumns, checkRow, type RowMapping } from './row-check.js';
 import { rowsOf } from './row-source.js';
+import { requireNotedLength } from './whole-write.js';
 
 /** Rows of one step of an import at most: each step is durable before the next one is noted. */
 export const importStepRowsMax = 8_000;
@@ -59,11 +70,21 @@ interface Progress extends ImportCounts {
 
 const begun: Progress = { rows: 0, imported: 0, rejected: 0, rejectBytes: 0 };
 
+/** Everything that a run must share with the one that it continues. */
 const markOf = async (options: ImportOptions): Promise<string> => {
-  const { table, idColumn, renamed, ignoreUnknown } = options.mapping;
-  const renames = [...renamed].map(([from, to]) => `${from}=${to}`).join();
-  const how = [options.tenant, table.name, idColumn, renames, String(ignoreUnknown)].join('|');
-  return `${await sourceMark(options.file)}:${how}`;
+  const { table, format, idColumn, renamed, ignoreUnknown } = options.mapping;
+  const { tenant, delimiter, badRows } = options;
+  const how = [
+    tenant,
+    table.name,
+    format,
+    delimiter,
+    idColumn,
+    [...renamed],
+    ignoreUnknown,
+    badRows,
+  ];
+  return JSON.stringify([await fileMark(options.file), how]);
 };
 
 const countOf = (state: Readonly<Record<string, unknown>>, name: string): number => {
@@ -72,6 +93,7 @@ const countOf = (state: Readonly<Record<string, unknown>>, name: string): number
 };
 
 const resumeFrom = async (
+  desk: Desk,
   stateFile: string,
   mark: string,
   options: ImportOptions,
@@ -79,51 +101,57 @@ const resumeFrom = async (
   if (options.restart) await removeState(stateFile);
   const state = await readState(stateFile);
   if (state === undefined) return begun;
-  if (state['mark'] !== mark)
+  const read = state['read'] as ReadMark | undefined;
+  const isSame = state['mark'] === mark && read !== undefined;
+  if (!isSame || !(await beginsWith(options.file, read)))
     throw new TidemarkError(
       'invalid-option',
       `${stateFile} is of another file or of other options: give --restart to begin anew`,
     );
-  return {
+  const from = {
     rows: countOf(state, 'rows'),
     imported: countOf(state, 'imported'),
     rejected: countOf(state, 'rejected'),
     rejectBytes: countOf(state, 'rejectBytes'),
   };
+  requireHolds(state['server'] as ServerMark | undefined, await desk.moment());
+  await requireNotedLength(options.rejectFile, from.rejectBytes);
+  return from;
 };
 
 /** Goes through the file once: notes bad rows, hands good ones to `write`, step by step. */
 const pass = async (
   options: ImportOptions,
   from: Progress,
-  step: (puts: readonly DeskPut[], after: Progress) => Promise<void>,
+  step: (puts: readonly DeskPut[], after: Progress, read: () => ReadMark) => Promise<void>,
 ): Promise<{ readonly progress: Progress; readonly complete: boolean }> => {
   const rejects = new RejectFile(options.rejectFile, from.rejectBytes);
   let { rows, imported, rejected } = from;
   let puts: DeskPut[] = [];
   let bytes = 0;
   let done = from;
-  let columnsChecked = false;
+  const source = openSource(options.file);
+  const { mapping, delimiter } = options;
   const flush = async (): Promise<void> => {
     if (rows === done.rows) return;
     imported += puts.length;
     const progress = { rows, imported, rejected, rejectBytes: await rejects.flush() };
-    await step(puts, progress);
+    await step(puts, progress, source.mark);
     puts = [];
     bytes = 0;
     done = progress;
     options.onProgress(progress);
   };
   try {
-    for await (const raw of rowsOf(options.file, options.mapping.format, options.delimiter)) {
-      if (options.mapping.format === 'csv' && !columnsChecked && 'cells' in raw) {
-        checkColumns(options.mapping, Object.keys(raw.cells));
-        columnsChecked = true;
-      }
+    const onColumns = (columns: readonly string[]): void => checkColumns(mapping, columns);
+    for await (const raw of rowsOf(source.stream, mapping.format, delimiter, onColumns)) {
       if (raw.row <= from.rows) continue;
-      const checked = checkRow(options.mapping, raw);
+      const checked = checkRow(mapping, raw);
       if ('put' in checked) {
-        if (bytes + checked.bytes > importStepBytesMax) await flush();
+        if (bytes + checked.bytes > importStepBytesMax) {
+          await flush();
+          if (options.isStopped()) return { progress: done, complete: false };
+        }
         puts.push(checked.put);
         bytes += checked.bytes;
       } else {
@@ -151,7 +179,10 @@ const noWrite = (): Promise<void> => Promise.resolve();
  * import goes on where it stopped; a step that was applied but not noted is applied again to the same end.
  */
 export const importRows = async (desk: Desk, options: ImportOptions): Promise<ImportResult> => {
-  const { stateFile, mapping, rejectFile } = options;
+  const { stateFile, mapping } = options;
+  // What an interrupted import noted stays as it is while rows are only checked.
+  const isBeside = options.dryRun && stateFile !== undefined && (await isThere(stateFile));
+  const rejectFile = isBeside ? `${options.rejectFile}.dry-run` : options.rejectFile;
   const result = (
     { rows, imported, rejected }: Progress,
     resumedAfter: number,
@@ -166,19 +197,24 @@ export const importRows = async (desk: Desk, options: ImportOptions): Promise<Im
     dryRun: options.dryRun,
     complete,
   });
-  const mark = stateFile === undefined ? '' : await markOf(options);
-  const from = stateFile === undefined ? begun : await resumeFrom(stateFile, mark, options);
-  if (from.rows === 0) await rm(rejectFile, { force: true });
-  if (options.dryRun || (options.badRows === 'refuse' && from.rows === 0)) {
-    const { progress, complete } = await pass(options, begun, noWrite);
-    const none = { ...progress, imported: options.dryRun ? progress.imported : 0 };
-    if (options.dryRun || progress.rejected > 0 || !complete)
-      return result(none, 0, complete && (options.dryRun || progress.rejected === 0));
+  if (options.dryRun) {
+    await rm(rejectFile, { force: true });
+    const { progress, complete } = await pass({ ...options, rejectFile }, begun, noWrite);
+    return result(progress, 0, complete);
   }
-  const { progress, complete } = await pass(options, from, async (puts, after) => {
+  const mark = stateFile === undefined ? '' : await markOf(options);
+  const from = stateFile === undefined ? begun : await resumeFrom(desk, stateFile, mark, options);
+  if (from.rows === 0) await rm(rejectFile, { force: true });
+  if (options.badRows === 'refuse' && from.rows === 0) {
+    const { progress, complete } = await pass(options, begun, noWrite);
+    if (progress.rejected > 0 || !complete) return result({ ...progress, imported: 0 }, 0, false);
+  }
+  const { progress, complete } = await pass(options, from, async (puts, after, read) => {
     if (puts.length > 0) await desk.write(puts, options.user);
-    if (stateFile !== undefined)
-      await writeWhole(stateFile, `${JSON.stringify({ format: 1, mark, ...after })}\n`);
+    if (stateFile === undefined) return;
+    const server = serverMark(await desk.moment());
+    const state = { format: 1, mark, ...after, read: read(), server };
+    await writeWhole(stateFile, `${JSON.stringify(state)}\n`);
   });
   if (complete && stateFile !== undefined) await removeState(stateFile);
   return result(progress, from.rows, complete);

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { TidemarkError } from '@tidemark/model';
 import { rowBytesMax, type RawRow } from './row.js';
-import { textsOf } from './text-parts.js';
+import { NotUtf8, notUtf8At, textsOf } from './text-parts.js';
 
 const toRow = (row: number, line: number | null, text: string): RawRow => {
   let json: unknown;
@@ -31,17 +31,21 @@ export async function* ndjsonRows(source: Readable): AsyncGenerator<RawRow> {
     row += 1;
     return over ? { row, line, problem: tooLong } : toRow(row, line, text);
   };
-  for await (const text of textsOf(source)) {
-    const lines = (rest + text).split('\n');
-    rest = lines.pop() ?? '';
-    for (const one of lines) {
-      const taken = take(one);
-      if (taken !== undefined) yield taken;
+  try {
+    for await (const text of textsOf(source)) {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      for (const one of lines) {
+        const taken = take(one);
+        if (taken !== undefined) yield taken;
+      }
+      if (rest.length > rowBytesMax) {
+        rest = '';
+        isOver = true;
+      }
     }
-    if (rest.length > rowBytesMax) {
-      rest = '';
-      isOver = true;
-    }
+  } catch (cause) {
+    throw cause instanceof NotUtf8 ? notUtf8At(row + 1, line + 1) : cause;
   }
   const last = rest !== '' || isOver ? take(rest) : undefined;
   if (last !== undefined) yield last;
@@ -111,10 +115,14 @@ class ElementSplitter {
 export async function* jsonRows(source: Readable): AsyncGenerator<RawRow> {
   const splitter = new ElementSplitter();
   let row = 0;
-  for await (const text of textsOf(source))
-    for (const element of splitter.take(text)) {
-      row += 1;
-      yield toRow(row, null, element);
-    }
+  try {
+    for await (const text of textsOf(source))
+      for (const element of splitter.take(text)) {
+        row += 1;
+        yield toRow(row, null, element);
+      }
+  } catch (cause) {
+    throw cause instanceof NotUtf8 ? notUtf8At(row + 1, null) : cause;
+  }
   splitter.end();
 }

@@ -1,5 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import type { CheckedRow } from './row-check.js';
+import { writeAll } from './whole-write.js';
 
 type BadRow = Extract<CheckedRow, { readonly problems: readonly unknown[] }>;
 
@@ -27,7 +28,7 @@ export class RejectFile {
     const text = Buffer.from(this.#waiting.join(''), 'utf8');
     this.#waiting = [];
     this.#handle ??= await this.#open();
-    await this.#handle.write(text, 0, text.length, this.#bytes);
+    await writeAll(this.#handle, text, this.#bytes);
     await this.#handle.sync();
     this.#bytes += text.length;
     return this.#bytes;

@@ -57,8 +57,8 @@ export const tableOf = (customization: Customization, name: string): SchemaTable
 };
 
 /**
- * Checks the columns of a CSV file once: a wrong header would make every row bad. Throws `unknown-field` or
- * `invalid-id`.
+ * Checks the columns of a CSV file once: a wrong header would make every row bad. Throws `unknown-field`,
+ * `invalid-id`, or `invalid-option` when two columns are of one field.
  */
 export const checkColumns = (
   { table, idColumn, renamed, ignoreUnknown }: RowMapping,
@@ -77,6 +77,17 @@ export const checkColumns = (
       'unknown-field',
       `${table.name} has no field for the columns ${unknown.join(', ')}; --map column=field names one, --ignore-unknown passes over them`,
     );
+  const fields = columns
+    .filter((column) => column !== idColumn)
+    .map((column) => renamed.get(column) ?? column);
+  const twice = fields.find(
+    (name, at) => table.fieldsByName.has(name) && fields.indexOf(name) < at,
+  );
+  if (twice !== undefined)
+    throw new TidemarkError('invalid-option', `two columns of the file are of the field ${twice}`, {
+      option: 'map',
+      field: twice,
+    });
 };
 
 const readId = (cells: Readonly<Record<string, unknown>>, column: string): string | RowProblem => {
@@ -137,6 +148,7 @@ export const checkRow = (mapping: RowMapping, raw: RawRow): CheckedRow => {
   const id = readId(cells, idColumn);
   if (typeof id !== 'string') problems.push(id);
   const fields: Record<string, Value> = {};
+  const taken = new Set<string>();
   for (const [column, given] of Object.entries(cells)) {
     if (column === idColumn) continue;
     const name = renamed.get(column) ?? column;
@@ -150,6 +162,13 @@ export const checkRow = (mapping: RowMapping, raw: RawRow): CheckedRow => {
         });
       continue;
     }
+    if (taken.has(name))
+      problems.push({
+        code: 'invalid-value',
+        field: column,
+        message: `${name}: another column has its value, too`,
+      });
+    taken.add(name);
     const value = readValue(mapping, field, given);
     if (isProblem(value)) problems.push(value);
     // Counters and texts always have a value: an empty cell leaves them as they are.

@@ -1,19 +1,18 @@
-import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { csvRows } from './csv-rows.js';
 import { jsonRows, ndjsonRows } from './json-rows.js';
 import type { RawRow, RowFormat } from './row.js';
 
-const readBytes = 256 * 1024;
-
-/** Reads the rows of a file, or of the standard input for `-`, one at a time. */
+/**
+ * Reads the rows of a stream, one at a time. `onColumns` is told the header of CSV before the first row, also
+ * where there is no row; no columns for an empty file.
+ */
 export const rowsOf = (
-  file: string,
+  source: Readable,
   format: RowFormat,
   delimiter: string,
+  onColumns: (columns: readonly string[]) => void,
 ): AsyncGenerator<RawRow> => {
-  const source: Readable =
-    file === '-' ? process.stdin : createReadStream(file, { highWaterMark: readBytes });
-  if (format === 'csv') return csvRows(source, delimiter);
+  if (format === 'csv') return csvRows(source, delimiter, onColumns);
   return format === 'ndjson' ? ndjsonRows(source) : jsonRows(source);
 };

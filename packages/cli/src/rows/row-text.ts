@@ -25,8 +25,9 @@ export interface RowText {
 }
 
 const csvText = (columns: readonly string[], delimiter: string): RowText => {
-  // An empty text gets quotes; null is an empty cell without: so both come back as they were.
-  const options = { delimiter, quoted_empty: false, quoted_match: /^$/ };
+  // An empty text gets quotes; null is an empty cell without: so both come back as they were. A carriage
+  // return at the end of a line would pass for the end of the line.
+  const options = { delimiter, quoted_empty: false, quoted_match: /^$|\r/ };
   return {
     begin: stringify([[...columns]], { delimiter }),
     page: (records) =>

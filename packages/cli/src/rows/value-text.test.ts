@@ -23,6 +23,11 @@ describe('values from texts', () => {
     ['2026-01-02T03:04:05.6789Z', '2026-01-02T03:04:05.678Z'],
     // Without a zone it could be any time.
     ['2026-01-02T03:04:05', '2026-01-02T03:04:05'],
+    ['2024-02-29T23:59:59Z', '2024-02-29T23:59:59.000Z'],
+    // There is no such day: it must not become the next one.
+    ['2024-02-30T00:00:00Z', '2024-02-30T00:00:00Z'],
+    ['2023-02-29T00:00:00.000Z', '2023-02-29T00:00:00.000Z'],
+    ['2023-04-31 10:00+02:00', '2023-04-31 10:00+02:00'],
   ])('[CLI-10] the instant %s is %s', (text, canonical) => {
     expect(canonicalInstant(text)).toBe(canonical);
   });
@@ -35,6 +40,8 @@ describe('values from texts', () => {
       ['boolean', 'yes'],
       ['decimal', '1e5'],
       ['date', '2026-02-30'],
+      ['datetime', '2024-02-30T00:00:00.000Z'],
+      ['datetime', '2023-02-29 00:00Z'],
       ['attachment', '{'],
     ] as const)
       expect(isCanonicalValue(type, valueFromText(fieldOf(type), text))).toBe(false);

@@ -1,7 +1,8 @@
 import type { FieldDefinition, Value } from '@tidemark/model';
 
 const decimalPattern = /^([+-]?)(\d+)(?:\.(\d*))?$/;
-const zonedPattern = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})$/;
+const zonedPattern =
+  /^(\d{4})-(\d{2})-(\d{2})[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})$/;
 
 /** Decimal in its canonical form; as it was when it is none. */
 export const canonicalDecimal = (text: string): string => {
@@ -13,9 +14,20 @@ export const canonicalDecimal = (text: string): string => {
   return match[1] === '-' && digits !== '0' ? `-${digits}` : digits;
 };
 
-/** Instant in its canonical form (UTC, milliseconds); as it was when its zone or anything else is missing. */
+/** Whether a month has the day: the parser of dates takes the 30th of February for the 1st of March. */
+const isDay = (year: number, month: number, day: number): boolean => {
+  const date = new Date(0);
+  date.setUTCFullYear(year, month - 1, day);
+  return date.getUTCMonth() === month - 1 && date.getUTCDate() === day;
+};
+
+/**
+ * Instant in its canonical form (UTC, milliseconds); as it was when its zone or anything else is missing, or
+ * when there is no such day.
+ */
 export const canonicalInstant = (text: string): string => {
-  if (!zonedPattern.test(text)) return text;
+  const [, year, month, day] = zonedPattern.exec(text) ?? [];
+  if (!isDay(Number(year), Number(month), Number(day))) return text;
   const ms = Date.parse(text.replace(' ', 'T'));
   return Number.isNaN(ms) ? text : new Date(ms).toISOString();
 };

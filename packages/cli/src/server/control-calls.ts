@@ -120,5 +120,24 @@ export const controlCalls: Readonly<Record<string, ControlCall>> = {
   ),
   syncLogs: call(t.type({ limit: t.number }), (desk, { limit }) => desk.syncLogs(limit)),
   status: call(Nothing, (desk) => desk.status()),
+  identities: call(t.partial({ after: t.string }), (desk, { after }) => desk.identities(after)),
+  requireIdentities: call(t.type({ by: t.string }), (desk, { by }) => desk.requireIdentities(by)),
+  createToken: call(
+    t.intersection([
+      t.type({ user: t.string, device: t.string, by: t.string }),
+      t.partial({ ttlMs: t.number }),
+    ]),
+    (desk, { user, device, by, ttlMs }) =>
+      desk.createToken({ user, device, by, ...optional({ ttlMs }) }),
+  ),
+  revoke: call(
+    t.type({
+      of: t.union([t.literal('replica'), t.literal('device')]),
+      id: t.string,
+      by: t.string,
+    }),
+    (desk, wanted) => desk.revoke(wanted),
+  ),
+  moment: call(Nothing, (desk) => desk.moment()),
   checkpoint: call(Nothing, (desk) => desk.checkpoint()),
 };

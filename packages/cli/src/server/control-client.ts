@@ -93,6 +93,11 @@ export const connectDesk = async (folder: string): Promise<Desk | undefined> => 
     explain: (table, id, field, limit) => call('explain', { table, id, field, limit }),
     syncLogs: (limit) => call('syncLogs', { limit }),
     status: () => call('status'),
+    identities: (after) => call('identities', after === undefined ? {} : { after }),
+    requireIdentities: (by) => call('requireIdentities', { by }),
+    createToken: (wanted) => call('createToken', wanted),
+    revoke: (wanted) => call('revoke', wanted),
+    moment: () => call('moment'),
     checkpoint: () => call('checkpoint'),
     close: () => Promise.resolve(),
   };

@@ -1,6 +1,8 @@
 import type { Customization, SyncErrorState, Value } from '@tidemark/model';
 import type {
+  EnrolledReplica,
   Explanation,
+  IdentityDesk,
   KeptSyncLog,
   ResolveInput,
   ResolveResult,
@@ -39,6 +41,21 @@ export interface DeskStatus {
   readonly failure: { readonly code: string; readonly message: string } | null;
 }
 
+/** Who may use the tenant. */
+export interface DeskIdentities {
+  readonly required: boolean;
+  readonly replicas: readonly EnrolledReplica[];
+  readonly receiptKeys: readonly string[];
+}
+
+/** Where a server stands: a version names one history only together with the life that it is of. */
+export interface DeskMoment {
+  readonly incarnation: number;
+  readonly n: number;
+  /** Newest openings of the server, newest first; each began at version `from`. */
+  readonly lives: readonly { readonly id: string; readonly from: number }[];
+}
+
 /** Which sync errors to list: at most `limit` after an id. */
 export interface ErrorsWanted {
   readonly state?: SyncErrorState;
@@ -74,6 +91,12 @@ export interface Desk {
   ) => Promise<readonly Explanation[]>;
   readonly syncLogs: (limit: number) => Promise<readonly KeptSyncLog[]>;
   readonly status: () => Promise<DeskStatus>;
+  /** Whether identities are demanded, who is enrolled (at most 1,000 after an id), and the keys of receipts. */
+  readonly identities: (after?: string) => Promise<DeskIdentities>;
+  readonly requireIdentities: (by: string) => Promise<void>;
+  readonly createToken: IdentityDesk['createToken'];
+  readonly revoke: IdentityDesk['revoke'];
+  readonly moment: () => Promise<DeskMoment>;
   /** Writes a checkpoint unless the newest one holds everything; resolves with the folder of checkpoints. */
   readonly checkpoint: () => Promise<string>;
   readonly close: () => Promise<void>;

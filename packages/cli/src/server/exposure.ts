@@ -12,7 +12,9 @@ export const checkExposure = (place: NatsPlace, isInsecure: boolean): void => {
   if (isInsecure || beyond.length === 0) return;
   const isSecret =
     place.credentials !== undefined || place.token !== undefined || place.password !== undefined;
-  const isEncrypted = beyond.every((address) => /^(tls|wss):\/\//.test(address));
+  // Where certificates are given, no connection is opened without encryption, whatever the address.
+  const isEncrypted =
+    place.tls !== undefined || beyond.every((address) => /^(tls|wss):\/\//.test(address));
   if (isSecret && isEncrypted) return;
   throw new UsageError(
     `NATS at ${beyond.join(', ')} is beyond this machine, and ${isEncrypted ? 'no credentials are set' : 'it is not reached by tls://'}`,

@@ -2,8 +2,10 @@ import { access, constants, mkdir, statfs } from 'node:fs/promises';
 import type { NatsPlace } from '@tidemark/node';
 import type { Call } from '../call.js';
 import { checkSchemaFile } from '../config/schema-file.js';
+import { requireOwnFolders } from '../config/served-tenants.js';
 import type { Settings } from '../config/settings.js';
 import { showFailure } from '../failure.js';
+import { checkpointAge, versionsBehind } from './checkpoint-age.js';
 import { connectDesk } from './control-client.js';
 import { withDesk } from './open-desk.js';
 import { natsVersion } from './nats-version.js';
@@ -103,7 +105,7 @@ const checkStore = async (settings: Settings, nowMs: number): Promise<readonly F
   if (!running && !(await holdsServer(folder)))
     return [skipped('store', `there is no server in ${folder} yet`)];
   try {
-    const status = await withDesk(settings, {}, (desk) => desk.status());
+    const status = await withDesk(settings, { look: true }, (desk) => desk.status());
     const found: Finding[] = [];
     if (status.failure === null)
       found.push(
@@ -148,14 +150,13 @@ const checkCheckpoints = async (
   status: {
     readonly incarnation: number;
     readonly n: number;
-    readonly checkpoint: { readonly n: number } | null;
+    readonly checkpoint: { readonly incarnation: number; readonly n: number } | null;
   },
 ): Promise<Finding> => {
   const folder = settings.needed('checkpoints.folder');
   try {
     const { openCheckpointFolder } = await import('@tidemark/store-level/node');
     const names = await openCheckpointFolder(folder).list();
-    const behind = status.n - (status.checkpoint?.n ?? 0);
     const mend =
       '`tidemark backup <folder>` writes one; checkpoints.everyOps lets `serve` write them.';
     if (names.length === 0 || status.checkpoint === null)
@@ -164,8 +165,10 @@ const checkCheckpoints = async (
         `there is none in ${folder}: devices keep their whole logs`,
         mend,
       );
-    const text = `${names.length} in ${folder}, the newest ${behind} versions behind`;
-    return behind > checkpointVersionsMax
+    const behind = versionsBehind(status, status.checkpoint);
+    const text = `${names.length} in ${folder}, the newest ${checkpointAge(status, status.checkpoint)}`;
+    // One of another incarnation holds nothing of this one's logs.
+    return behind === undefined || behind > checkpointVersionsMax
       ? warning('checkpoints', text, mend)
       : ok('checkpoints', text);
   } catch (cause) {
@@ -247,20 +250,39 @@ const checkNats = async (settings: Settings, place: NatsPlace): Promise<readonly
   }
 };
 
+/** Every tenant of the configuration, or the one that was asked for. */
+const checkedTenants = (settings: Settings): readonly Settings[] => {
+  if (settings.tenants === undefined || settings.sourceOf('tenant') === 'flag') {
+    const one = settings.forTenant();
+    one.needed('tenant');
+    return [one];
+  }
+  requireOwnFolders(settings.tenants.map(({ name }) => settings.forTenant(name)));
+  return settings.tenants.map(({ name }) => settings.forTenant(name));
+};
+
 /** Runs every check; a check that fails does not stop the others. */
 export const checkAll = async ({ call, nowMs }: CheckContext): Promise<readonly Finding[]> => {
   const findings: Finding[] = [checkNode(), checkClock(nowMs)];
   let settings: Settings;
+  let tenants: readonly Settings[];
   try {
     const loaded = await call.loaded();
     settings = loaded.settings;
-    settings.needed('tenant');
+    tenants = checkedTenants(settings);
     findings.push(ok('configuration', loaded.file ?? 'no file; variables and flags only'));
   } catch (cause) {
     return [...findings, failed('configuration', cause)];
   }
-  findings.push(await checkSchema(settings), await checkDisk(settings));
-  findings.push(...(await checkStore(settings, nowMs)));
+  for (const tenant of tenants) {
+    const found = [
+      await checkSchema(tenant),
+      await checkDisk(tenant),
+      ...(await checkStore(tenant, nowMs)),
+    ];
+    const of = tenants.length === 1 ? '' : ` of ${tenant.needed('tenant')}`;
+    findings.push(...found.map((one) => ({ ...one, check: `${one.check}${of}` })));
+  }
   const place = await natsPlaceOf(settings).catch((cause: unknown) => {
     findings.push(failed('nats-server', cause));
     return undefined;

@@ -46,6 +46,18 @@ export const localDesk = (
       failure: failure === undefined ? null : { code: failure.code, message: failure.message },
     };
   },
+  identities: async (after) => ({
+    required: server.identities.required(),
+    replicas: await server.identities.list(after),
+    receiptKeys: server.identities.receiptKeys,
+  }),
+  requireIdentities: (by) => server.identities.require(by),
+  createToken: (wanted) => server.identities.createToken(wanted),
+  revoke: (wanted) => server.identities.revoke(wanted),
+  moment: () => {
+    const { incarnation, n, lives } = server.status().state;
+    return Promise.resolve({ incarnation, n, lives: lives.map(({ id, from }) => ({ id, from })) });
+  },
   checkpoint: async () => {
     await server.settle();
     await server.checkpoint();

@@ -117,6 +117,14 @@ const readHolder = async (file: string): Promise<readonly [number, number, numbe
   return [owner, nats, port];
 };
 
+/** Address of the nats-server that another command runs on a folder; undefined when none does. */
+export const runningNats = async (folder: string): Promise<string | undefined> => {
+  const [owner, nats, port] = await readHolder(path.join(folder, 'nats.pid'));
+  if (owner === 0 || port === 0 || owner === process.pid) return undefined;
+  const isRunning = (await isAlive(owner)) && (await isAlive(nats)) && (await isListening(port));
+  return isRunning ? `nats://${host}:${port}` : undefined;
+};
+
 const endNats = async (pid: number): Promise<void> => {
   process.kill(pid, 'SIGTERM');
   const untilMs = Date.now() + startMsMax;

@@ -9,6 +9,8 @@ import { openFolder, requireServer } from './open-folder.js';
 export interface DeskWanted {
   /** Begins a server with the customization of the schema file where there is none yet. */
   readonly begin?: boolean;
+  /** Only looks: where no server runs, no input and no incarnation begins. */
+  readonly look?: boolean;
 }
 
 /**
@@ -19,7 +21,7 @@ export const openDesk = async (settings: Settings, wanted: DeskWanted = {}): Pro
   const running = await connectDesk(settings.needed('folder'));
   if (running !== undefined) return running;
   if (wanted.begin !== true) await requireServer(settings);
-  const server = await openFolder(settings, {});
+  const server = await openFolder(settings, wanted.look === true ? { look: true } : {});
   const desk = localDesk(server, { checkpoints: settings.needed('checkpoints.folder') });
   try {
     if (wanted.begin === true && server.customization().version === 0)

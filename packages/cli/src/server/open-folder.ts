@@ -1,11 +1,26 @@
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { TidemarkError, type Customization, type TableSpec } from '@tidemark/model';
-import type { Server, ServerEvent } from '@tidemark/server';
+import type { CheckpointFolder } from '@tidemark/ports';
+import type { NatsServerConnection, Server, ServerEvent } from '@tidemark/server';
 import type { NatsPlace } from '@tidemark/node';
 import type { Settings } from '../config/settings.js';
-import { inputPlaceOf, managedNatsFolder, noteNatsInput, requireSameInput } from './input-place.js';
-import { findNatsProgram, installLine, startNats, type StartedNats } from './nats-program.js';
+import { cursorKeyOf } from './cursor-key-file.js';
+import {
+  inputPlaceOf,
+  managedNatsFolder,
+  noteNatsInput,
+  requireNotedInput,
+  requireSameInput,
+  type FoundInput,
+} from './input-place.js';
+import {
+  findNatsProgram,
+  installLine,
+  runningNats,
+  startNats,
+  type StartedNats,
+} from './nats-program.js';
 
 /** Tables whose types are known at run time only. */
 export type LooseTables = Readonly<Record<string, TableSpec>>;
@@ -31,12 +46,15 @@ export const natsPlaceOf = async (settings: Settings): Promise<NatsPlace | undef
   const token = settings.text('nats.token');
   const file = settings.text('nats.credentials');
   const credentials = file === undefined ? undefined : await readFile(file, 'utf8');
+  const caFile = settings.text('nats.ca');
+  const ca = caFile === undefined ? undefined : await readFile(caFile, 'utf8');
   return {
     servers,
     ...(user === undefined ? {} : { user }),
     ...(password === undefined ? {} : { password }),
     ...(token === undefined ? {} : { token }),
     ...(credentials === undefined ? {} : { credentials }),
+    ...(ca === undefined ? {} : { tls: { ca } }),
   };
 };
 
@@ -46,10 +64,12 @@ export interface OpenFolderOptions {
   readonly folder?: string;
   /** Published when it is newer than what is in force; what is in force stays when left out. */
   readonly publish?: Customization;
-  /** Folder of checkpoints in place of the configured one. */
-  readonly checkpoints?: string;
-  /** NATS that is known to be the right one: it is not looked for. */
-  readonly connection?: NatsPlace;
+  /** Checkpoints that are only read, in place of the configured folder: none is written or removed. */
+  readonly checkpoints?: CheckpointFolder;
+  /** NATS that is known to be the right one: it is not looked for. A connection stays open. */
+  readonly connection?: NatsPlace | NatsServerConnection;
+  /** Only looks: begins no input and no incarnation. */
+  readonly look?: boolean;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
@@ -67,7 +87,7 @@ export const startManagedNats = (
   return startNats(program, managedNatsFolder(settings), port);
 };
 
-const natsOptionsOf = (settings: Settings, connection: NatsPlace) => {
+const natsOptionsOf = (settings: Settings, connection: NatsPlace | NatsServerConnection) => {
   const streamBytesMax = settings.count('nats.streamBytesMax');
   const replicas = settings.count('nats.replicas');
   const archive = settings.text('nats.archive');
@@ -79,30 +99,60 @@ const natsOptionsOf = (settings: Settings, connection: NatsPlace) => {
   };
 };
 
+/** What NATS holds of the tenant; nothing is begun. */
+const findInput = async (
+  tenant: string,
+  nats: NonNullable<OpenFolderOptions['connection']>,
+): Promise<FoundInput> => {
+  const { connectServer, readInputName } = await import('@tidemark/server');
+  const { systemEntropy } = await import('@tidemark/node');
+  const connection = 'core' in nats ? nats : await connectServer(nats, systemEntropy);
+  try {
+    return await readInputName(connection as NatsServerConnection, tenant);
+  } finally {
+    if (connection !== nats) await (connection as NatsServerConnection).close();
+  }
+};
+
 const openAt = async (
   settings: Settings,
   options: OpenFolderOptions,
-  nats: NatsPlace | undefined,
+  nats: NatsPlace | NatsServerConnection | undefined,
 ): Promise<Server<LooseTables>> => {
   const folder = options.folder ?? settings.needed('folder');
   const keep = settings.count('checkpoints.keep');
   const everyOps = settings.count('checkpoints.everyOps');
+  const cursorKey = await cursorKeyOf(settings);
+  const tenant = settings.needed('tenant');
+  const found = nats === undefined ? undefined : await findInput(tenant, nats);
+  if (nats !== undefined) await requireNotedInput(folder, found, options.look !== true);
   // Commands that ask a running server, or only look at files, never pay for loading one.
   const { openServer } = await import('@tidemark/server');
   const server = await openServer<LooseTables>({
     ...(nats === undefined ? { folder } : { folder, nats: natsOptionsOf(settings, nats) }),
-    tenant: settings.needed('tenant'),
+    ...(cursorKey === undefined ? {} : { cursorKey }),
+    tenant,
     schema: { customization: options.publish ?? nothing },
-    checkpoints: {
-      folder: options.checkpoints ?? settings.needed('checkpoints.folder'),
-      ...(keep === undefined ? {} : { keep }),
-      ...(everyOps === undefined ? {} : { everyOps }),
-      ...(settings.isOn('checkpoints.trimInput') ? { trimInput: true } : {}),
-    },
+    checkpoints:
+      options.checkpoints === undefined
+        ? {
+            folder: settings.needed('checkpoints.folder'),
+            ...(keep === undefined ? {} : { keep }),
+            ...(everyOps === undefined ? {} : { everyOps }),
+            ...(settings.isOn('checkpoints.trimInput') ? { trimInput: true } : {}),
+          }
+        : { folder: options.checkpoints },
+    ...(options.look === true ? { newIncarnation: 'refuse' as const } : {}),
     ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
   });
-  if (nats !== undefined) await noteNatsInput(folder);
-  return server;
+  if (nats === undefined) return server;
+  try {
+    await noteNatsInput(folder, (found ?? (await findInput(tenant, nats)))?.name);
+    return server;
+  } catch (cause) {
+    await server.close();
+    throw cause;
+  }
 };
 
 /**
@@ -118,6 +168,16 @@ export const openFolder = async (
   const place = await inputPlaceOf(settings);
   const nats = await natsPlaceOf(settings);
   requireSameInput(place, nats !== undefined);
+  if (options.look === true && place === 'none' && nats === undefined)
+    throw new TidemarkError(
+      'input-mismatch',
+      'the input of this server is gone: serving it begins another one, looking does not',
+    );
+  if (nats === undefined && settings.tenants !== undefined && place !== 'folder') {
+    // `serve` runs the NATS of all tenants, but not this one: it is new, or it could not be opened.
+    const url = await runningNats(managedNatsFolder(settings));
+    if (url !== undefined) return openAt(settings, options, { servers: [url] });
+  }
   if (nats !== undefined || place !== 'managed') return openAt(settings, options, nats);
   const started = await startManagedNats(settings, undefined);
   try {

@@ -164,6 +164,8 @@ export interface Staging {
    * crash the next open finishes it.
    */
   readonly flip: (closing: Closing) => Promise<void>;
+  /** Finishes a flip that a failure of the storage cut; does nothing when none was begun. */
+  readonly finish: () => Promise<void>;
   /** Drops the staged pages. */
   readonly abandon: () => Promise<void>;
 }
@@ -182,6 +184,7 @@ export type MetaChange = Partial<
     | 'tables'
     | 'scopeText'
     | 'scopeHash'
+    | 'receiptKeys'
   >
 >;
 

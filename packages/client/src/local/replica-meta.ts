@@ -117,6 +117,8 @@ export interface ReplicaMeta {
   /** Canonical text and hash (hexadecimal) of the scope; empty before the first run. */
   readonly scopeText: string;
   readonly scopeHash: string;
+  /** Keys (hexadecimal) that sign the server's receipts, learned at enrolment; absent before. */
+  readonly receiptKeys?: readonly string[];
 }
 
 /** Highest number of epochs whose starts are remembered. */

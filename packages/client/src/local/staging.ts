@@ -152,12 +152,12 @@ export class LayerStaging implements Staging {
     await this.finish();
   };
 
-  /** Finishes a flip whose closing page is known: at open, after a crash. */
-  async finish(): Promise<void> {
+  /** Finishes a flip whose closing page is known: at open, after a crash, or after the storage failed. */
+  readonly finish = async (): Promise<void> => {
     const core = this.#core;
-    const staging = this.#staging();
-    const info = staging.closing?.info;
-    if (info === undefined) return;
+    const { staging } = core.meta;
+    const info = staging?.closing?.info;
+    if (staging === null || info === undefined) return;
     // Nothing more is staged, so the sync errors of the new image are known.
     const open = await readOpenRanges(core.store, core.meta, core.stagedStack());
     const rebase = new Rebase(core, {
@@ -171,7 +171,7 @@ export class LayerStaging implements Staging {
         (core.meta.incarnation !== 0 && info.incarnation !== core.meta.incarnation),
     });
     while (!(await core.turn.run(() => this.#step(rebase, info, open))));
-  }
+  };
 
   /** One bounded step under the write turn; true after the flip. */
   async #step(rebase: Rebase, info: Closing, open: OpenRanges): Promise<boolean> {

@@ -4,7 +4,7 @@ import type { Closing, ReplicaMeta } from '../local/replica-meta.js';
 import { seenVersion, tableMeta } from '../local/replica-meta.js';
 import { checkNotOlder } from './agree-on-log.js';
 import { ask } from './link-holder.js';
-import { pageBytesMax, pagesOf, stagePages } from './page-staging.js';
+import { askForPages, pagesOf, stagePages } from './page-staging.js';
 import { repairIsUnderWay } from './repair-progress.js';
 import type { RunContext } from './run-context.js';
 import { downloadTables } from './scope-tables.js';
@@ -83,6 +83,8 @@ const countAnswer = (context: RunContext, answer: PullAnswer, bytes: number): vo
  */
 export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
   const { local, scope, emit } = context.ports;
+  // The storage failed in the middle of a flip: nothing may be staged before it is over.
+  await local.staging.finish();
   const meta = local.meta();
   if (repairIsUnderWay(meta)) return 'rehydrate';
   const tables = downloadTables(scope, local.schema());
@@ -90,17 +92,19 @@ export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
     emit({ type: 'repair', reason: 'damage' });
     return 'rehydrate';
   }
-  const { message, tail, bytes } = await ask(
-    context.links,
-    'pull',
-    {
-      cursor: meta.staging === null ? meta.cursor : meta.staging.cursor,
-      tables: null,
-      scope,
-      seen: seenVersion(meta),
-      maxBytes: pageBytesMax,
-    },
-    context.signal,
+  const { message, tail, bytes } = await askForPages(context, (maxBytes) =>
+    ask(
+      context.links,
+      'pull',
+      {
+        cursor: meta.staging === null ? meta.cursor : meta.staging.cursor,
+        tables: null,
+        scope,
+        seen: seenVersion(meta),
+        maxBytes,
+      },
+      context.signal,
+    ),
   );
   checkNotOlder(context, message.receipt);
   if (message.rehydrate !== null) {

@@ -1,6 +1,7 @@
 import { isLeft, TidemarkError, type TidemarkError as Failure } from '@tidemark/model';
 import type { AbortSignalLike, Caller, Endpoint, Link, Transport } from '@tidemark/ports';
 import { decodeMessage, encodeMessage, type MessageName, type Messages } from '@tidemark/protocol';
+import type { Identity } from './identity.js';
 
 /** State of the link, as the status shows it. */
 export type ConnectionState = 'offline' | 'connecting' | 'online';
@@ -15,6 +16,13 @@ export interface LinkHolder {
   readonly open: (signal: AbortSignalLike) => Promise<void>;
   /** Link that is open. Throws `unreachable` when there is none. */
   readonly link: () => Link;
+  /** Makes a call on the open link, signed where the server wants that. */
+  readonly call: (
+    endpoint: Endpoint,
+    body: Uint8Array,
+    signal: AbortSignalLike,
+  ) => Promise<Uint8Array>;
+  readonly identity: Identity;
   readonly close: () => Promise<void>;
 }
 
@@ -23,6 +31,7 @@ export const linkHolder = (
   transport: Transport,
   caller: () => Caller,
   moved: () => void,
+  identity: Identity,
 ): LinkHolder => {
   let current: { readonly link: Link; readonly replica: string } | null = null;
   let opening = false;
@@ -32,7 +41,13 @@ export const linkHolder = (
     moved();
     await link?.close();
   };
+  const link = (): Link => {
+    if (current === null) throw new TidemarkError('unreachable', 'the link was lost');
+    return current.link;
+  };
   return {
+    identity,
+    call: (endpoint, body, signal) => identity.call(link(), endpoint, body, signal),
     state: () => (current !== null ? 'online' : opening ? 'connecting' : 'offline'),
     open: async (signal) => {
       const who = caller();
@@ -53,10 +68,7 @@ export const linkHolder = (
         moved();
       }
     },
-    link: () => {
-      if (current === null) throw new TidemarkError('unreachable', 'the link was lost');
-      return current.link;
-    },
+    link,
     close,
   };
 };
@@ -69,7 +81,7 @@ const messagesOf = {
   pull: ['PullRequest', 'PullAnswer'],
   compare: ['CompareRequest', 'CompareAnswer'],
 } as const satisfies Readonly<
-  Record<Exclude<Endpoint, 'sync-log'>, readonly [MessageName, MessageName]>
+  Record<Exclude<Endpoint, 'sync-log' | 'enroll'>, readonly [MessageName, MessageName]>
 >;
 
 type Asked = keyof typeof messagesOf;
@@ -83,16 +95,19 @@ export interface Answer<E extends Asked> {
 
 /** Asks the server. Rejects with what the transport or the server says, or `malformed-message`. */
 export const ask = async <E extends Asked>(
-  links: Pick<LinkHolder, 'link'>,
+  links: Pick<LinkHolder, 'call' | 'identity'>,
   endpoint: E,
   message: Messages[(typeof messagesOf)[E][0]],
   signal: AbortSignalLike,
 ): Promise<Answer<E>> => {
   const [requestName, answerName] = messagesOf[endpoint];
   const body = encodeMessage<MessageName>(requestName, message);
-  const bytes = await links.link().request(endpoint, body, signal);
+  const bytes = await links.call(endpoint, body, signal);
   const decoded = decodeMessage(answerName, bytes);
   if (isLeft<Failure, unknown>(decoded)) throw decoded.left;
+  // Nothing of an answer is used whose receipt somebody else made.
+  if ('receipt' in decoded.right.message)
+    links.identity.checkReceipt(decoded.right.message.receipt);
   return {
     message: decoded.right.message as Messages[(typeof messagesOf)[E][1]],
     tail: decoded.right.tail,

@@ -1,9 +1,7 @@
 import { isLeft, TidemarkError } from '@tidemark/model';
 import { decodePages, type TablePage } from '@tidemark/protocol';
+import { slowPageMs } from './page-size.js';
 import { countStaged, type RunContext } from './run-context.js';
-
-/** Most bytes of one page. */
-export const pageBytesMax = 512 * 1024;
 
 /** Decodes the pages of an answer. Throws `malformed-message` or `newer-protocol`. */
 export const pagesOf = (context: RunContext, tail: Uint8Array): readonly TablePage[] => {
@@ -24,5 +22,23 @@ export const stagePages = async (
   for (const { table, mode } of pages) {
     const counts = staged.get(table);
     if (counts !== undefined) countStaged(context.counters, mode, new Map([[table, counts]]));
+  }
+};
+
+/** Asks for pages of the size that the link carries, and learns from what comes. Rejects as `ask` does. */
+export const askForPages = async <A extends { readonly bytes: number }>(
+  { pageSize, ports, signal }: RunContext,
+  ask: (maxBytes: number) => Promise<A>,
+): Promise<A> => {
+  const begunMs = ports.clock.nowMs();
+  try {
+    const answer = await ask(pageSize.bytes);
+    pageSize.came(answer.bytes);
+    return answer;
+  } catch (cause) {
+    if (!(cause instanceof TidemarkError) || signal.aborted) throw cause;
+    const isLate = Math.abs(ports.clock.nowMs() - begunMs) >= slowPageMs;
+    if (cause.code === 'timeout' || (cause.code === 'unreachable' && isLate)) pageSize.failed();
+    throw cause;
   }
 };

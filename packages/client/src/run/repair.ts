@@ -10,7 +10,7 @@ import {
 import type { HeldRow } from '../local/local-replica.js';
 import { seenVersion } from '../local/replica-meta.js';
 import { ask } from './link-holder.js';
-import { pageBytesMax, pagesOf, stagePages } from './page-staging.js';
+import { askForPages, pagesOf, stagePages } from './page-staging.js';
 import { progressOf, repairIsUnderWay, type RepairProgress } from './repair-progress.js';
 import type { RunContext } from './run-context.js';
 import { downloadTables, type ScopeTable } from './scope-tables.js';
@@ -79,23 +79,25 @@ const compare = async (
 ): Promise<{ readonly answer: CompareAnswer; readonly tail: Uint8Array }> => {
   const { local, scope } = context.ports;
   const meta = local.meta();
-  const { message, tail, bytes } = await ask(
-    context.links,
-    'compare',
-    {
-      cursor: meta.staging?.cursor ?? null,
-      image: meta.cursor,
-      table: table.name,
-      scope,
-      seen: seenVersion(meta),
-      ranges: part.ranges,
-      held: part.held && {
-        ...part.held,
-        rows: part.held.rows.map(({ id, version }) => [id, version.incarnation, version.n]),
+  const { message, tail, bytes } = await askForPages(context, (maxBytes) =>
+    ask(
+      context.links,
+      'compare',
+      {
+        cursor: meta.staging?.cursor ?? null,
+        image: meta.cursor,
+        table: table.name,
+        scope,
+        seen: seenVersion(meta),
+        ranges: part.ranges,
+        held: part.held && {
+          ...part.held,
+          rows: part.held.rows.map(({ id, version }) => [id, version.incarnation, version.n]),
+        },
+        maxBytes,
       },
-      maxBytes: pageBytesMax,
-    },
-    context.signal,
+      context.signal,
+    ),
   );
   const { counters } = context;
   counters.pages += 1;

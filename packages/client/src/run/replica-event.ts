@@ -46,6 +46,20 @@ export type ReplicaEvent =
       readonly previous: number;
       readonly incarnation: number;
     }
+  | {
+      /**
+       * The server asks who this is, and the application has not answered, or was refused. Edits go on; sync
+       * goes on by itself with the next credentials that are accepted.
+       */
+      readonly type: 'needs-auth';
+      readonly reason: string;
+    }
+  | {
+      readonly type: 'enrolled';
+      readonly replica: string;
+      readonly user: string;
+      readonly device: string;
+    }
   | { readonly type: 'epoch'; readonly epoch: number }
   | {
       /** `waits`: only a foreground run applies it. `refused`: it takes something away. */

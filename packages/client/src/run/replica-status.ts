@@ -11,7 +11,8 @@ import type { Scope } from '@tidemark/filter';
 
 /** What a replica knows of itself, true at the moment it is read. Times in ms. */
 export interface ReplicaStatus {
-  readonly connection: ConnectionState;
+  /** `needs-auth`: the server asks who this is; edits go on, sync waits for credentials. */
+  readonly connection: ConnectionState | 'needs-auth';
   /** True between `connect` and `disconnect`. */
   readonly live: boolean;
   /** Phase of the run under way; `idle` between runs. */
@@ -77,7 +78,7 @@ export const statusOf = (sources: StatusSources): ReplicaStatus => {
   // The sync errors of an operation come with the image: before that nobody can say it is not parked.
   const contained = tableMeta(meta, syncErrorsTable).mergedTo >= lastIndex;
   return {
-    connection: runner.links.state(),
+    connection: runner.links.identity.needsAuth() ? 'needs-auth' : runner.links.state(),
     live: runner.live(),
     phase: run?.state().phase ?? 'idle',
     pending: { operations: pending, oldestAt: pending === 0 ? null : sources.oldestAt() },

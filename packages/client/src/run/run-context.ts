@@ -11,8 +11,10 @@ import type {
 import type { PageMode } from '@tidemark/protocol';
 import type { Scope } from '@tidemark/filter';
 import type { LocalReplica, StagedCounts } from '../local/local-replica.js';
+import type { IdentityOptions } from './identity.js';
 import type { ReplicaEvent } from './replica-event.js';
 import type { LinkHolder } from './link-holder.js';
+import type { PageSize } from './page-size.js';
 
 /** Everything that runs need from outside. */
 export interface RunPorts {
@@ -24,6 +26,8 @@ export interface RunPorts {
   readonly timer: Timer;
   readonly crypto: Crypto;
   readonly logger?: Logger;
+  /** Absent: a server that asks for signatures is not answered. */
+  readonly identity?: IdentityOptions;
   readonly emit: (event: ReplicaEvent) => void;
 }
 
@@ -65,6 +69,7 @@ export interface RunCounters {
 export interface RunContext {
   readonly ports: RunPorts;
   readonly links: LinkHolder;
+  readonly pageSize: PageSize;
   readonly mode: SyncMode;
   readonly signal: AbortSignalLike;
   readonly counters: RunCounters;

@@ -17,6 +17,7 @@ import { cleanUp } from './clean-up.js';
 import { customize, type WaitingCustomization } from './customize.js';
 import { pullPage } from './download.js';
 import type { LinkHolder } from './link-holder.js';
+import type { PageSize } from './page-size.js';
 import { repair } from './repair.js';
 import { noCounters, tableLogs, type RunContext, type RunPorts } from './run-context.js';
 import { keepSyncLog } from './sync-log-list.js';
@@ -45,6 +46,7 @@ export interface FinishedRun {
 export interface RunOptions {
   readonly ports: RunPorts;
   readonly links: LinkHolder;
+  readonly pageSize: PageSize;
   readonly mode: SyncMode;
   readonly signal: AbortSignalLike;
   readonly moved: () => void;
@@ -62,10 +64,11 @@ class SyncRunDriver {
   #waiting: WaitingCustomization | null = null;
   #log: SyncLog | null = null;
 
-  constructor({ ports, links, mode, signal, moved }: RunOptions) {
+  constructor({ ports, links, pageSize, mode, signal, moved }: RunOptions) {
     this.#context = {
       ports,
       links,
+      pageSize,
       mode,
       signal,
       moved,
@@ -210,8 +213,8 @@ class SyncRunDriver {
     const log = this.#buildLog();
     this.#log = log;
     await keepSyncLog(ports.local, log);
-    if (links.state() !== 'online' || signal.aborted) return;
-    await links.link().request('sync-log', encodeMessage('SyncLog', log), signal);
+    if (links.state() !== 'online' || signal.aborted || links.identity.needsAuth()) return;
+    await links.call('sync-log', encodeMessage('SyncLog', log), signal);
   }
 }
 

@@ -2,7 +2,9 @@ import { TidemarkError, type SyncLog, type SyncMode } from '@tidemark/model';
 import type { AbortSignalLike } from '@tidemark/ports';
 import { abortSource, type AbortSource } from './abort-source.js';
 import { backOffMs, livePauseMsMax } from './back-off.js';
+import { Identity } from './identity.js';
 import { linkHolder, type LinkHolder } from './link-holder.js';
+import { PageSize } from './page-size.js';
 import type { RunPorts, SyncProgress } from './run-context.js';
 import { driveRun, type ActiveRun, type FinishedRun } from './sync-run-driver.js';
 
@@ -64,6 +66,8 @@ class Runner {
   readonly links: LinkHolder;
   readonly #ports: RunPorts;
   readonly #moved: () => void;
+  /** Outlives the runs: the next one goes on with what the link carried. */
+  readonly #pageSize = new PageSize();
   #active: ActiveRun | null = null;
   #running: Promise<SyncLog> | null = null;
   #cancel: AbortSource | null = null;
@@ -76,6 +80,8 @@ class Runner {
   #wake: AbortSource | null = null;
   #edited = false;
   #connectError: TidemarkError | null = null;
+  /** Pause of a live replica after a failure. */
+  #nap: AbortSource | null = null;
 
   constructor(ports: RunPorts, moved: () => void) {
     this.#ports = ports;
@@ -91,6 +97,16 @@ class Runner {
         moved();
         if (this.links.state() === 'offline') this.#wake?.abort();
       },
+      new Identity({
+        local,
+        crypto: ports.crypto,
+        timer: ports.timer,
+        emit: ports.emit,
+        options: ports.identity,
+        moved,
+        wake: () => this.#nap?.abort(),
+        ...(ports.logger === undefined ? {} : { logger: ports.logger }),
+      }),
     );
     local.onChange(({ kind }) => {
       if (kind !== 'edit') return;
@@ -188,6 +204,7 @@ class Runner {
       const finished = await driveRun({
         ports: this.#ports,
         links: this.links,
+        pageSize: this.#pageSize,
         mode,
         signal,
         moved,
@@ -236,8 +253,13 @@ class Runner {
       const failed = !(await this.#liveRound(signal, periodMs));
       failures = failed ? failures + 1 : 0;
       if (isOver()) return;
-      if (failed) await timer.sleep(backOffMs(failures, livePauseMsMax, entropy), signal);
-      else if (this.#edited) await timer.sleep(editDebounceMs, signal);
+      if (failed) {
+        const nap = abortSource(signal);
+        this.#nap = nap;
+        await timer.sleep(backOffMs(failures, livePauseMsMax, entropy), nap.signal);
+        nap.release();
+        this.#nap = null;
+      } else if (this.#edited) await timer.sleep(editDebounceMs, signal);
     }
   }
 

@@ -15,7 +15,7 @@ const envelopeOf = (
   context: RunContext,
   entries: readonly LogEntry[],
   headBefore: Uint8Array,
-): Envelope => {
+): Omit<Envelope, 'signature'> => {
   const { replica, epoch, user } = context.ports.local.meta();
   const first = entries[0];
   const last = entries[entries.length - 1];
@@ -29,7 +29,6 @@ const envelopeOf = (
     offsetMs: context.offsetMs,
     headBefore,
     headAfter: last.head,
-    signature: '',
     transactions: entries.map(({ bytes }) => bytes),
   };
 };
@@ -57,7 +56,9 @@ export const upload = async (context: RunContext): Promise<number> => {
     while (from <= target) {
       const entries = within(await local.readLog(from, envelopePageBytesMax), from, target);
       if (entries.length === 0) break;
-      const envelope = envelopeOf(context, entries, head);
+      const unsigned = envelopeOf(context, entries, head);
+      const signature = await context.links.identity.signEnvelope(unsigned);
+      const envelope = { ...unsigned, signature };
       const bytes = encodeEnvelope(envelope);
       const sent = link.publish(bytes, context.signal).then(() => {
         counters.uploadedOperations += envelope.to - envelope.from + 1;

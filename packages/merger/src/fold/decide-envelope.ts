@@ -2,11 +2,12 @@ import { equalBytes, fromHex, toHex, utf8Encode, concatBytes } from '@tidemark/m
 import type { InputPosition } from '@tidemark/ports';
 import type { AuthorView } from './author-view.js';
 import { decideDeviceTransaction } from './decide-device.js';
+import { signatureProblem } from './decide-identity.js';
 import { encodeHeads, headKey } from './head-list.js';
 import type { InputCaller } from './input-entry.js';
 import type { OpenedEnvelope } from './open-envelope.js';
 import type { ReplicaState } from './replica-state.js';
-import type { Window } from './window.js';
+import { quarantinedToldMax, type Window } from './window.js';
 
 /** Messages that space `quarantine` keeps at most: the oldest ones. */
 export const quarantineEntriesMax = 1_000;
@@ -23,6 +24,13 @@ export const quarantine = (
 ): void => {
   const { counts } = window;
   counts.quarantined += 1;
+  if (window.quarantined.length < quarantinedToldMax)
+    window.quarantined.push({
+      position,
+      reason,
+      replica: caller?.replica ?? null,
+      device: caller?.device ?? null,
+    });
   const room = counts.quarantinedBytes + bytes.length <= quarantineBytesMax;
   if (counts.quarantined > quarantineEntriesMax || !room) return;
   counts.quarantinedBytes += bytes.length;
@@ -53,16 +61,17 @@ export interface EnvelopeMessage {
   readonly problem: string;
 }
 
-const checkIdentity = (
+const checkIdentity = async (
   window: Window,
   { caller, opened, problem }: EnvelopeMessage,
   state: ReplicaState | undefined,
-): string | undefined => {
+): Promise<string | undefined> => {
   if (opened === undefined) return problem;
   const { envelope } = opened;
   if (caller.tenant !== window.context.tenant) return 'tenant';
   if (caller.replica !== envelope.replica || caller.user !== envelope.user) return 'identity';
-  return state !== undefined && state.user !== caller.user ? 'user' : undefined;
+  if (state !== undefined && state.user !== caller.user) return 'user';
+  return signatureProblem(window, caller, envelope);
 };
 
 /**
@@ -77,7 +86,7 @@ export const decideEnvelope = async (
   const { counts, overlay } = window;
   const { caller, opened } = message;
   const state = overlay.replicas.get(caller.replica);
-  const problem = checkIdentity(window, message, state);
+  const problem = await checkIdentity(window, message, state);
   if (opened === undefined || problem !== undefined)
     return quarantine(window, message.position, problem ?? '', caller, message.bytes);
   const { envelope } = opened;

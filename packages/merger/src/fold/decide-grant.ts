@@ -1,6 +1,7 @@
 import type { LogPart } from '@tidemark/merge';
 import { isReplicaId, type ReplicaId } from '@tidemark/model';
 import type { GrantRequest } from '@tidemark/protocol';
+import { grantProblem } from './decide-identity.js';
 import { headAt, headUnder } from './head-list.js';
 import type { InputCaller } from './input-entry.js';
 import {
@@ -85,6 +86,7 @@ export const decideGrant = async (
   if (request.epoch < (before?.epoch ?? 0)) return refuse();
   // Over a gap nothing proves whose log it was: nothing is inherited.
   const from = before === undefined && request.gap !== true ? origin : null;
+  if ((await grantProblem(window, caller, from?.replica ?? null)) !== undefined) return refuse();
   // A log that was trimmed beyond what a restored store knows cannot be checked below its beginning.
   if (request.gap !== true) {
     const head = await knownHead(window, before, from, caller.user, continues.index);

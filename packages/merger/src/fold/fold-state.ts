@@ -41,6 +41,8 @@ export interface FoldState {
   readonly counts: FoldCounts;
   /** Newest lives, newest first, at most `livesInState`; all of them are in space `lives`. */
   readonly lives: readonly Life[];
+  /** True once the input demands signatures: the policy is in table `policies`, too. */
+  readonly needsIdentities: boolean;
 }
 
 /** Opening of a server: `no` counts lives from 1, `from` is the version (n) at which it began. */
@@ -76,6 +78,7 @@ export const emptyFoldState = (tenant: string): FoldState => ({
     refusedGrants: 0,
   },
   lives: [],
+  needsIdentities: false,
 });
 
 /** Encodes the state for `ServerBatch.state`. */
@@ -86,8 +89,7 @@ export const decodeFoldState = (bytes: Uint8Array): FoldState => {
   const state = JSON.parse(utf8Decode(bytes)) as FoldState;
   if (state.format !== 1)
     throw new TidemarkError('newer-format', 'the server store was written by a newer version');
-  // A store of a version that counted no lives has none.
-  return (state.lives as FoldState['lives'] | undefined) === undefined
-    ? { ...state, lives: [] }
-    : state;
+  // A store of a version that counted no lives has none; before identities nothing was demanded.
+  const { lives, needsIdentities } = state as Partial<FoldState>;
+  return { ...state, lives: lives ?? [], needsIdentities: needsIdentities ?? false };
 };

@@ -1,6 +1,7 @@
 import {
   decodeEnvelope,
   indexSchema,
+  replicasTable,
   systemTables,
   TidemarkError,
   type Customization,
@@ -9,6 +10,7 @@ import {
 } from '@tidemark/model';
 import type { InputMessage } from '@tidemark/ports';
 import { AuthorView } from './author-view.js';
+import { comesAgain, placeAgain } from './decide-again.js';
 import { decideEnvelope, quarantine } from './decide-envelope.js';
 import {
   backendAuthor,
@@ -19,6 +21,7 @@ import {
   writeAuthor,
 } from './decide-entry.js';
 import { decideGrant } from './decide-grant.js';
+import { decideEnroll, decidePolicy, decideRevoke, decideToken } from './decide-identity.js';
 import { decideLife } from './decide-life.js';
 import type { FoldState } from './fold-state.js';
 import { decodeInputEntry, type InputEntry } from './input-entry.js';
@@ -66,7 +69,11 @@ export const decodeMessageEntry = (message: InputMessage): DecodedMessage | unde
 };
 
 const isBoundary = (kind: InputEntry['kind'] | undefined): boolean =>
-  kind === 'customization' || kind === 'incarnation' || kind === 'life';
+  kind === 'customization' ||
+  kind === 'incarnation' ||
+  kind === 'life' ||
+  kind === 'policy' ||
+  kind === 'again';
 
 /**
  * Number of messages, from the first, that make the next window. Grants, customizations and incarnations
@@ -86,7 +93,7 @@ export const windowLength = (
   for (let i = 0; i < messages.length; i += 1) {
     const one = messages[i] as DecodedMessage;
     const kind = one.entry?.kind;
-    if (i > 0 && kind === 'incarnation') return i;
+    if (i > 0 && (kind === 'incarnation' || kind === 'again')) return i;
     if (i > 0 && grants !== (kind === 'grant')) return i;
     if (i > 0 && one.entry?.kind === 'grant' && one.entry.request.origin !== null) return i;
     grants ||= kind === 'grant';
@@ -161,6 +168,8 @@ const prepare = async (
   const views = new Map<string, AuthorView>();
   const prepared = messages.map((one) => prepareEnvelope(window, one, views, wanted));
   for (const { entry } of messages) {
+    if (entry?.kind === 'envelope' && window.needsIdentities)
+      wanted.record(replicasTable, entry.caller.replica);
     if (entry?.kind === 'write') for (const { table, id } of entry.ops) wanted.record(table, id);
     if (entry?.kind !== 'foreign') continue;
     for (const { table, id } of entry.rows) {
@@ -232,9 +241,40 @@ const decideOne = async (
     case 'life':
       await decideLife(window, entry.id);
       return;
+    case 'token':
+      await decideToken(window, entry);
+      return;
+    case 'enroll':
+      await decideEnroll(window, entry);
+      return;
+    case 'revoke':
+      await decideRevoke(window, entry);
+      return;
+    case 'policy':
+      await decidePolicy(window, entry);
+      return;
     case 'incarnation':
       startIncarnation(window, state, entry);
+      return;
+    case 'again':
+      window.counts.duplicates += 1;
   }
+};
+
+/** Message that came again as the entry that it holds; what this line has had stays as it is. */
+const takeAgain = async (
+  window: Window,
+  state: FoldState,
+  one: DecodedMessage,
+): Promise<DecodedMessage> => {
+  const { entry, message } = one;
+  if (entry?.kind !== 'again') return one;
+  const inner = decodeMessageEntry({ ...message, bytes: entry.entry });
+  if (inner?.entry === undefined || !comesAgain(inner.entry.kind))
+    return { ...one, entry: undefined, problem: 'again' };
+  const place = await placeAgain(window, state, entry.of);
+  if (place === 'unknown') return { ...one, entry: undefined, problem: 'again too late' };
+  return place === 'had' ? one : inner;
 };
 
 /** Decides the messages of one window, in order. Nothing is written to the store. */
@@ -244,7 +284,9 @@ export const decideWindow = async (
   messages: readonly DecodedMessage[],
   contextOf: ContextOf,
 ): Promise<void> => {
-  const prepared = await prepare(window, messages);
+  const [first] = messages;
+  const taken = first?.entry?.kind === 'again' ? [await takeAgain(window, state, first)] : messages;
+  const prepared = await prepare(window, taken);
   for (const one of prepared) {
     window.now = Math.max(window.now, one.message.atMs);
     window.counts.messages += 1;

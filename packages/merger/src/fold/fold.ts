@@ -17,9 +17,10 @@ import type {
   InputExtent,
   InputLog,
   InputMessage,
+  InputPosition,
   ServerStore,
 } from '@tidemark/ports';
-import { isAnnounced } from './announced-incarnation.js';
+import { isAnnounced, nextGeneration } from './announced-incarnation.js';
 import { customizationId } from './decide-entry.js';
 import { decodeFoldState, emptyFoldState, encodeFoldState, type FoldState } from './fold-state.js';
 import {
@@ -30,9 +31,10 @@ import {
   type ContextOf,
   type DecodedMessage,
 } from './fold-window.js';
+import { InputMemory } from './input-memory.js';
 import { mergeRecord } from './stored-record.js';
 import type { ValidateHook } from './validate-hook.js';
-import { Window, type FoldContext } from './window.js';
+import { Window, type FoldContext, type QuarantinedMessage } from './window.js';
 
 /** Bounds of a window. A window holds at least one message whatever its size. */
 export interface WindowBounds {
@@ -46,11 +48,13 @@ export interface FoldOptions {
   readonly tenant: string;
   readonly store: ServerStore;
   readonly input: InputLog;
-  readonly crypto: Pick<Crypto, 'sha256'>;
+  readonly crypto: Pick<Crypto, 'sha256' | 'ed25519'>;
   /** Loaded when the customization has its first text field. */
   readonly crdt: () => Promise<FieldCrdt>;
   /** Refuses transactions of devices; see `ValidateHook`. */
   readonly validate?: ValidateHook;
+  /** Keeps what is folded, and remembers its hashes: input that several servers follow may lose it. */
+  readonly keepInput?: boolean;
   /** Adapts within these bounds; results do not depend on them. */
   readonly window?: Partial<WindowBounds>;
 }
@@ -64,6 +68,8 @@ export interface AppliedWindow {
   readonly tables: readonly TableId[];
   /** Replicas whose position or epoch moved. */
   readonly replicas: readonly string[];
+  /** Messages that were not what they claim; the first `quarantinedToldMax`. */
+  readonly quarantined: readonly QuarantinedMessage[];
 }
 
 /**
@@ -81,6 +87,8 @@ export interface Fold {
   readonly advance: (options?: { readonly signal?: AbortSignalLike }) => Promise<FoldState>;
   /** Calls back after each applied window, before `advance` goes on. Returns the way to stop. */
   readonly onApplied: (callback: (window: AppliedWindow) => void) => () => void;
+  /** Forgets kept input at or before a position. */
+  readonly forgetInput: (upTo: InputPosition) => Promise<void>;
 }
 
 const defaultBounds: WindowBounds = {
@@ -128,13 +136,18 @@ export const openFold = async (options: FoldOptions): Promise<Fold> => {
     return {
       tenant: options.tenant,
       hash: options.crypto.sha256,
+      verify: options.crypto.ed25519.verify,
       crdt: hasText ? await options.crdt() : noCrdt,
       schema: schemaOf(next),
       hasText,
       validate: options.validate,
     };
   };
-  return new InputFold(options, state, await contextOf(customization), contextOf);
+  const memory =
+    options.keepInput === true
+      ? await InputMemory.open(options.store, options.crypto.sha256)
+      : undefined;
+  return new InputFold(options, state, await contextOf(customization), contextOf, memory);
 };
 
 class InputFold implements Fold {
@@ -142,16 +155,24 @@ class InputFold implements Fold {
   readonly #bounds: WindowBounds;
   readonly #contextOf: ContextOf;
   readonly #listeners = new Set<(window: AppliedWindow) => void>();
+  readonly #memory: InputMemory | undefined;
   #state: FoldState;
   #context: FoldContext;
   #queue: Promise<unknown> = Promise.resolve();
 
-  constructor(options: FoldOptions, state: FoldState, context: FoldContext, contextOf: ContextOf) {
+  constructor(
+    options: FoldOptions,
+    state: FoldState,
+    context: FoldContext,
+    contextOf: ContextOf,
+    memory: InputMemory | undefined,
+  ) {
     this.#options = options;
     this.#bounds = { ...defaultBounds, ...options.window };
     this.#state = state;
     this.#context = context;
     this.#contextOf = contextOf;
+    this.#memory = memory;
   }
 
   readonly state = (): FoldState => this.#state;
@@ -163,6 +184,10 @@ class InputFold implements Fold {
     return () => this.#listeners.delete(callback);
   };
 
+  readonly forgetInput = async (upTo: InputPosition): Promise<void> => {
+    await this.#memory?.forget(upTo);
+  };
+
   readonly advance: Fold['advance'] = (options) => {
     const run = this.#queue.then(() => this.#foldAll(options?.signal));
     // A failed call must not fail the calls that wait behind it.
@@ -172,7 +197,7 @@ class InputFold implements Fold {
 
   async #foldAll(signal: AbortSignalLike | undefined): Promise<FoldState> {
     const extent = await this.#options.input.extent();
-    await checkInput(this.#options.input, extent, this.#state);
+    let from = await this.#checkInput(extent);
     let ahead: DecodedMessage[] = [];
     const isBehind = (): boolean => {
       const { generation, seq } = this.#state.position;
@@ -182,15 +207,36 @@ class InputFold implements Fold {
       if (ahead.length === 0) {
         const { bytesMax: maxBytes, messagesMax: maxMessages } = this.#bounds;
         const read = { maxBytes, maxMessages };
-        const messages = await this.#options.input.read(this.#state.position, read);
+        const messages = await this.#guarded(() => this.#options.input.read(from, read));
         if (messages.length === 0) break;
         ahead = decodeAhead(messages);
       }
       const length = windowLength(ahead, this.#bounds);
       await this.#foldWindow(ahead.slice(0, length));
       ahead = ahead.slice(length);
+      from = this.#state.position;
     }
     return this.#state;
+  }
+
+  #checkInput(extent: InputExtent): Promise<InputPosition> {
+    return this.#guarded(() => checkInput(this.#options.input, extent, this.#state));
+  }
+
+  async #guarded<A>(work: () => Promise<A>): Promise<A> {
+    try {
+      return await work();
+    } catch (cause) {
+      const isGap = cause instanceof TidemarkError && cause.code === 'storage-damaged';
+      if (!isGap || this.#memory === undefined) throw cause;
+      // Others cut this input, perhaps before it was folded here: opening finds out how to go on.
+      throw new TidemarkError(
+        'input-mismatch',
+        `the input does not fit the store: ${cause.message}`,
+        { ...cause.details, reason: 'gap' },
+        cause,
+      );
+    }
   }
 
   async #foldWindow(messages: readonly DecodedMessage[]): Promise<void> {
@@ -206,10 +252,15 @@ class InputFold implements Fold {
       now: window.now,
       digest: window.digest,
       customizationVersion: window.customizationVersion,
-      lastHash: toHex(crypto.sha256(last.bytes)),
+      lastHash: toHex(last.hash ?? crypto.sha256(last.bytes)),
       counts: { ...window.counts },
       lives: window.lives,
+      needsIdentities: window.needsIdentities,
     };
+    const kept = await this.#memory?.take(
+      messages.map(({ message }) => message),
+      this.#state.counts.messages,
+    );
     await store.commit(
       {
         state: encodeFoldState(state),
@@ -217,10 +268,11 @@ class InputFold implements Fold {
         prune: [],
         feed: window.feed(),
         ledger: window.ledger(),
-        entries: window.overlay.entries(),
+        entries: [...window.overlay.entries(), ...(kept?.entries ?? [])],
       },
       'os',
     );
+    kept?.done();
     this.#state = state;
     this.#context = window.context;
     const applied: AppliedWindow = {
@@ -229,6 +281,7 @@ class InputFold implements Fold {
       operations: window.operations,
       tables: window.tables(),
       replicas: [...window.moved],
+      quarantined: window.quarantined,
     };
     for (const listener of this.#listeners) listener(applied);
   }
@@ -249,12 +302,15 @@ const decodeAhead = (messages: readonly InputMessage[]): DecodedMessage[] => {
   return decoded;
 };
 
-/** Checks that the input still holds what the store has folded, and all that follows it. */
+/**
+ * Checks that the input still holds what the store has folded, and all that follows it. Resolves with the
+ * position after which the fold goes on.
+ */
 const checkInput = async (
   input: InputLog,
   extent: InputExtent,
   state: FoldState,
-): Promise<void> => {
+): Promise<InputPosition> => {
   const { generation, seq } = state.position;
   const fail = (reason: string): never => {
     const details = { reason, generation, seq };
@@ -266,11 +322,13 @@ const checkInput = async (
   };
   if (generation > extent.generation) fail('rewound');
   if (generation === extent.generation && seq > extent.last) fail('rewound');
-  if (generation < extent.generation && (await isAnnounced(input, state))) return;
+  if (generation < extent.generation && (await isAnnounced(input, state)))
+    return nextGeneration(state);
   const hash = seq === 0 ? undefined : await input.hashAt(state.position);
   if (hash !== undefined && toHex(hash) !== state.lastHash) fail('different');
-  if (hash !== undefined || seq === 0) return;
+  if (hash !== undefined || seq === 0) return state.position;
   // The message itself was trimmed: what follows it must be there, without a gap.
   const next = generation === extent.generation ? seq + 1 : 1;
   if (extent.first > next) fail('trimmed');
+  return state.position;
 };

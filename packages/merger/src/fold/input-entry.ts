@@ -7,6 +7,7 @@ import {
   right,
   utf8Decode,
   utf8Encode,
+  isDeviceId,
   type RecordId,
   type ResolutionRow,
   type Result,
@@ -21,6 +22,8 @@ export interface InputCaller {
   readonly tenant: string;
   readonly replica: string;
   readonly user: string;
+  /** Device whose credential stored it, where the transport saw one. */
+  readonly device?: string;
 }
 
 /** Row as a system of record reports it; `rowVersion` orders the reports of one row, if given. */
@@ -67,6 +70,50 @@ export type InputEntry =
       readonly kind: 'life';
       /** Random, 32 hexadecimal digits. */
       readonly id: string;
+    }
+  | {
+      /**
+       * An entry that was folded elsewhere, or stored, and that this line of history lacks: it counts unless
+       * the line holds the message at `of`, or has had this one before.
+       */
+      readonly kind: 'again';
+      /** Where the message stood, and its hash (32 hexadecimal digits). */
+      readonly of: InputPosition & { readonly hash: string };
+      readonly entry: Uint8Array;
+    }
+  | {
+      /** A one-time token may enrol a replica of the user; only its hash (hexadecimal) is kept. */
+      readonly kind: 'token';
+      readonly by: string;
+      readonly hash: string;
+      readonly user: string;
+      readonly device: string;
+      /** Input time (ms) after which it is refused. */
+      readonly expiresOn: number;
+    }
+  | {
+      /** A replica has a key: by a token, by its origin's signature, or because the embedder knows the user. */
+      readonly kind: 'enroll';
+      readonly replica: string;
+      readonly user: string;
+      readonly device: string;
+      /** Ed25519, hexadecimal. */
+      readonly publicKey: string;
+      readonly token: string | null;
+      readonly origin: string | null;
+    }
+  | {
+      /** Ends what a replica, or a device with all its replicas, may do. */
+      readonly kind: 'revoke';
+      readonly by: string;
+      readonly of: 'replica' | 'device';
+      readonly id: string;
+    }
+  | {
+      /** From here on envelopes and calls need signatures. There is no way back. */
+      readonly kind: 'policy';
+      readonly by: string;
+      readonly identities: 'required';
     };
 
 /** Newest format of input entries. */
@@ -83,6 +130,11 @@ const kinds: readonly InputEntry['kind'][] = [
   'resolution',
   'incarnation',
   'life',
+  'again',
+  'token',
+  'enroll',
+  'revoke',
+  'policy',
 ];
 
 const count = new t.Type<number>(
@@ -93,7 +145,10 @@ const count = new t.Type<number>(
   t.identity,
 );
 const nullable = <C extends t.Mixed>(codec: C): t.UnionC<[C, t.NullC]> => t.union([codec, t.null]);
-const caller = t.type({ tenant: t.string, replica: t.string, user: t.string });
+const caller = t.intersection([
+  t.type({ tenant: t.string, replica: t.string, user: t.string }),
+  t.partial({ device: t.string }),
+]);
 const isFieldKeys = (u: unknown): u is Record<string, unknown> =>
   typeof u === 'object' &&
   u !== null &&
@@ -107,6 +162,16 @@ const fields = new t.Type<Record<string, unknown>>(
 );
 const target = { table: count, id: t.string };
 
+const textLike = (name: string, fits: (text: string) => boolean): t.Type<string> =>
+  new t.Type<string>(
+    name,
+    (u): u is string => typeof u === 'string' && fits(u),
+    (u, c) => (typeof u === 'string' && fits(u) ? t.success(u) : t.failure(u, c)),
+    t.identity,
+  );
+const keyText = textLike('32 bytes in hexadecimal', (text) => /^[0-9a-f]{64}$/.test(text));
+const deviceName = textLike('device', isDeviceId);
+
 const isLifeId = (u: unknown): u is string => typeof u === 'string' && /^[0-9a-f]{32}$/.test(u);
 const lifeId = new t.Type<string>(
   'life id',
@@ -114,6 +179,16 @@ const lifeId = new t.Type<string>(
   (u, c) => (isLifeId(u) ? t.success(u) : t.failure(u, c)),
   t.identity,
 );
+
+const isMessageHash = (u: unknown): u is string =>
+  typeof u === 'string' && /^[0-9a-f]{32}$/.test(u);
+const messageHash = new t.Type<string>(
+  'message hash',
+  isMessageHash,
+  (u, c) => (isMessageHash(u) ? t.success(u) : t.failure(u, c)),
+  t.identity,
+);
+const original = t.type({ generation: count, seq: count, hash: messageHash });
 
 const codecs = {
   write: t.type({
@@ -176,6 +251,35 @@ const codecs = {
     lastGood: t.type({ generation: count, seq: count, hash: t.string }),
   }),
   life: t.type({ id: lifeId }),
+  token: t.type({
+    by: t.string,
+    hash: keyText,
+    user: t.string,
+    device: deviceName,
+    expiresOn: count,
+  }),
+  enroll: t.type({
+    replica: t.string,
+    user: t.string,
+    device: deviceName,
+    publicKey: keyText,
+    token: nullable(keyText),
+    origin: nullable(t.string),
+  }),
+  revoke: t.type({
+    by: t.string,
+    of: t.union([t.literal('replica'), t.literal('device')]),
+    id: t.string,
+  }),
+  policy: t.type({ by: t.string, identities: t.literal('required') }),
+};
+
+/** Length (2 bytes) and JSON of a head, then bytes as they came. */
+const headed = (head: unknown, bytes: Uint8Array): readonly Uint8Array[] => {
+  const json = utf8Encode(JSON.stringify(head));
+  const length = new Uint8Array(2);
+  new DataView(length.buffer).setUint16(0, json.length);
+  return [length, json, bytes];
 };
 
 const frame = (kind: InputEntry['kind'], body: readonly Uint8Array[]): Uint8Array =>
@@ -183,15 +287,11 @@ const frame = (kind: InputEntry['kind'], body: readonly Uint8Array[]): Uint8Arra
 
 /**
  * Encodes an input entry: kind byte, format byte, then a JSON body; for an envelope the length (2 bytes)
- * and JSON of the caller, then the envelope's bytes as they came.
+ * and JSON of the caller, then the envelope's bytes as they came; for `again` likewise with `of`.
  */
 export const encodeInputEntry = (entry: InputEntry): Uint8Array => {
-  if (entry.kind === 'envelope') {
-    const json = utf8Encode(JSON.stringify(entry.caller));
-    const length = new Uint8Array(2);
-    new DataView(length.buffer).setUint16(0, json.length);
-    return frame('envelope', [length, json, entry.envelope]);
-  }
+  if (entry.kind === 'envelope') return frame('envelope', headed(entry.caller, entry.envelope));
+  if (entry.kind === 'again') return frame('again', headed(entry.of, entry.entry));
   const { kind, ...body } = entry;
   return frame(kind, [utf8Encode(JSON.stringify(body))]);
 };
@@ -207,18 +307,22 @@ const parse = (bytes: Uint8Array): unknown => {
   }
 };
 
-const decodeEnvelopeEntry = (bytes: Uint8Array): Result<InputEntryProblem, InputEntry> => {
+const decodeHeaded = (
+  kind: 'envelope' | 'again',
+  bytes: Uint8Array,
+): Result<InputEntryProblem, InputEntry> => {
   if (bytes.length < 4) return left('malformed');
   const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint16(2);
   if (4 + length > bytes.length) return left('malformed');
-  const decoded = caller.decode(parse(bytes.subarray(4, 4 + length)));
-  return E.isLeft(decoded)
-    ? left('malformed')
-    : right({
-        kind: 'envelope',
-        caller: decoded.right,
-        envelope: bytes.subarray(4 + length),
-      });
+  const head = parse(bytes.subarray(4, 4 + length));
+  const rest = bytes.subarray(4 + length);
+  if (kind === 'envelope') {
+    const decoded = caller.decode(head);
+    if (E.isLeft(decoded)) return left('malformed');
+    return right({ kind, caller: decoded.right, envelope: rest });
+  }
+  const decoded = original.decode(head);
+  return E.isLeft(decoded) ? left('malformed') : right({ kind, of: decoded.right, entry: rest });
 };
 
 /**
@@ -229,7 +333,7 @@ export const decodeInputEntry = (bytes: Uint8Array): Result<InputEntryProblem, I
   const kind = kinds[bytes[0] ?? kinds.length];
   if (kind === undefined || (bytes[1] ?? 0) > inputEntryFormat) return left('newer-format');
   if (bytes[1] !== inputEntryFormat) return left('malformed');
-  if (kind === 'envelope') return decodeEnvelopeEntry(bytes);
+  if (kind === 'envelope' || kind === 'again') return decodeHeaded(kind, bytes);
   const json = parse(bytes.subarray(2));
   const decoded = codecs[kind].decode(json);
   if (E.isLeft(decoded)) return left('malformed');

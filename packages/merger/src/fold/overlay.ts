@@ -108,8 +108,12 @@ export class Overlay {
       await this.records.load(this.store, new Map([[table, new Set([id])]]));
   }
 
-  /** Writes an entry that no decision reads: heads, quarantine, lives. */
-  note(space: 'heads' | 'quarantine' | 'lives', key: string, value: Uint8Array | null): void {
+  /** Writes an entry that no decision of this window reads. */
+  note(
+    space: 'heads' | 'quarantine' | 'lives' | 'known-input',
+    key: string,
+    value: Uint8Array | null,
+  ): void {
     this.#notes.push({ space, key, value });
   }
 

@@ -13,7 +13,7 @@ import {
   type TableId,
   type Value,
 } from '@tidemark/model';
-import type { Segment, ServerStore } from '@tidemark/ports';
+import type { Ed25519, InputPosition, Segment, ServerStore } from '@tidemark/ports';
 import { encodeFeedSegment, feedEntry, scopeKeyValuesMax, type FeedEntry } from './feed-segment.js';
 import type { FoldCounts, FoldState } from './fold-state.js';
 import { encodeLedgerSegment, type LedgerEntry, type LedgerOutcome } from './ledger-segment.js';
@@ -25,6 +25,7 @@ import type { ValidateHook } from './validate-hook.js';
 export interface FoldContext {
   readonly tenant: string;
   readonly hash: Hash;
+  readonly verify: Ed25519['verify'];
   readonly crdt: MergeCrdt;
   readonly schema: Schema;
   /** The schema has text fields, so merger actors are needed. */
@@ -57,6 +58,17 @@ interface TableFeed {
   scopeKeys: Set<Value> | undefined;
 }
 
+/** Quarantined messages of one window that are told one by one. */
+export const quarantinedToldMax = 100;
+
+/** A message that was not what it claims: who sent it, as far as the transport knows, and why. */
+export interface QuarantinedMessage {
+  readonly position: InputPosition;
+  readonly replica: string | null;
+  readonly device: string | null;
+  readonly reason: string;
+}
+
 /** Replica id under which the server itself writes records of system tables. */
 export const foldAuthor = 'server:fold';
 
@@ -72,6 +84,9 @@ export class Window {
   now: number;
   customizationVersion: number;
   lives: FoldState['lives'];
+  needsIdentities: boolean;
+  /** What this window quarantined, as far as it is told one by one. */
+  readonly quarantined: QuarantinedMessage[] = [];
   operations = 0;
   readonly counts: { -readonly [K in keyof FoldCounts]: FoldCounts[K] };
   readonly moved = new Set<string>();
@@ -91,6 +106,7 @@ export class Window {
     this.now = state.now;
     this.customizationVersion = state.customizationVersion;
     this.lives = state.lives;
+    this.needsIdentities = state.needsIdentities;
     this.counts = { ...state.counts };
     this.#digest = fromHex(state.digest) ?? new Uint8Array(32);
   }

@@ -1,4 +1,4 @@
-import type { ReadCounters, ServerBatch, ServerStore } from '@tidemark/ports';
+import type { Durability, ReadCounters, ServerBatch, ServerStore } from '@tidemark/ports';
 import { decodeFoldState, emptyFoldState, type FoldState } from '../fold/fold-state.js';
 import { TurnQueue } from './turn-queue.js';
 
@@ -19,28 +19,40 @@ export interface AppliedStore {
   readonly commitAlone: (batch: ServerBatch) => Promise<void>;
 }
 
-const readApplied = async (store: ServerStore, tenant: string): Promise<FoldState> => {
-  const bytes = await store.readState();
-  return bytes === undefined ? emptyFoldState(tenant) : decodeFoldState(bytes);
+interface StoredState {
+  readonly state: FoldState;
+  /** As they are stored: a version that knew less would encode them differently. */
+  readonly bytes: Uint8Array | null;
+}
+
+const readStored = async (store: ServerStore, tenant: string): Promise<StoredState> => {
+  const bytes = (await store.readState()) ?? null;
+  return { state: bytes === null ? emptyFoldState(tenant) : decodeFoldState(bytes), bytes };
 };
 
-/** Wraps a store. `onCommit` is called after each commit, with the batch. */
+/**
+ * Wraps a store. Its commits reject with `input-mismatch` when somebody else changed the state. `onCommit` is
+ * called after each commit, with the batch.
+ */
 export const openAppliedStore = async (
   inner: ServerStore,
   tenant: string,
   onCommit: (batch: ServerBatch) => void,
 ): Promise<AppliedStore> => {
   const turns = new TurnQueue();
-  let applied = await readApplied(inner, tenant);
+  let stored = await readStored(inner, tenant);
   let inFlight = 0;
+  const write = async (batch: ServerBatch, durability: Durability): Promise<void> => {
+    await inner.commit({ ...batch, after: stored.bytes }, durability);
+    stored = { state: decodeFoldState(batch.state), bytes: batch.state };
+  };
   const store: ServerStore = {
     ...inner,
     commit: (batch, durability) =>
       turns.run(async () => {
         inFlight += 1;
         try {
-          await inner.commit(batch, durability);
-          applied = decodeFoldState(batch.state);
+          await write(batch, durability);
         } finally {
           inFlight -= 1;
         }
@@ -49,17 +61,17 @@ export const openAppliedStore = async (
   };
   return {
     store,
-    applied: () => applied,
+    applied: () => stored.state,
     committing: () => inFlight > 0,
     alone: (work) => turns.run(work),
     reload: (chunks) =>
       turns.run(async () => {
         if (chunks !== undefined) await inner.load(chunks);
-        applied = await readApplied(inner, tenant);
-        return applied;
+        stored = await readStored(inner, tenant);
+        return stored.state;
       }),
     // Only within `alone`: it is the caller's turn already.
-    commitAlone: (batch) => inner.commit(batch, 'os'),
+    commitAlone: (batch) => write(batch, 'os'),
   };
 };
 

@@ -134,6 +134,14 @@ export interface CheckpointOptions {
   readonly onWritten: (oldest: InputPosition) => Promise<void>;
 }
 
+/** Lets go of the snapshot of a dump that nobody reads. */
+const endDump = async (chunks: AsyncIterable<Uint8Array>): Promise<void> => {
+  const iterator = chunks[Symbol.asyncIterator]();
+  // One that was never read has no end that would be run.
+  await iterator.next();
+  await iterator.return?.();
+};
+
 /** Builds the checkpoints of an applied store. */
 export const createCheckpoints = (
   applied: AppliedStore,
@@ -167,19 +175,37 @@ export const createCheckpoints = (
         chunks: applied.store.dump(),
       };
     });
-    if (begun === undefined) return undefined;
-    const { manifest, chunks } = begun;
-    const name = checkpointName(manifest.incarnation, manifest.n);
-    const existing = await folder.list();
-    if (existing.includes(name)) await folder.remove(name);
-    await folder.write(name, utf8Encode(JSON.stringify(manifest)), chunks);
-    newest = manifest;
-    const names = await folder.list();
-    for (const old of names.slice(0, Math.max(0, names.length - keep))) await folder.remove(old);
+    if (begun !== undefined) {
+      await store(begun.manifest, begun.chunks);
+      newest = begun.manifest;
+      const names = await folder.list();
+      for (const old of names.slice(0, Math.max(0, names.length - keep))) await folder.remove(old);
+    }
+    // Also without a new one: what others still needed at the last time may have become superfluous.
     const [oldest] = await folder.list();
     if (oldest !== undefined)
       await options.onWritten((await readManifest(folder, oldest, tenant, hash)).position);
-    return manifest;
+    return begun?.manifest;
+  };
+  /** Other servers that share the folder may write the same checkpoint at the same time. */
+  const store = async (
+    manifest: CheckpointManifest,
+    chunks: AsyncIterable<Uint8Array>,
+  ): Promise<void> => {
+    const name = checkpointName(manifest.incarnation, manifest.n);
+    const isThere = async (): Promise<boolean> => {
+      if (!(await folder.list()).includes(name)) return false;
+      const found = await readManifest(folder, name, tenant, hash).catch(() => undefined);
+      return found?.digest === manifest.digest;
+    };
+    if (await isThere()) return endDump(chunks);
+    await folder.remove(name);
+    try {
+      await folder.write(name, utf8Encode(JSON.stringify(manifest)), chunks);
+    } catch (cause) {
+      await endDump(chunks);
+      if (!(await isThere())) throw cause;
+    }
   };
   return {
     write: () => {

@@ -3,17 +3,22 @@ import type { Caller, Clock, Crypto, Endpoint } from '@tidemark/ports';
 import {
   decodeMessage,
   encodeMessage,
+  inProtocol,
   type Mac,
   type MessageName,
   type Messages,
+  type Protocols,
 } from '@tidemark/protocol';
 import type { FoldState } from '../fold/fold-state.js';
 import type { InputEntry } from '../fold/input-entry.js';
 import type { AppliedStore } from './applied-store.js';
+import { authenticate } from './authenticate.js';
 import { answerCompare } from './compare.js';
+import { answerEnroll, type EnrollDeps } from './enroll.js';
 import type { FoldDriver } from './fold-driver.js';
 import type { Horizon } from './pull-cursor.js';
 import { answerPull, type PullSource } from './pull.js';
+import type { ReceiptKey } from './receipt-key.js';
 import {
   agreeOnLog,
   checkOwner,
@@ -46,12 +51,20 @@ export interface EndpointDeps {
   /** Resolves when everything that the input holds at the call is applied. */
   readonly settle: () => Promise<FoldState>;
   readonly guard: RewindGuard;
+  readonly receiptKey: ReceiptKey;
+  readonly enroll: Pick<EnrollDeps, 'hook' | 'timer'>;
+  /** Versions of the protocol that are answered; what this program speaks when left out. */
+  readonly protocols: Protocols | undefined;
 }
 
 type Seen = Messages['ResumeRequest']['seen'];
 
-const decode = <N extends MessageName>(name: N, bytes: Uint8Array): Messages[N] => {
-  const decoded = decodeMessage(name, bytes);
+const decodeAs = <N extends MessageName>(
+  name: N,
+  bytes: Uint8Array,
+  protocols: Protocols | undefined,
+): Messages[N] => {
+  const decoded = decodeMessage(name, bytes, protocols);
   if (isLeft(decoded)) throw decoded.left;
   return decoded.right.message;
 };
@@ -88,7 +101,10 @@ const answerResume = async (
       const agreement = await agreeOnLog(deps.applied.store, state, request);
       const bytes = encodeMessage('ResumeAnswer', {
         ...agreement,
-        receipt: receiptOf(fold, state, deps.archived(caller.replica)),
+        receipt: deps.receiptKey.sign(
+          caller.replica,
+          receiptOf(fold, state, deps.archived(caller.replica)),
+        ),
         generation: fold.position.generation,
         serverTimeMs: deps.clock.nowMs(),
         customizationVersion: fold.customizationVersion,
@@ -119,10 +135,9 @@ const answerGrant = async (
   const after = await readReplica(deps.applied.store, caller.replica);
   checkOwner(caller, after);
   const archived = deps.archived(caller.replica);
-  return encodeMessage(
-    'GrantAnswer',
-    grantAnswer(deps.applied.applied(), after, request, archived),
-  );
+  const answer = grantAnswer(deps.applied.applied(), after, request, archived);
+  const receipt = deps.receiptKey.sign(caller.replica, answer.receipt);
+  return encodeMessage('GrantAnswer', { ...answer, receipt });
 };
 
 const answerCustomization = (
@@ -149,15 +164,29 @@ export const createEndpoints = (
     horizon: deps.horizon,
     receipt: async (replica, reads) =>
       receiptOf(deps.applied.applied(), await readReplica(reads, replica), deps.archived(replica)),
+    signed: deps.receiptKey.sign,
     lineage: async (replica) => (await readReplica(deps.applied.store, replica))?.lineage ?? [],
     tableSize: (table) => {
       deps.sizes.want(table);
       return deps.sizes.of(table);
     },
   };
-  return async (caller, endpoint, body) => {
+  const decode = <N extends MessageName>(name: N, bytes: Uint8Array): Messages[N] =>
+    decodeAs(name, bytes, deps.protocols);
+  const enrolling: EnrollDeps = {
+    ...deps,
+    ...deps.enroll,
+    receiptKeys: [deps.receiptKey.publicKey],
+  };
+  const answer: ReturnType<typeof createEndpoints> = async (caller, endpoint, bytes) => {
     if (caller.tenant !== deps.tenant)
       throw new TidemarkError('wrong-tenant', 'the server serves another tenant');
+    if (endpoint === 'enroll')
+      return encodeMessage(
+        'EnrollAnswer',
+        await answerEnroll(enrolling, caller, bytes, (body) => decode('EnrollRequest', body)),
+      );
+    const body = await authenticate(deps, caller, endpoint, bytes);
     switch (endpoint) {
       case 'resume':
         return answerResume(deps, caller, decode('ResumeRequest', body));
@@ -185,5 +214,7 @@ export const createEndpoints = (
         await deps.book.add(caller, decode('SyncLog', body));
         return new Uint8Array(0);
     }
-  };
+  }; // A device of an older version understands what it asked in.
+  return async (caller, endpoint, body) =>
+    inProtocol(await answer(caller, endpoint, body), body[0] ?? 0);
 };

@@ -20,6 +20,8 @@ export interface FoldDriver {
   /** Like `until`, but resolves false after `ms`. */
   readonly within: (ms: number, done: () => boolean) => Promise<boolean>;
   readonly failure: () => TidemarkError | undefined;
+  /** Halts the fold for a reason of its owner; resolves when no window is under way. */
+  readonly halt: (error: TidemarkError) => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
@@ -125,6 +127,15 @@ export const startFoldDriver = (
       return done();
     },
     failure: () => failure,
+    halt: async (error) => {
+      if (halted || stopped.aborted) return;
+      failure = error;
+      halted = true;
+      stopped.abort();
+      rejectAll(error);
+      await running;
+      onFailure(error, true);
+    },
     stop: async () => {
       stopped.abort();
       rejectAll(new TidemarkError('unreachable', 'the server is closed'));

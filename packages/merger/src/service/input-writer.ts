@@ -1,5 +1,5 @@
 import { TidemarkError } from '@tidemark/model';
-import type { InputLog, InputPosition } from '@tidemark/ports';
+import type { AppendOutcome, InputLog, InputPosition } from '@tidemark/ports';
 import { TurnQueue } from './turn-queue.js';
 
 /** Bytes that may wait for the input at once; more is refused until some are stored. */
@@ -11,7 +11,10 @@ export const appendMessagesMax = 4_096;
 
 /** Appends messages to the input; those that wait together share one durable append. */
 export interface InputWriter {
-  /** Resolves with the message's position once it is durable. Rejects with `storage-unavailable`. */
+  /**
+   * Resolves with the message's position once it is durable. Rejects with the failure of this message, whatever
+   * became of the others that shared its append; with `storage-unavailable` when too much waits.
+   */
   readonly append: (message: Uint8Array) => Promise<InputPosition>;
   /** Runs work while nothing is appended; what comes meanwhile is appended after it. */
   readonly alone: <A>(work: () => Promise<A>) => Promise<A>;
@@ -24,6 +27,11 @@ interface Waiting {
   readonly resolve: (position: InputPosition) => void;
   readonly reject: (cause: unknown) => void;
 }
+
+const settle = ({ resolve, reject }: Waiting, outcome: AppendOutcome): void => {
+  if (outcome.tag === 'stored') resolve(outcome.position);
+  else reject(outcome.error);
+};
 
 /** Builds a writer; `onAppended` is called after each append. */
 export const createInputWriter = (input: InputLog, onAppended: () => void): InputWriter => {
@@ -48,8 +56,8 @@ export const createInputWriter = (input: InputLog, onAppended: () => void): Inpu
     while (waiting.length > 0) {
       const taken = take();
       try {
-        const positions = await turns.run(() => input.append(taken.map(({ message }) => message)));
-        taken.forEach(({ resolve }, i) => resolve(positions[i] as InputPosition));
+        const outcomes = await turns.run(() => input.append(taken.map(({ message }) => message)));
+        taken.forEach((one, i) => settle(one, outcomes[i] as AppendOutcome));
         onAppended();
       } catch (cause) {
         for (const { reject } of taken) reject(cause);

@@ -9,10 +9,14 @@ import type {
   ServerStore,
   Timer,
 } from '@tidemark/ports';
+import type { Protocols } from '@tidemark/protocol';
 import type { WindowBounds } from '../fold/fold.js';
 import type { ValidateHook } from '../fold/validate-hook.js';
+import type { Fellows } from './fellows.js';
 import type { HorizonLimits } from './feed-horizon.js';
-import type { ServerEvent } from './open-line.js';
+import type { AuthenticateHook } from './enroll.js';
+import type { ScratchStore } from './refold.js';
+import type { ServerEvent } from './server-event.js';
 
 /** Everything that a merger works with. */
 export interface MergerOptions {
@@ -30,6 +34,8 @@ export interface MergerOptions {
    */
   readonly cursorKey: Uint8Array;
   readonly validate?: ValidateHook;
+  /** Says whom a token stands for that is none of the one-time tokens. */
+  readonly authenticate?: AuthenticateHook;
   readonly checkpoints?: {
     readonly folder: CheckpointFolder;
     /** Newest ones to keep; `checkpointsKeptDefault` when absent. */
@@ -39,6 +45,14 @@ export interface MergerOptions {
     /** Drops input that the oldest kept checkpoint contains. False when absent. */
     readonly trimInput?: boolean;
   };
+  /** `refuse` rejects with `input-mismatch` where a new incarnation would begin: for one that only looks. */
+  readonly newIncarnation?: 'refuse';
+  /** The other servers that fold the same input; left out where there can be none. */
+  readonly fellows?: Fellows;
+  /** Opens an empty store for a while, in which the input is folded again when servers differ. */
+  readonly scratch?: () => Promise<ScratchStore>;
+  /** Versions of the protocol that devices may speak; this program's own and the one before when left out. */
+  readonly protocols?: Protocols;
   readonly horizon?: Partial<HorizonLimits>;
   readonly window?: Partial<WindowBounds>;
   readonly logger?: Logger;

@@ -1,84 +1,35 @@
-import {
-  decodeEnvelope,
-  isLeft,
-  TidemarkError,
-  type Customization,
-  type Schema,
-  type SyncErrorState,
-} from '@tidemark/model';
-import type { AbortSignalLike, InputPosition, ServerStore, Service } from '@tidemark/ports';
+import { decodeEnvelope, isLeft, TidemarkError } from '@tidemark/model';
+import type { AbortSignalLike, InputPosition, Service } from '@tidemark/ports';
 import { openFold, type Fold } from '../fold/fold.js';
 import type { FoldState } from '../fold/fold-state.js';
 import { encodeInputEntry, type InputEntry } from '../fold/input-entry.js';
 import { openAppliedStore, type AppliedStore } from './applied-store.js';
-import {
-  checkpointsKeptDefault,
-  createCheckpoints,
-  type CheckpointManifest,
-  type Checkpoints,
-} from './checkpoints.js';
+import { checkpointsKeptDefault, createCheckpoints, type Checkpoints } from './checkpoints.js';
+import { bringBack, hasLost } from './bring-back.js';
 import { behindWaitMs, createEndpoints } from './endpoints.js';
-import { explainValue, type Explanation, type ExplainRequest } from './explain.js';
+import { explainValue } from './explain.js';
 import { horizonDefault, openFeedHorizon, type FeedHorizon } from './feed-horizon.js';
+import { joinFellows, neededByNobody, type Fellowship } from './fellowship.js';
 import { isApplied, startFoldDriver, type FoldDriver } from './fold-driver.js';
+import { createIdentityDesk } from './identity-desk.js';
 import { createInputWriter } from './input-writer.js';
+import type { Merger } from './merger-door.js';
 import type { MergerOptions } from './merger-options.js';
-import { openLine, type ServerEvent } from './open-line.js';
-import type { Horizon } from './pull-cursor.js';
-import { serverChanges, type ChangesSince, type ServerChange } from './server-changes.js';
+import { openLine } from './open-line.js';
+import type { ServerEvent } from './server-event.js';
+import { serverChanges } from './server-changes.js';
 import {
   listSyncErrors,
   readSyncError,
   resolveChoices,
   showSyncError,
-  type ResolveInput,
-  type ResolveResult,
   type SyncErrorView,
 } from './sync-error-desk.js';
+import { createReceiptKey, type ReceiptKey } from './receipt-key.js';
 import { createRewindGuard, type RewindGuard } from './rewind-guard.js';
-import { createSyncLogBook, type KeptSyncLog } from './sync-log-book.js';
+import { createSyncLogBook } from './sync-log-book.js';
+import { tellRefusals } from './tell-refusals.js';
 import { createTableSizes } from './table-sizes.js';
-
-/** Health of a merger: true at the moment of asking. */
-export interface MergerStatus {
-  readonly state: FoldState;
-  readonly horizon: Horizon;
-  readonly checkpoint: CheckpointManifest | undefined;
-  /** Failure of the fold; undefined while it works. */
-  readonly failure: TidemarkError | undefined;
-}
-
-/** Merger: folds the input of a tenant and answers its replicas. */
-export interface Merger {
-  readonly service: Service;
-  /** Read side of the store. Nothing above `state()` is in it, outside of a commit in flight. */
-  readonly store: ServerStore;
-  readonly state: () => FoldState;
-  readonly schema: () => Schema;
-  /** Stores an entry in the input; resolves with the state once it is applied. */
-  readonly submit: (entry: InputEntry) => Promise<FoldState>;
-  /** Resolves when everything that the input holds now is applied. */
-  readonly settle: () => Promise<FoldState>;
-  /** Runs reads while no window is applied: keep them short. */
-  readonly alone: <A>(work: () => Promise<A>) => Promise<A>;
-  readonly publish: (customization: Customization, user: string) => Promise<FoldState>;
-  readonly explain: (request: ExplainRequest) => Promise<readonly Explanation[]>;
-  readonly changes: (since: ChangesSince, signal?: AbortSignalLike) => AsyncGenerator<ServerChange>;
-  readonly syncErrors: (options: {
-    readonly state?: SyncErrorState;
-    readonly after?: string;
-    readonly limit?: number;
-  }) => Promise<readonly SyncErrorView[]>;
-  readonly syncError: (root: string) => Promise<SyncErrorView | undefined>;
-  readonly resolve: (root: string, input: ResolveInput) => Promise<ResolveResult>;
-  /** Newest first. */
-  readonly syncLogs: (limit: number) => Promise<readonly KeptSyncLog[]>;
-  /** Writes a checkpoint; undefined when the newest one is of this version. */
-  readonly checkpoint: () => Promise<CheckpointManifest | undefined>;
-  readonly status: () => MergerStatus;
-  /** Stops folding; what is stored in the input stays for the next opening. Leaves the stores open. */
-  readonly close: () => Promise<void>;
-}
 
 interface Parts {
   readonly options: MergerOptions;
@@ -91,6 +42,9 @@ interface Parts {
   readonly emit: (event: ServerEvent) => void;
 }
 
+/** Time after which a checkpoint that is needed and failed is tried again, with a window, ms. */
+export const checkpointRetryMs = 60_000;
+
 const codeOf = (cause: unknown): string =>
   cause instanceof TidemarkError ? cause.code : 'invariant-violation';
 
@@ -100,6 +54,8 @@ const createUpkeep = (
 ): {
   readonly nudge: () => void;
   readonly writeCheckpoint: () => void;
+  /** Writes a checkpoint now; one that fails is told, and tried again after a while. */
+  readonly tryCheckpoint: () => Promise<void>;
   readonly stop: () => Promise<void>;
 } => {
   const { options, applied, horizon, checkpoints, emit } = parts;
@@ -109,11 +65,21 @@ const createUpkeep = (
   let wanted = false;
   let mustWrite = false;
   let isStopped = false;
+  let failedAtMs = Number.NEGATIVE_INFINITY;
+  const tryCheckpoint = async (): Promise<void> => {
+    try {
+      await checkpoints?.write();
+    } catch (cause) {
+      mustWrite = true;
+      failedAtMs = options.clock.nowMs();
+      emit({ type: 'background-failed', work: 'checkpoint', code: codeOf(cause) });
+    }
+  };
   const once = async (): Promise<void> => {
     if (await horizon.advance()) emit({ type: 'horizon', ...horizon.horizon() });
-    if (mustWrite) {
+    if (mustWrite && Math.abs(options.clock.nowMs() - failedAtMs) >= checkpointRetryMs) {
       mustWrite = false;
-      await checkpoints?.write();
+      await tryCheckpoint();
     }
     const ops = applied.applied().counts.operations;
     if (checkpoints === undefined || everyOps === undefined || ops - lastOps < everyOps) return;
@@ -141,6 +107,7 @@ const createUpkeep = (
   };
   return {
     nudge,
+    tryCheckpoint,
     writeCheckpoint: () => {
       mustWrite = true;
       nudge();
@@ -193,17 +160,39 @@ const submit = async (
   return parts.applied.applied();
 };
 
+/** Stores again what this line of history lacks; what cannot be stored now is left to the next opening. */
+const bringBackLost = async (
+  { options, applied, append, emit }: Parts,
+  settle: () => Promise<FoldState>,
+): Promise<void> => {
+  try {
+    if (!(await hasLost(applied.store))) return;
+    await settle();
+    const { messages, tooOld } = await bringBack({
+      store: applied.store,
+      input: options.input,
+      hash: options.crypto.sha256,
+      folded: () => applied.applied().counts.messages,
+      append,
+    });
+    if (messages + tooOld > 0) emit({ type: 'input-brought-back', messages, tooOld });
+  } catch (cause) {
+    emit({ type: 'background-failed', work: 'bringing input back', code: codeOf(cause) });
+  }
+};
+
 interface ServiceParts {
   readonly ticks: Set<() => void>;
   readonly book: ReturnType<typeof createSyncLogBook>;
   readonly sizes: ReturnType<typeof createTableSizes>;
   readonly settle: () => Promise<FoldState>;
   readonly guard: RewindGuard;
+  readonly receiptKey: ReceiptKey;
 }
 
 const createService = (
   parts: Parts,
-  { ticks, book, sizes, settle, guard }: ServiceParts,
+  { ticks, book, sizes, settle, guard, receiptKey }: ServiceParts,
 ): Service => {
   const { options, applied, fold, driver, horizon, checkpoints } = parts;
   const answer = createEndpoints({
@@ -221,6 +210,9 @@ const createService = (
     submit: (entry) => submit(parts, entry),
     settle,
     guard,
+    receiptKey,
+    enroll: { hook: options.authenticate, timer: options.timer },
+    protocols: options.protocols,
   });
   return {
     publish: async (caller, envelope) => {
@@ -240,7 +232,7 @@ const createService = (
         encodeInputEntry({ kind: 'envelope', caller: { tenant, replica, user }, envelope }),
       );
     },
-    answer,
+    answer: tellRefusals(answer, parts.emit),
     onTick: (callback) => {
       ticks.add(callback);
       return () => ticks.delete(callback);
@@ -250,10 +242,11 @@ const createService = (
 
 /**
  * Opens the merger of a tenant on its store and input: brings the store to the input (see `openLine`),
- * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`.
+ * starts to fold and answers. Rejects as `openLine` does, and with `newer-format`; then nothing of it folds
+ * or writes any more.
  */
 export const openMerger = async (options: MergerOptions): Promise<Merger> => {
-  const { tenant, crypto } = options;
+  const { tenant, crypto, fellows } = options;
   const emit = (event: ServerEvent): void => {
     const { type, ...fields } = event;
     const flat: Record<string, string | number | boolean> = {};
@@ -272,7 +265,10 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     input: options.input,
     checkpoints: options.checkpoints?.folder,
     hash: crypto.sha256,
+    timer: options.timer,
+    fellows,
     damage: [...options.store.damage, ...options.input.damage],
+    newIncarnation: options.newIncarnation,
     onEvent: emit,
   });
   const fold = await openFold({
@@ -281,6 +277,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     input: options.input,
     crypto,
     crdt: options.crdt,
+    keepInput: fellows !== undefined,
     ...(options.validate === undefined ? {} : { validate: options.validate }),
     ...(options.window === undefined ? {} : { window: options.window }),
   });
@@ -295,12 +292,18 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
           hash: crypto.sha256,
           newest: line.checkpoint?.manifest,
           onWritten: async (oldest) => {
-            if (options.checkpoints?.trimInput === true) await options.input.trim(oldest);
+            await fold.forgetInput(oldest);
+            if (options.checkpoints?.trimInput !== true) return;
+            await options.input.trim(
+              fellows === undefined ? oldest : neededByNobody(fellows, oldest),
+            );
           },
         });
   const ticks = new Set<() => void>();
   const upkeep = createUpkeep({ options, applied, fold, horizon, checkpoints, emit });
-  fold.onApplied(() => {
+  fold.onApplied(({ quarantined }) => {
+    for (const { position, ...rest } of quarantined)
+      emit({ type: 'quarantined', ...rest, ...position });
     for (const tick of [...ticks]) tick();
     upkeep.nudge();
   });
@@ -309,7 +312,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   });
   const stopWatching = options.input.onGrown?.(driver.nudge);
   const writer = createInputWriter(options.input, driver.nudge);
-  const book = createSyncLogBook(options.store, options.clock);
+  const book = createSyncLogBook(options.store, options.clock, emit);
   const parts: Parts = {
     options,
     applied,
@@ -320,6 +323,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     append: writer.append,
     emit,
   };
+  const receiptKey = createReceiptKey(tenant, options.cursorKey, crypto);
   const settle = async (): Promise<FoldState> => {
     const { generation, last } = await options.input.extent();
     driver.nudge();
@@ -337,26 +341,47 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     // A line without a checkpoint of its own could not tell its replicas what is archived.
     onRewound: upkeep.writeCheckpoint,
   });
-  // Before anybody is answered: what this opening shows is of a life of its own.
-  const life = encodeInputEntry({ kind: 'life', id: hexId(options.entropy.bytes(16)) });
-  await writer.append(life).catch(async (cause: unknown) => {
-    const isFull = cause instanceof TidemarkError && cause.code === 'input-full';
-    if (!isFull || checkpoints === undefined) throw cause;
-    // Only what a checkpoint holds may leave a full input.
-    await settle();
-    await checkpoints.write();
-    await writer.append(life);
-  });
-  driver.nudge();
-  if (line.isRewound && line.checkpoint !== undefined) {
-    const { incarnation, n } = line.checkpoint.manifest;
-    await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
+  let fellowship: Fellowship | undefined;
+  const stop = async (): Promise<void> => {
+    stopWatching?.();
+    await fellowship?.stop();
+    await driver.stop();
+    await upkeep.stop();
+    await writer.idle();
+    await sizes.idle();
+  };
+  const begin = async (): Promise<void> => {
+    // Before anybody is answered: what this opening shows is of a life of its own.
+    const life = encodeInputEntry({ kind: 'life', id: hexId(options.entropy.bytes(16)) });
+    await writer.append(life).catch(async (cause: unknown) => {
+      const isFull = cause instanceof TidemarkError && cause.code === 'input-full';
+      if (!isFull || checkpoints === undefined) throw cause;
+      // Only what a checkpoint holds may leave a full input.
+      await settle();
+      await checkpoints.write();
+      await writer.append(life);
+    });
+    driver.nudge();
+    if (line.isRewound && line.checkpoint !== undefined) {
+      const { incarnation, n } = line.checkpoint.manifest;
+      await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
+    }
+    if (fellows !== undefined) await bringBackLost(parts, settle);
+    if (line.isNewIncarnation) {
+      await settle();
+      // A line without a checkpoint of its own could not tell its replicas what is archived.
+      await upkeep.tryCheckpoint();
+    }
+  };
+  try {
+    await begin();
+  } catch (cause) {
+    // A driver left behind would go on folding into a store that the next opening folds into.
+    await stop();
+    throw cause;
   }
-  if (line.isNewIncarnation) {
-    await settle();
-    // A line without a checkpoint of its own could not tell its replicas what is archived.
-    await checkpoints?.write();
-  }
+  if (fellows !== undefined)
+    fellowship = joinFellows({ options, fellows, applied, fold, driver, emit });
   const waitPast = async (n: number, signal: AbortSignalLike | undefined): Promise<boolean> => {
     const { incarnation } = applied.applied();
     let wake: () => void = () => undefined;
@@ -381,7 +406,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   let isClosed = false;
   const closers = new Set<() => void>();
   return {
-    service: createService(parts, { ticks, book, sizes, settle, guard }),
+    service: createService(parts, { ticks, book, sizes, settle, guard, receiptKey }),
     store: applied.store,
     state: applied.applied,
     schema: fold.schema,
@@ -405,6 +430,14 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
         signal,
       ),
     ...createDesk(parts),
+    identities: createIdentityDesk({
+      applied,
+      crypto,
+      clock: options.clock,
+      entropy: options.entropy,
+      submit: (entry) => submit(parts, entry),
+      receiptKeys: [receiptKey.publicKey],
+    }),
     syncLogs: (limit) => book.list(limit),
     checkpoint: async () => {
       const manifest = await checkpoints?.write();
@@ -420,11 +453,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     close: async () => {
       isClosed = true;
       for (const close of [...closers]) close();
-      stopWatching?.();
-      await driver.stop();
-      await upkeep.stop();
-      await writer.idle();
-      await sizes.idle();
+      await stop();
     },
   };
 };

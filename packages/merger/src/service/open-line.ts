@@ -1,52 +1,22 @@
 import { TidemarkError, toHex, type Hash } from '@tidemark/model';
-import type { CheckpointFolder, InputExtent, InputLog, StoreDamage } from '@tidemark/ports';
-import { isAnnounced } from '../fold/announced-incarnation.js';
+import type { CheckpointFolder, InputExtent, InputLog, StoreDamage, Timer } from '@tidemark/ports';
 import type { FoldState } from '../fold/fold-state.js';
 import { encodeInputEntry } from '../fold/input-entry.js';
+import { setKeptAside } from '../fold/input-memory.js';
 import type { AppliedStore } from './applied-store.js';
+import { noteLeftOver } from './bring-back.js';
 import { newestCheckpoint, type CheckpointManifest } from './checkpoints.js';
+import { standForIncarnation } from './election.js';
+import type { Fellows } from './fellows.js';
+import { findInput, type InputFound } from './find-input.js';
+import type { ServerEvent } from './server-event.js';
 
-/** Things that a server tells while it runs; ids and counts only. */
-export type ServerEvent =
-  | { readonly type: 'damage'; readonly damage: StoreDamage }
-  | {
-      readonly type: 'checkpoint-loaded';
-      readonly checkpoint: string;
-      readonly n: number;
-      readonly unreadable: readonly string[];
-    }
-  | {
-      /** Input was missing: the server goes on from what it has, under a new incarnation. */
-      readonly type: 'incarnation';
-      readonly incarnation: number;
-      readonly n: number;
-      /** Messages that the store had folded and the input lacks now; 0 when it cannot be told. */
-      readonly missingMessages: number;
-      readonly checkpoint: string | null;
-    }
-  | {
-      /**
-       * The server was put back to an older copy of itself: it goes on from that, under a new incarnation,
-       * and replicas offer again and repair. `shown` is the version that proves it.
-       */
-      readonly type: 'rewound';
-      readonly incarnation: number;
-      readonly n: number;
-      readonly shown: { readonly incarnation: number; readonly n: number };
-      readonly by: 'cursor' | 'checkpoint';
-    }
-  | {
-      /** The space of the input crossed 70% or 90% of its limit, in one direction or the other. */
-      readonly type: 'input-space';
-      readonly bytes: number;
-      readonly bytesMax: number;
-      /** Share that was reached; 0 when the alarm ended. */
-      readonly alarmPercent: number;
-    }
-  | { readonly type: 'checkpoint-written'; readonly n: number }
-  | { readonly type: 'horizon'; readonly incarnation: number; readonly n: number }
-  | { readonly type: 'fold-failed'; readonly code: string; readonly halted: boolean }
-  | { readonly type: 'background-failed'; readonly work: string; readonly code: string };
+/** Longest wait for a checkpoint of the line on which the other servers go on, ms. */
+export const lineCheckpointMsMax = 15_000;
+/** Time between two looks for one, ms. */
+const lineCheckpointEveryMs = 250;
+/** Times that an opening looks at the input anew, because others changed it meanwhile. */
+const looksMax = 8;
 
 /** What opening found. */
 export interface OpenedLine {
@@ -62,45 +32,51 @@ interface OpenLineOptions {
   readonly input: InputLog;
   readonly checkpoints: CheckpointFolder | undefined;
   readonly hash: Hash;
+  readonly timer: Timer;
+  /** The other servers of the tenant; undefined where there are none by construction. */
+  readonly fellows: Fellows | undefined;
   readonly damage: readonly StoreDamage[];
+  /** Rejects where a new incarnation would begin; nothing is noted then. */
+  readonly newIncarnation: 'refuse' | undefined;
   readonly onEvent: (event: ServerEvent) => void;
 }
+
+const refused = (incarnation: number): TidemarkError =>
+  new TidemarkError(
+    'input-mismatch',
+    'the input lacks what the server has folded: serving it goes on under a new incarnation, looking does not',
+    { incarnation },
+  );
+
+type Newest = NonNullable<Awaited<ReturnType<typeof newestCheckpoint>>>;
 
 const isOlder = (state: FoldState, manifest: CheckpointManifest): boolean =>
   state.incarnation < manifest.incarnation ||
   (state.incarnation === manifest.incarnation && state.n < manifest.n);
 
+/** Older, or of the same version and not as far in the input: grants and lives take no version. */
+const liesBehind = (state: FoldState, manifest: CheckpointManifest): boolean => {
+  if (isOlder(state, manifest)) return true;
+  const { generation, seq } = manifest.position;
+  return (
+    state.incarnation === manifest.incarnation &&
+    state.n === manifest.n &&
+    (state.position.generation < generation ||
+      (state.position.generation === generation && state.position.seq < seq))
+  );
+};
+
 const asState = ({
   n,
   position,
+  digest,
   inputHash,
-}: CheckpointManifest): Pick<FoldState, 'n' | 'position' | 'lastHash'> => ({
+}: CheckpointManifest): Pick<FoldState, 'n' | 'position' | 'digest' | 'lastHash'> => ({
   n,
   position,
+  digest,
   lastHash: inputHash,
 });
-
-/** Whether the input holds what the store has folded last, and everything after it. */
-const findInput = async (
-  state: FoldState,
-  input: InputLog,
-  extent: InputExtent,
-): Promise<'continues' | 'announced' | 'missing' | 'begins-later'> => {
-  const { generation, seq } = state.position;
-  if (generation > extent.generation) return 'missing';
-  // An opening that ended before it folded the message that it had stored.
-  if (generation < extent.generation && (await isAnnounced(input, state))) return 'announced';
-  if (seq === 0) {
-    const begins = generation === extent.generation ? extent.first <= 1 : true;
-    return begins || state.n > 0 ? 'continues' : 'begins-later';
-  }
-  const hash = await input.hashAt(state.position);
-  if (hash !== undefined) return toHex(hash) === state.lastHash ? 'continues' : 'missing';
-  if (generation < extent.generation) return 'missing';
-  // Trimmed exactly up to the position: the next message is the first one kept.
-  if (extent.last >= seq && extent.first === seq + 1) return 'continues';
-  return extent.last >= seq && extent.first > seq + 1 ? 'begins-later' : 'missing';
-};
 
 const startIncarnation = async (
   options: OpenLineOptions,
@@ -108,7 +84,7 @@ const startIncarnation = async (
   extent: InputExtent,
   checkpoint: string | null,
 ): Promise<void> => {
-  const { input, onEvent } = options;
+  const { input, applied, fellows, hash: digestOf, onEvent } = options;
   const last = { generation: extent.generation, seq: extent.last };
   const hash = extent.last === 0 ? undefined : await input.hashAt(last);
   const message = encodeInputEntry({
@@ -119,13 +95,24 @@ const startIncarnation = async (
     checkpoint,
     lastGood: { ...last, hash: hash === undefined ? '' : toHex(hash) },
   });
-  // A position names one message only: generations that the state has passed are left behind.
-  let { generation, last: end } = extent;
-  while (generation < state.position.generation) {
+  // What the stream holds and this line lacks is stored again, also by the next opening.
+  const notes =
+    fellows === undefined
+      ? undefined
+      : await noteLeftOver({ store: applied.store, state, input, extent, hash: digestOf });
+  try {
+    // A position names one message only: generations that the state has passed are left behind.
+    let { generation, last: end } = extent;
+    while (generation < state.position.generation) {
+      await input.startGeneration({ generation, last: end }, message);
+      [generation, end] = [generation + 1, 1];
+    }
     await input.startGeneration({ generation, last: end }, message);
-    [generation, end] = [generation + 1, 1];
+  } catch (cause) {
+    // Another server won, and does this.
+    if (cause instanceof TidemarkError && cause.code === 'behind') await notes?.drop();
+    throw cause;
   }
-  await input.startGeneration({ generation, last: end }, message);
   const missing =
     state.position.generation === extent.generation
       ? Math.max(0, state.position.seq - extent.last)
@@ -139,70 +126,166 @@ const startIncarnation = async (
   });
 };
 
-/**
- * Brings a store to a point from which the input can be folded.
- *
- * A damaged or empty store takes the newest checkpoint; so does one that is older than the input's
- * beginning. A store older than an intact input only folds the tail: same incarnation. Where input is
- * missing that the store had folded, the first message of a new generation starts a new incarnation.
- * Rejects with `storage-damaged` (a damaged store and no checkpoint), `store-missing` (the input begins
- * after what any copy holds), `checkpoint-invalid`.
- */
-export const openLine = async (options: OpenLineOptions): Promise<OpenedLine> => {
-  const { tenant, applied, input, checkpoints, hash, damage, onEvent } = options;
-  for (const one of damage) onEvent({ type: 'damage', damage: one });
-  const newest =
-    checkpoints === undefined ? undefined : await newestCheckpoint(checkpoints, tenant, hash);
-  let state = applied.applied();
-  if (state.tenant !== tenant)
-    throw new TidemarkError('wrong-tenant', 'the store is of another tenant');
-  const isEmpty = state.n === 0 && state.position.seq === 0;
-  let extent = await input.extent();
-  let found = await findInput(state, input, extent);
-  const isDamaged = damage.length > 0 && !isEmpty;
-  const mustLoad =
-    isDamaged ||
-    (newest !== undefined &&
-      isOlder(state, newest.manifest) &&
-      (isEmpty || (found !== 'continues' && found !== 'announced')));
-  if (mustLoad) {
+class LineOpening {
+  readonly #options: OpenLineOptions;
+  #state: FoldState;
+  #extent: InputExtent;
+  #newest: Newest | undefined;
+  #loaded: string | null = null;
+
+  constructor(options: OpenLineOptions, extent: InputExtent) {
+    this.#options = options;
+    this.#state = options.applied.applied();
+    this.#extent = extent;
+  }
+
+  async open(): Promise<OpenedLine> {
+    const { damage } = this.#options;
+    this.#newest = await this.#newestCheckpoint();
+    const isEmpty = this.#state.n === 0 && this.#state.position.seq === 0;
+    let found = await this.#find();
+    const isDamaged = damage.length > 0 && !isEmpty;
+    const isBehind =
+      this.#newest !== undefined &&
+      liesBehind(this.#state, this.#newest.manifest) &&
+      (isEmpty || (found !== 'continues' && found !== 'announced'));
+    if (isDamaged || (isBehind && found !== 'elsewhere')) {
+      await this.#load(this.#newest);
+      found = await this.#find();
+    }
+    let hasBegun = false;
+    for (let looks = 1; found !== 'continues' && found !== 'announced'; looks += 1) {
+      if (looks > looksMax)
+        throw new TidemarkError('unreachable', 'the input changes all the time');
+      if (found === 'missing') hasBegun = await this.#begin();
+      else await this.#join(found);
+      if (hasBegun) break;
+      found = await this.#find();
+    }
+    return {
+      checkpoint: this.#newest,
+      isNewIncarnation: hasBegun || found === 'announced',
+      isRewound: found === 'continues' && (await this.#isRewound()),
+    };
+  }
+
+  async #newestCheckpoint(): Promise<Newest | undefined> {
+    const { checkpoints, tenant, hash } = this.#options;
+    return checkpoints === undefined ? undefined : newestCheckpoint(checkpoints, tenant, hash);
+  }
+
+  async #find(): Promise<InputFound> {
+    const { input } = this.#options;
+    this.#extent = await input.extent();
+    return findInput(this.#state, this.#lookAt());
+  }
+
+  #lookAt() {
+    const { input, fellows } = this.#options;
+    return { input, extent: this.#extent, isShared: fellows !== undefined };
+  }
+
+  async #load(newest: Newest | undefined): Promise<void> {
+    const { applied, checkpoints, fellows, damage, onEvent } = this.#options;
     if (newest === undefined || checkpoints === undefined)
       throw new TidemarkError(
         'storage-damaged',
         'the store is damaged and there is no checkpoint',
-        {
-          damages: damage.length,
-        },
+        { damages: damage.length },
       );
-    state = await applied.reload(checkpoints.readChunks(newest.name));
-    if (state.digest !== newest.manifest.digest)
+    // What this store has folded and the checkpoint's line lacks is brought back.
+    if (fellows !== undefined) await setKeptAside(applied.store);
+    this.#state = await applied.reload(checkpoints.readChunks(newest.name));
+    if (this.#state.digest !== newest.manifest.digest)
       throw new TidemarkError(
         'checkpoint-invalid',
         `checkpoint ${newest.name} is not what it says`,
       );
+    this.#loaded = newest.name;
     onEvent({
       type: 'checkpoint-loaded',
       checkpoint: newest.name,
-      n: state.n,
+      n: this.#state.n,
       unreadable: newest.unreadable,
     });
-    extent = await input.extent();
-    found = await findInput(state, input, extent);
   }
-  if (found === 'begins-later')
-    throw new TidemarkError('store-missing', 'the input begins after what the store holds', {
-      first: extent.first,
-      position: state.position.seq,
+
+  /** Begins a new incarnation; false when another server has begun one meanwhile. */
+  async #begin(): Promise<boolean> {
+    const { fellows, timer, input, newIncarnation } = this.#options;
+    if (newIncarnation === 'refuse') throw refused(this.#state.incarnation);
+    if (fellows === undefined) {
+      await startIncarnation(this.#options, this.#state, this.#extent, this.#loaded);
+      return true;
+    }
+    const chosen = await standForIncarnation({ fellows, timer, input }, this.#state);
+    if (chosen === 'look-again' || (await this.#find()) !== 'missing') return false;
+    try {
+      await startIncarnation(this.#options, this.#state, this.#extent, this.#loaded);
+      return true;
+    } catch (cause) {
+      if (cause instanceof TidemarkError && cause.code === 'behind') return false;
+      throw cause;
+    }
+  }
+
+  /** Takes a checkpoint from which the input can be folded; waits for one that another server writes. */
+  async #join(found: 'elsewhere' | 'begins-later'): Promise<void> {
+    const { fellows, timer, onEvent } = this.#options;
+    const missing =
+      found === 'elsewhere'
+        ? new TidemarkError('input-mismatch', 'the input continues from another server', {
+            incarnation: this.#state.incarnation,
+          })
+        : new TidemarkError('store-missing', 'the input begins after what the store holds', {
+            first: this.#extent.first,
+            position: this.#state.position.seq,
+          });
+    if (fellows === undefined) throw missing;
+    onEvent({
+      type: 'awaiting-checkpoint',
+      reason: found === 'elsewhere' ? 'other-line' : 'input-gap',
+      ...this.#state.position,
     });
-  if (found === 'missing')
-    await startIncarnation(options, state, extent, mustLoad ? (newest?.name ?? null) : null);
-  return {
-    checkpoint: newest,
-    isNewIncarnation: found === 'missing' || found === 'announced',
-    isRewound:
-      found === 'continues' &&
-      newest !== undefined &&
-      isOlder(state, newest.manifest) &&
-      (await findInput({ ...state, ...asState(newest.manifest) }, input, extent)) === 'missing',
-  };
+    for (let waited = 0; ; waited += lineCheckpointEveryMs) {
+      const newest = await this.#newestCheckpoint();
+      this.#newest = newest;
+      if (newest !== undefined && isOlder(this.#state, newest.manifest)) {
+        const state = asState(newest.manifest);
+        const would = await findInput(state, this.#lookAt());
+        if (would === 'continues' || would === 'announced') return this.#load(newest);
+      }
+      if (waited >= lineCheckpointMsMax) throw missing;
+      await timer.sleep(lineCheckpointEveryMs);
+      this.#extent = await this.#options.input.extent();
+    }
+  }
+
+  async #isRewound(): Promise<boolean> {
+    const newest = this.#newest;
+    if (newest === undefined || !isOlder(this.#state, newest.manifest)) return false;
+    const state = { ...this.#state, ...asState(newest.manifest) };
+    return (await findInput(state, this.#lookAt())) === 'missing';
+  }
+}
+
+/**
+ * Brings a store to a point from which the input can be folded.
+ *
+ * A damaged or empty store takes the newest checkpoint; so does one that is older than the input's
+ * beginning, and one whose line the other servers have left. A store older than an intact input only folds
+ * the tail: same incarnation. Where input is missing that the store had folded, the first message of a new
+ * generation starts a new incarnation; of several servers the most advanced one does it. Rejects with
+ * `storage-damaged` (a damaged store and no checkpoint), `store-missing` (the input begins after what any
+ * copy holds), `input-mismatch` (the others went on, and there is no checkpoint of theirs),
+ * `checkpoint-invalid`.
+ */
+export const openLine = async (options: OpenLineOptions): Promise<OpenedLine> => {
+  for (const one of options.damage) options.onEvent({ type: 'damage', damage: one });
+  if (options.applied.applied().tenant !== options.tenant)
+    throw new TidemarkError('wrong-tenant', 'the store is of another tenant');
+  const line = await new LineOpening(options, await options.input.extent()).open();
+  if (line.isRewound && options.newIncarnation === 'refuse')
+    throw refused(options.applied.applied().incarnation);
+  return line;
 };

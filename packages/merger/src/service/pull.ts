@@ -45,6 +45,8 @@ export interface PullSource {
   readonly horizon: () => Horizon;
   /** Receipt of a replica as the store stands now. */
   readonly receipt: (replica: string, reads: CountedReads['store']) => Promise<Receipt>;
+  /** The same receipt with the tenant's signature. */
+  readonly signed: (replica: string, receipt: Receipt) => Receipt;
   /** Parts of its origins' logs that a clone shares: fixed when its first epoch was granted. */
   readonly lineage: (replica: string) => Promise<readonly LogPart[]>;
   /** Records of a table, for progress; 0 when unknown. */
@@ -181,7 +183,7 @@ const answerOf = async (
     pass: cursor.pass,
     serverTimeMs: source.clock.nowMs(),
     asOfMs: cursor.clockMs,
-    receipt,
+    receipt: source.signed(work.caller.replica, receipt),
     progress: progressOf(work, cursor),
     reads: reads.total(),
   };

@@ -24,6 +24,26 @@ export const readReplica = async (
   return bytes === undefined ? undefined : decodeReplicaState(bytes);
 };
 
+const replicaPage = 1_000;
+
+/** States of the replicas of devices in the order of their ids, at most `limit`. */
+export const readReplicas = async (
+  reads: Pick<Reads, 'scanEntries'>,
+  limit: number,
+): Promise<readonly ReplicaState[]> => {
+  const found: ReplicaState[] = [];
+  for (let gt = ''; found.length < limit;) {
+    const page = await reads.scanEntries('replicas', { gt, lt: '\u007f', limit: replicaPage });
+    for (const { key, value } of page) {
+      gt = key;
+      // Writers inside of the server have states, too; their ids hold a colon.
+      if (!key.includes(':') && found.length < limit) found.push(decodeReplicaState(value));
+    }
+    if (page.length < replicaPage) break;
+  }
+  return found;
+};
+
 /** Last index of a replica that a checkpoint holds: not what an epoch granted since has taken back. */
 const archivedIndex = (state: ReplicaState, archived: ArchivedLog | undefined): number => {
   if (archived === undefined) return 0;

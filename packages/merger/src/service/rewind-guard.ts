@@ -6,7 +6,7 @@ import type { AppliedStore } from './applied-store.js';
 import { doubtOf, placeCursor, type CursorPlace } from './cursor-line.js';
 import { isApplied, type FoldDriver } from './fold-driver.js';
 import type { InputWriter } from './input-writer.js';
-import type { ServerEvent } from './open-line.js';
+import type { ServerEvent } from './server-event.js';
 
 /** What shows that a server was put back: a version that it gave once and lacks now. */
 export interface LostVersion {

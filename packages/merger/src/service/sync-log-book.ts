@@ -1,6 +1,13 @@
-import { TidemarkError, utf8Decode, utf8Encode, type SyncLog } from '@tidemark/model';
+import {
+  errorCatalogue,
+  TidemarkError,
+  utf8Decode,
+  utf8Encode,
+  type SyncLog,
+} from '@tidemark/model';
 import type { Caller, Clock, ServerStore } from '@tidemark/ports';
 import { logKey } from './notes.js';
+import type { ServerEvent } from './server-event.js';
 
 /** Sync logs that the server keeps; the oldest go first. */
 export const syncLogsMax = 10_000;
@@ -23,8 +30,28 @@ export interface SyncLogBook {
   readonly list: (limit: number) => Promise<readonly KeptSyncLog[]>;
 }
 
-/** Builds the book of a store. */
-export const createSyncLogBook = (store: ServerStore, clock: Clock): SyncLogBook => {
+/** What a log tells of its run. Texts that a device chose freely do not get into it. */
+const runEvent = (log: SyncLog): ServerEvent => ({
+  type: 'run',
+  replica: log.replica,
+  user: log.user,
+  run: /^[\w.:-]{1,128}$/.test(log.run) ? log.run : 'other',
+  mode: log.mode,
+  result: log.result,
+  error: log.error === null || Object.hasOwn(errorCatalogue, log.error) ? log.error : 'other',
+  durationMs: Math.max(0, log.endedOn - log.startedOn),
+  uploadedOperations: log.uploadedOperations,
+  downloadedBytes: log.downloadedBytes,
+  pendingOperations: log.pendingOperations,
+  parked: log.parked,
+});
+
+/** Builds the book of a store. `onEvent` is told of each log that was added. */
+export const createSyncLogBook = (
+  store: ServerStore,
+  clock: Clock,
+  onEvent: (event: ServerEvent) => void,
+): SyncLogBook => {
   let kept: number | undefined;
   const count = async (): Promise<number> => {
     let total = 0;
@@ -49,6 +76,7 @@ export const createSyncLogBook = (store: ServerStore, clock: Clock): SyncLogBook
         { space: 'sync-logs', key: logKey(receivedMs, caller.replica, log.run), value },
       ]);
       kept += 1;
+      onEvent(runEvent(log));
       const over = kept - syncLogsMax;
       if (over <= 0) return;
       const oldest = await store.scanEntries('sync-logs', { gt: first, lt: end, limit: over });

@@ -1,0 +1,2 @@
+/** User of the demo device of `dev`. */
+export const demoUser = 'demo';

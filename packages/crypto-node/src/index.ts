@@ -1,0 +1,2 @@
+export { nodeCrypto } from './node-crypto.js';
+export { ed25519, keysKeptMax } from './ed25519.js';

@@ -1,0 +1,118 @@
+import { TidemarkError } from '@tidemark/model';
+import type { InputPosition } from '@tidemark/ports';
+import type { Fold } from '../fold/fold.js';
+import { AbortSource } from './abort-source.js';
+import type { AppliedStore } from './applied-store.js';
+import { createDigestWatch, type Refolded } from './digest-watch.js';
+import { comparePositions, placeEveryMs, standOf, type Fellows } from './fellows.js';
+import type { FoldDriver } from './fold-driver.js';
+import type { MergerOptions } from './merger-options.js';
+import { refold } from './refold.js';
+import type { ServerEvent } from './server-event.js';
+
+/** What a server does among others works with. */
+export interface FellowshipParts {
+  readonly options: MergerOptions;
+  readonly fellows: Fellows;
+  readonly applied: AppliedStore;
+  readonly fold: Fold;
+  readonly driver: FoldDriver;
+  readonly emit: (event: ServerEvent) => void;
+}
+
+/** What a server does among others: it tells its place, compares digests, looks when others miss input. */
+export interface Fellowship {
+  /** Resolves when nothing is under way. */
+  readonly stop: () => Promise<void>;
+}
+
+/** Earlier of a position and the places of all servers that are counted on. */
+export const neededByNobody = (fellows: Fellows, position: InputPosition): InputPosition => {
+  let oldest = position;
+  for (const word of fellows.places())
+    if (comparePositions(word.position, oldest) < 0) oldest = word.position;
+  return oldest;
+};
+
+const refoldWith = async (
+  { options, applied, driver }: FellowshipParts,
+  upTo: InputPosition,
+  stopped: AbortSource,
+): Promise<Refolded | undefined> => {
+  if (options.scratch === undefined) return undefined;
+  const scratch = await options.scratch();
+  try {
+    const state = await refold(
+      {
+        tenant: options.tenant,
+        hash: options.crypto.sha256,
+        input: options.input,
+        checkpoints: options.checkpoints?.folder,
+        fold: options,
+        signal: stopped,
+      },
+      scratch,
+      upTo,
+    );
+    if (state === undefined) {
+      await scratch.dispose();
+      return undefined;
+    }
+    return {
+      digest: state.digest,
+      replace: async () => {
+        const error = new TidemarkError('state-differs', 'the state is not that of the input', {
+          n: state.n,
+        });
+        await driver.halt(error);
+        await applied.reload(scratch.store.dump());
+      },
+      dispose: scratch.dispose,
+    };
+  } catch (cause) {
+    await scratch.dispose();
+    throw cause;
+  }
+};
+
+/** Begins to be a server among others. */
+export const joinFellows = (parts: FellowshipParts): Fellowship => {
+  const { fellows, applied, fold, driver, emit, options } = parts;
+  const stopped = new AbortSource();
+  const watch = createDigestWatch({
+    fellows,
+    applied: applied.applied,
+    refold: (upTo) => refoldWith(parts, upTo, stopped),
+    emit,
+    diverged: ({ generation, seq }) =>
+      driver.halt(
+        new TidemarkError('fold-diverged', 'servers come to different states from one input', {
+          generation,
+          seq,
+        }),
+      ),
+  });
+  const stopListening = fold.onApplied(({ state }) => watch.note(state));
+  const stopHearing = fellows.onWord((word) => {
+    // Another server misses input: this one may, too, and must not hear of it last.
+    if (word.kind === 'stand') driver.nudge();
+  });
+  const tell = async (): Promise<void> => {
+    while (!stopped.aborted) {
+      // A server that stands still for good must not hold the others' input back.
+      if (driver.failure() === undefined) fellows.say('place', standOf(applied.applied()));
+      await options.timer.sleep(placeEveryMs, stopped);
+    }
+  };
+  watch.note(applied.applied());
+  const telling = tell();
+  return {
+    stop: async () => {
+      stopped.abort();
+      stopListening();
+      stopHearing();
+      await watch.stop();
+      await telling;
+    },
+  };
+};

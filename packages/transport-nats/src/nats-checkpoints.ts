@@ -1,0 +1,205 @@
+import { jetstreamManager, StorageType } from '@nats-io/jetstream';
+import { Objm, type ObjectInfo, type ObjectStore } from '@nats-io/obj';
+import { TidemarkError, utf8Decode, utf8Encode } from '@tidemark/model';
+import type { CheckpointFolder } from '@tidemark/ports';
+import type { NatsServerConnection } from './server-connection.js';
+import { tenantToken } from './subjects.js';
+
+/** Bytes of a checkpoint that lie in one object: writing and reading hold no more than this in memory. */
+export const checkpointPartBytesMax = 4 * 1024 * 1024;
+/** Bytes that a chunk of a checkpoint has at most when it is read. */
+const chunkBytesMax = 256 * 1024;
+/** Maximum size of a manifest: it is read whole. */
+const manifestBytesMax = 1024 * 1024;
+/** Age at which parts without a manifest count as left behind by a server that was killed, ms. */
+export const stalePartMs = 60 * 60 * 1000;
+const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+
+/** Options of `openNatsCheckpoints`. */
+export interface NatsCheckpointsOptions {
+  readonly connection: NatsServerConnection;
+  readonly tenant: string;
+  /** Servers of the cluster that store each checkpoint; 1 when left out. */
+  readonly replicas?: number;
+  /** Bytes that all checkpoints of the tenant may take; no limit but that of NATS when left out. */
+  readonly bytesMax?: number;
+}
+
+/*
+ * Objects of the bucket:
+ *
+ *   part/<name>/<number>    bytes of the checkpoint, in order
+ *   manifest/<name>         stored last and removed first: number of parts (8 digits), then the manifest
+ */
+const partName = (name: string, part: number): string =>
+  `part/${name}/${String(part).padStart(8, '0')}`;
+const manifestName = (name: string): string => `manifest/${name}`;
+const partsDigits = 8;
+
+const failed = (cause: unknown, message: string): TidemarkError =>
+  cause instanceof TidemarkError
+    ? cause
+    : new TidemarkError('storage-unavailable', message, {}, cause);
+
+const isWellNamed = (name: string): boolean => namePattern.test(name);
+
+class NatsCheckpoints implements CheckpointFolder {
+  readonly #options: NatsCheckpointsOptions;
+  readonly #bucket: string;
+  #store: Promise<ObjectStore> | undefined;
+
+  constructor(options: NatsCheckpointsOptions) {
+    this.#options = options;
+    this.#bucket = `CHECKPOINTS-${tenantToken(options.tenant)}`;
+  }
+
+  readonly write: CheckpointFolder['write'] = (name, manifest, chunks) =>
+    this.#guarded(`checkpoint ${name} could not be written`, async (store) => {
+      if (!isWellNamed(name))
+        throw new TidemarkError('invalid-option', 'a checkpoint name is malformed');
+      if (manifest.length > manifestBytesMax)
+        throw new TidemarkError('invalid-option', `the manifest exceeds ${manifestBytesMax} bytes`);
+      if ((await store.info(manifestName(name))) !== null)
+        throw new TidemarkError('invalid-option', `checkpoint ${name} exists`, {
+          checkpoint: name,
+        });
+      await this.#removeStale(store);
+      let parts = 0;
+      try {
+        for await (const part of partsOf(chunks)) {
+          await store.putBlob({ name: partName(name, parts) }, part);
+          parts += 1;
+        }
+        const head = utf8Encode(String(parts).padStart(partsDigits, '0'));
+        const body = new Uint8Array(head.length + manifest.length);
+        body.set(head);
+        body.set(manifest, head.length);
+        await store.putBlob({ name: manifestName(name) }, body);
+      } catch (cause) {
+        // The failure matters, not whether its parts could be removed: a later write removes them as well.
+        for (let part = 0; part < parts; part += 1)
+          await this.#removeObject(store, partName(name, part)).catch(() => undefined);
+        throw cause;
+      }
+    });
+
+  readonly list = (): Promise<readonly string[]> =>
+    this.#guarded('the checkpoints cannot be listed', async (store) => {
+      const names = (await store.list())
+        .filter(({ name, deleted }) => !deleted && name.startsWith('manifest/'))
+        .map(({ name }) => name.slice('manifest/'.length));
+      return names.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+    });
+
+  readonly readManifest = (name: string): Promise<Uint8Array> =>
+    this.#guarded(`the manifest of ${name} cannot be read`, async (store) => {
+      const body = await this.#manifestOf(store, name);
+      return body.slice(partsDigits);
+    });
+
+  readonly readChunks = (name: string): AsyncIterable<Uint8Array> => this.#read(name);
+
+  readonly remove = (name: string): Promise<void> =>
+    this.#guarded(`checkpoint ${name} could not be removed`, async (store) => {
+      if (!isWellNamed(name))
+        throw new TidemarkError('invalid-option', 'a checkpoint name is malformed');
+      await this.#removeObject(store, manifestName(name));
+      const prefix = `part/${name}/`;
+      for (const one of await store.list())
+        if (one.name.startsWith(prefix)) await this.#removeObject(store, one.name);
+    });
+
+  async *#read(name: string): AsyncGenerator<Uint8Array> {
+    const unreadable = `checkpoint ${name} cannot be read`;
+    const head = await this.#guarded(unreadable, (store) => this.#manifestOf(store, name));
+    const parts = Number(utf8Decode(head.subarray(0, partsDigits)));
+    for (let part = 0; part < parts; part += 1) {
+      const bytes = await this.#guarded(unreadable, (store) => store.getBlob(partName(name, part)));
+      if (bytes === null)
+        throw new TidemarkError('checkpoint-invalid', `checkpoint ${name} lacks a part`, { part });
+      for (let at = 0; at < bytes.length; at += chunkBytesMax)
+        yield bytes.subarray(at, at + chunkBytesMax);
+    }
+  }
+
+  async #manifestOf(store: ObjectStore, name: string): Promise<Uint8Array> {
+    if (!isWellNamed(name))
+      throw new TidemarkError('invalid-option', 'a checkpoint name is malformed');
+    const body = await store.getBlob(manifestName(name));
+    if (body !== null) return body;
+    throw new TidemarkError('checkpoint-invalid', `there is no checkpoint ${name}`, {
+      checkpoint: name,
+    });
+  }
+
+  /** Removes an object with its history: nothing of it stays in the stream. */
+  async #removeObject(store: ObjectStore, name: string): Promise<void> {
+    const info = await store.info(name);
+    if (info === null) return;
+    const manager = await jetstreamManager(this.#options.connection.core, { checkAPI: false });
+    const stream = `OBJ_${this.#bucket}`;
+    const key = btoa(name).replaceAll('+', '-').replaceAll('/', '_');
+    await manager.streams.purge(stream, { filter: `$O.${this.#bucket}.M.${key}` });
+    await manager.streams.purge(stream, { filter: `$O.${this.#bucket}.C.${info.nuid}` });
+  }
+
+  async #removeStale(store: ObjectStore): Promise<void> {
+    const all = await store.list();
+    const complete = new Set(all.map(({ name }) => name));
+    const isStale = ({ name, mtime }: ObjectInfo): boolean => {
+      const [kind, checkpoint = ''] = name.split('/');
+      const ageMs = Date.now() - Date.parse(mtime);
+      return kind === 'part' && !complete.has(manifestName(checkpoint)) && ageMs > stalePartMs;
+    };
+    for (const one of all) if (isStale(one)) await this.#removeObject(store, one.name);
+  }
+
+  async #guarded<A>(message: string, work: (store: ObjectStore) => Promise<A>): Promise<A> {
+    try {
+      this.#store ??= this.#open();
+      return await work(await this.#store);
+    } catch (cause) {
+      throw failed(cause, message);
+    }
+  }
+
+  async #open(): Promise<ObjectStore> {
+    const { connection, replicas = 1, bytesMax = -1 } = this.#options;
+    try {
+      return await new Objm(connection.core).create(this.#bucket, {
+        storage: StorageType.File,
+        replicas,
+        max_bytes: bytesMax,
+      });
+    } catch (cause) {
+      // The next call tries again.
+      this.#store = undefined;
+      throw cause;
+    }
+  }
+}
+
+/** Pieces of bounded size, whatever the chunks. */
+async function* partsOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let part = new Uint8Array(checkpointPartBytesMax);
+  let filled = 0;
+  for await (const chunk of chunks)
+    for (let at = 0; at < chunk.length;) {
+      const count = Math.min(chunk.length - at, part.length - filled);
+      part.set(chunk.subarray(at, at + count), filled);
+      at += count;
+      filled += count;
+      if (filled < part.length) continue;
+      yield part;
+      part = new Uint8Array(checkpointPartBytesMax);
+      filled = 0;
+    }
+  if (filled > 0) yield part.subarray(0, filled);
+}
+
+/**
+ * Opens the checkpoints of a tenant in NATS, in an object store that all its servers share. A checkpoint is
+ * listed when all of it is stored. Rejects as a folder of checkpoints does.
+ */
+export const openNatsCheckpoints = (options: NatsCheckpointsOptions): CheckpointFolder =>
+  new NatsCheckpoints(options);

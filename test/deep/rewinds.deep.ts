@@ -1,0 +1,95 @@
+import { expect, test, vi } from 'vitest';
+import { NatsWorld, type TestServer } from '../integration/nats-world.js';
+import { describeOnNats } from '../processes/on-nats.js';
+import { wakeServers } from '../processes/sleeping-servers.js';
+
+const office = { user: 'office' };
+const shared = { checkpoints: 'checkpoints' };
+const patience = { timeout: 20_000, interval: 50 };
+const writesEach = 15;
+
+describeOnNats('rewinds that servers meet at different places', () => {
+  test('[NAT-70] two servers meet one rewind at once, a third, more advanced one wakes later', async () => {
+    const { problems, incarnations, broughtBack } = await wakeServers(writesEach);
+    console.log(`DEEP servers-at-different-places problems ${problems.length}/0`);
+    expect(problems.join('\n')).toBe('');
+    expect(incarnations).toBe(1);
+    expect(broughtBack).toBe(writesEach);
+  });
+
+  const inWorld = async (work: (world: NatsWorld) => Promise<void>): Promise<void> => {
+    const world = await NatsWorld.open();
+    try {
+      await work(world);
+    } finally {
+      await world.close();
+    }
+  };
+  const counted = async (server: TestServer): Promise<unknown> => {
+    await server.settle();
+    return (await server.get('visits', 'shared'))?.count;
+  };
+  const begin = (server: TestServer): Promise<unknown> =>
+    server.write(
+      [{ kind: 'put', table: 'visits', id: 'shared', fields: { subject: 'shared', count: 0 } }],
+      office,
+    );
+  const count = async (server: TestServer, times: number): Promise<void> => {
+    for (let i = 0; i < times; i += 1)
+      await server.write(
+        [{ kind: 'increment', table: 'visits', id: 'shared', by: { count: 1 } }],
+        office,
+      );
+  };
+
+  test('[NAT-71] what was stored behind a rewind by a server that had not noticed it comes again, once', () =>
+    inWorld(async (world) => {
+      const ofType = (type: string) => world.events.filter((event) => event.type === type);
+      let [one, two] = await Promise.all([
+        world.serve('one', {}, shared),
+        world.serve('two', {}, shared),
+      ]);
+      await begin(one);
+      await count(one, 20);
+      await counted(two);
+      await world.end(two);
+      await count(one, 20);
+      await world.end(one);
+      await world.nats.kill();
+      await world.cutNewestBlock(1, 0.75);
+      await world.nats.run();
+      // Its place is still there: to this server nothing is missing.
+      two = await world.serve('two', {}, shared);
+      await count(two, 100);
+      expect(ofType('incarnation')).toEqual([]);
+      const acknowledged = Number(await counted(two));
+      expect(acknowledged).toBeGreaterThan(120);
+      expect(acknowledged).toBeLessThan(140);
+      await world.end(two);
+      one = await world.serve('one', {}, shared);
+      expect(ofType('incarnation')).toMatchObject([{ of: 'one', incarnation: 2 }]);
+      expect(await counted(one)).toBe(140);
+      two = await world.serve('two', {}, shared);
+      await vi.waitFor(async () => expect(await counted(two)).toBe(140));
+      expect(await counted(one)).toBe(140);
+      await world.expectEqual();
+    }));
+
+  test('[NAT-74] servers that differ also when they fold again all stop and say so', () =>
+    inWorld(async (world) => {
+      const ofType = (type: string) => world.events.filter((event) => event.type === type);
+      const one = await world.serve('one', {}, shared);
+      const two = await world.serve('two', {}, { ...shared, validate: () => 'not on this server' });
+      const a = await world.device('a');
+      await a.create('visits', { subject: 'judged', count: 1 });
+      await a.sync();
+      await vi.waitFor(() => {
+        const stopped = ofType('fold-failed').map(({ of }) => of);
+        expect(stopped.sort()).toEqual(['one', 'two']);
+      }, patience);
+      expect(ofType('fold-failed')[0]).toMatchObject({ code: 'fold-diverged', halted: true });
+      expect([one.isReady(), two.isReady()]).toEqual([false, false]);
+      expect(one.status().failure).toMatchObject({ code: 'fold-diverged' });
+      expect(await a.sync()).toMatchObject({ result: 'failed', error: 'unreachable' });
+    }));
+});

@@ -1,0 +1,158 @@
+// Faults that are planted into the engine, one at a time: each is a text of one source file that the bundle of
+// the simulator gets in another form. Nothing of them is in the engine itself. `known` is a seed that finds it.
+const client = (file) => `packages/client/src/${file}`;
+const merger = (file) => `packages/merger/src/${file}`;
+const merge = (file) => `packages/merge/src/${file}`;
+const store = (file) => `packages/store-level/src/${file}`;
+
+/** Seeds that are known to find a fault; from the first seed otherwise. */
+const knownSeeds = {};
+
+const plant = (name, file, find, replace = '') => ({
+  name,
+  file,
+  find,
+  replace,
+  known: knownSeeds[name] ?? 1,
+});
+
+export const plants = [
+  plant(
+    'an edit is confirmed before it is written',
+    client('local/replica-core.ts'),
+    "await this.store.write(full, write.durability ?? 'os');",
+    "void this.store.write(full, write.durability ?? 'os').catch(() => undefined);",
+  ),
+  plant(
+    'no fsync happens',
+    store('group-writer.ts'),
+    "if (group.every(({ durability }) => durability === 'os')) {",
+    'if (group.length > 0) {',
+  ),
+  plant(
+    'what is published was not fsynced',
+    client('local/log-upkeep.ts'),
+    "await core.store.sync();\n    await core.commit({ meta: { ...core.meta, publishedTo: to }, durability: 'disk' });",
+    'await core.commit({ meta: { ...core.meta, publishedTo: to } });',
+  ),
+  plant(
+    'envelopes that are merged are merged again',
+    merger('fold/decide-envelope.ts'),
+    'if (envelope.to <= state.mergedTo) {',
+    'if (envelope.to < 0) {',
+  ),
+  plant(
+    'any envelope is taken for its named replica',
+    merger('fold/decide-envelope.ts'),
+    "if (caller.replica !== envelope.replica || caller.user !== envelope.user) return 'identity';",
+  ),
+  plant(
+    'the status says synced while operations pend',
+    client('run/replica-status.ts'),
+    'pending === 0 && parked === 0 && meta.mergedTo >= lastIndex && contained && !meta.awaitsGrant',
+    'parked === 0',
+  ),
+  plant(
+    'a rejection of the server is swallowed',
+    client('run/upload.ts'),
+    'for (let next = inFlight.shift(); next !== undefined; next = inFlight.shift()) await next;',
+    'local.updateMeta({ mergedTo: target }).catch(() => undefined);',
+  ),
+  plant(
+    'a receipt alone removes pending operations',
+    client('local/rebase.ts'),
+    'return index > this.#target.mergedTo || this.#target.open.has(index);',
+    'return this.#target.open.has(index);',
+  ),
+  plant(
+    'counters are set and not added',
+    merge('decide-parts.ts'),
+    "(typeof theirs === 'number' ? theirs : 0) + by",
+    "(typeof theirs === 'number' ? 0 : 0) + by",
+  ),
+  plant(
+    'a transaction is decided by record',
+    merger('fold/decide-member.ts'),
+    "const apart = isSplit || transaction.atomicity === 'per-record';",
+    'const apart = true;',
+  ),
+  plant(
+    'a late edit brings a deleted record back',
+    merge('decide-update.ts'),
+    "choice === 'mine' || (choice === undefined && work.table.onDelete === 'edit-wins');",
+    'choice === undefined || choice === null || true;',
+  ),
+  plant(
+    'a delete always wins',
+    merge('decide-delete.ts'),
+    'if (isClean(record, op, author, work.chain)) {',
+    'if (op.base !== undefined) {',
+  ),
+  plant(
+    'the newest arrival wins a field',
+    merge('decide-field.ts'),
+    "if (start !== 'unknown' && entry === undefined && equalValues(server, base))",
+    "if (start !== 'unknown')",
+  ),
+  plant(
+    'equal edits conflict',
+    merge('decide-field.ts'),
+    "if (equalValues(server, after)) return { outcome: 'same', rule: 'same', base, value: after };",
+  ),
+  plant(
+    'the size of windows matters',
+    merger('fold/fold.ts'),
+    'now: window.now,',
+    'now: window.now + messages.length,',
+  ),
+  plant(
+    'a failed commit counts as not applied',
+    merger('service/applied-store.ts'),
+    'await inner.commit({ ...batch, after: stored.bytes }, durability);',
+    'await inner.commit(batch, durability);',
+  ),
+  plant(
+    'a merger that failed to open goes on folding',
+    merger('service/merger.ts'),
+    'await stop();\n    throw cause;',
+    'throw cause;',
+  ),
+  plant(
+    'a flip that was cut is forgotten',
+    client('run/download.ts'),
+    'await local.staging.finish();',
+  ),
+  plant(
+    'trimmed messages that came back count',
+    store('input-log.ts'),
+    'if (comparePositions(position, this.#state.trimmed) <= 0) return undefined;',
+  ),
+  plant(
+    'a store behind its checkpoint is not reloaded',
+    merger('service/open-line.ts'),
+    'liesBehind(this.#state, this.#newest.manifest) &&',
+    'isOlder(this.#state, this.#newest.manifest) &&',
+  ),
+  plant(
+    'damage of the log is not looked for',
+    store('ordinal-ring.ts'),
+    'return { head, note, lost, lostCount };',
+    'return { head, note, lost: [], lostCount: 0 };',
+  ),
+  plant(
+    'a new customization is not told to devices',
+    client('run/agree-on-log.ts'),
+    'context.customizationVersion = message.customizationVersion;',
+  ),
+  plant(
+    'an input that differs is folded',
+    merger('fold/fold.ts'),
+    "if (hash !== undefined && toHex(hash) !== state.lastHash) fail('different');",
+  ),
+  plant(
+    'filters are not applied to what changed',
+    merger('service/pull-feed.ts'),
+    'const plain = scope.filter === null && scope.projection === null && !pass.asOfTo;',
+    'const plain = !pass.asOfTo;',
+  ),
+];

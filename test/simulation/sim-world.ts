@@ -1,0 +1,184 @@
+import { decodeInputEntry, encodeInputEntry } from '@tidemark/merger';
+import { decodeEnvelope, openTransaction } from '@tidemark/model';
+import type { Caller, InputMessage } from '@tidemark/ports';
+import { crypto } from '../convergence/memory-parts.js';
+import { createMemoryCheckpoints } from '@tidemark/testkit';
+import { SeededRandom } from '../convergence/seeded-random.js';
+import type { TypedTokens } from '../convergence/history.js';
+import { SimContext } from './context.js';
+import { DeviceActor, type DeviceWorld } from './device-actor.js';
+import type { Plan } from './plan.js';
+import { transactionName } from './promises.js';
+import { Scheduler } from './scheduler.js';
+import { ServerActor } from './server-actor.js';
+import type { SimDisk } from './sim-disk.js';
+import { SimNetwork } from './sim-network.js';
+import { SimStream } from './sim-stream.js';
+import { Workload } from './workload.js';
+
+/** Canary in a row that no filtered device may ever hold. */
+export const canary = 'CANARY-7f3a';
+
+/** A server's own write that somebody was told is done, by the name of its user. */
+export interface PromisedWrite {
+  readonly user: string;
+  readonly text: string;
+}
+
+/** Everything of one simulated world: actors, network, what was promised, what was lost on purpose. */
+export class SimWorld implements DeviceWorld {
+  readonly plan: Plan;
+  readonly context: SimContext;
+  readonly network: SimNetwork;
+  readonly stream: SimStream | null;
+  readonly servers: readonly ServerActor[];
+  readonly devices: DeviceActor[];
+  readonly workload: Workload;
+  readonly typed = new Map<string, TypedTokens>();
+  readonly serverTyped = new Map<string, TypedTokens>();
+  readonly inexact = new Set<string>();
+  readonly excused = new Set<string>();
+  readonly promisedWrites: PromisedWrite[] = [];
+  /** Bad messages that reached the input, by why they are bad. */
+  readonly attacks: string[] = [];
+  /** By `replica/epoch/index`: the transaction that was sent under it. */
+  readonly sent = new Map<string, string>();
+  /** Set when acknowledged input was lost on purpose: what servers alone had written may be gone. */
+  lostInput = false;
+  /** Set when messages that a server had folded were lost: somebody must say so. */
+  lostFolded = false;
+  /** Envelope that a device sent last. */
+  lastEnvelope: Uint8Array | null = null;
+  readonly foldedNames = new Set<string>();
+  readonly foldedUsers = new Set<string>();
+  readonly #folded = new Map<string, InputMessage>();
+  rowVersion = 0;
+  version: 1 | 2 | 3 = 1;
+
+  constructor(plan: Plan) {
+    const random = new SeededRandom(plan.seed ^ 0x5eed);
+    const scheduler = new Scheduler(SimContext.startMs, random.fork());
+    this.plan = plan;
+    this.context = new SimContext(scheduler, random.fork());
+    this.stream = plan.mode === 'stream' ? new SimStream(scheduler) : null;
+    const checkpoints = createMemoryCheckpoints();
+    this.servers = Array.from(
+      { length: plan.servers },
+      (_, i) =>
+        new ServerActor({
+          name: `server-${i + 1}`,
+          context: this.context,
+          random: random.fork(),
+          stream: this.stream,
+          trimInput: plan.trimInput,
+          checkpoints,
+          inexact: this.inexact,
+          onFolded: (message) => this.#noteFolded(message),
+        }),
+    );
+    this.network = new SimNetwork({
+      context: this.context,
+      random: random.fork(),
+      servers: this.servers,
+      stream: this.stream,
+      envelopeEntry: (caller, envelope) => this.entryOf(caller, envelope),
+      onPublished: (_caller, envelope) => this.notePublished(envelope),
+      onReceived: (device, bytes) => this.#checkScope(device, bytes),
+    });
+    this.devices = plan.devices.map(
+      (setup, i) =>
+        new DeviceActor(`device-${String.fromCharCode(65 + i)}`, setup, this, random.fork()),
+    );
+    this.workload = new Workload(plan, this.context);
+  }
+
+  /** Entry of the input that an envelope becomes. */
+  entryOf(caller: Caller, envelope: Uint8Array): Uint8Array {
+    return encodeInputEntry({ kind: 'envelope', caller, envelope });
+  }
+
+  /** Every disk of the world with who uses it. */
+  disks(): readonly SimDisk[] {
+    return [
+      ...this.devices.map(({ disk }) => disk),
+      ...this.servers.flatMap(({ storeDisk, inputDisk }) => [storeDisk, inputDisk]),
+    ];
+  }
+
+  /** A copy of a device's folder that goes on beside it. */
+  clone(device: DeviceActor): DeviceActor {
+    const name = `${device.name}-copy`;
+    const copy = new DeviceActor(name, device.setup, this, this.context.random.fork());
+    copy.disk.restore(device.disk.backup(), true);
+    copy.takeUser(device);
+    this.devices.push(copy);
+    return copy;
+  }
+
+  /** Notes what goes out; one id must never name two transactions. */
+  notePublished(envelope: Uint8Array): void {
+    this.lastEnvelope = envelope.slice();
+    for (const { id, name, replica } of transactionsOf(envelope)) {
+      for (const one of this.devices) if (one.ids.has(replica)) one.book.published.add(name);
+      const before = this.sent.get(id);
+      this.sent.set(id, name);
+      if (before === undefined || before === name) continue;
+      if (this.inexact.size === 0)
+        this.context.violate('I4', `${id} was sent as ${before} and as ${name}`);
+      else this.context.saw('an id was sent with two contents');
+    }
+  }
+
+  /** No byte of a row outside of its scope reaches a device. */
+  #checkScope(name: string, bytes: Uint8Array): void {
+    const device = this.devices.find((one) => one.name === name);
+    if (device === undefined || device.setup.scope.tables === 'all') return;
+    if (Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes(canary))
+      this.context.violate('I15', `${name} was sent a row outside of its scope`);
+  }
+
+  /** Every message that was folded, in order. In worlds that lost input, those read last. */
+  messages(): readonly InputMessage[] {
+    return [...this.#folded.values()].sort(
+      (a, b) => a.position.generation - b.position.generation || a.position.seq - b.position.seq,
+    );
+  }
+
+  #noteFolded(message: InputMessage): void {
+    const { generation, seq } = message.position;
+    this.#folded.set(`${generation}/${seq}`, message);
+    const entry = decodeInputEntry(message.bytes);
+    if (entry._tag === 'Left') return;
+    if (entry.right.kind === 'write') this.foldedUsers.add(entry.right.user);
+    if (entry.right.kind !== 'envelope') return;
+    for (const { name } of transactionsOf(entry.right.envelope)) this.foldedNames.add(name);
+  }
+}
+
+/** Transactions of an envelope with the ids that they are sent under. */
+export const transactionsOf = (
+  envelope: Uint8Array,
+): readonly {
+  readonly id: string;
+  readonly name: string;
+  readonly replica: string;
+  readonly user: string;
+  readonly index: number;
+}[] => {
+  const decoded = decodeEnvelope(envelope);
+  if (decoded._tag === 'Left') return [];
+  const { replica, user, epoch, from, transactions } = decoded.right;
+  let index = from;
+  return transactions.map((bytes) => {
+    const opened = openTransaction(bytes, crypto.sha256);
+    const one = {
+      id: `${replica}/${epoch}/${index}`,
+      name: transactionName(bytes),
+      replica,
+      user,
+      index,
+    };
+    index += opened._tag === 'Right' ? opened.right.opCount : 1;
+    return one;
+  });
+};
