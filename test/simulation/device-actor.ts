@@ -69,10 +69,11 @@ export class DeviceActor {
   backup: DiskBackup | null = null;
   /** Users stay when a folder is copied or begun anew. */
   user: string;
+  /** Set while its disk holds what damage left. */
+  wasDamaged = false;
   #installs = 0;
   #ending: Ending = 'closed';
   #opening = 0;
-  #wasDamaged = false;
 
   constructor(
     name: string,
@@ -95,6 +96,7 @@ export class DeviceActor {
   /** Goes on as a copy of another device's folder. */
   takeUser(other: DeviceActor): void {
     this.user = other.user;
+    this.wasDamaged = other.wasDamaged;
     this.#ending = 'damage';
   }
 
@@ -158,7 +160,7 @@ export class DeviceActor {
     this.disk.wipe(true);
     this.shown = { incarnation: 0, version: 0 };
     this.#ending = 'closed';
-    this.#wasDamaged = false;
+    this.wasDamaged = false;
     context.note(`${this.name} begins anew: ${why}`);
   }
 
@@ -278,9 +280,9 @@ export class DeviceActor {
     const { found, newEpoch, lost } = local.damage;
     for (const { kind } of found) context.saw(`damage ${kind}`);
     if (newEpoch) context.saw('damage led to a new epoch');
-    if (this.#ending === 'damage') this.#wasDamaged = true;
+    if (this.#ending === 'damage') this.wasDamaged = true;
     // What was damaged once is told again until a run has repaired it.
-    if (found.length > 0 && !this.#wasDamaged)
+    if (found.length > 0 && !this.wasDamaged)
       context.violate(
         'I3',
         `${this.name} tells of damage that nobody did: ${JSON.stringify(found)}`,

@@ -22,6 +22,7 @@ import { openRenewingMerger, type RenewingMerger } from '@tidemark/server';
 import { openInputLog, openServerStore } from '@tidemark/store-level';
 import { createMemoryCheckpoints } from '@tidemark/testkit';
 import { crdt, crypto } from '../convergence/memory-parts.js';
+import { customizationOf } from '../convergence/tables.js';
 import type { SeededRandom } from '../convergence/seeded-random.js';
 import type { SimContext } from './context.js';
 import { tenant } from './device-actor.js';
@@ -56,6 +57,8 @@ export interface ServerSetup {
   /** Shared by the servers of a stream; each its own when absent. */
   readonly checkpoints?: CheckpointFolder;
   readonly inexact: Set<string>;
+  /** Version of the customization that the program of the servers brings. */
+  readonly programVersion: () => 0 | 1 | 2 | 3;
   /** Told of each message that a fold reads. */
   readonly onFolded: (message: InputMessage) => void;
 }
@@ -235,6 +238,17 @@ export class ServerActor implements NetworkServer {
     }
   }
 
+  /** As the door does: a server brings the customization of its program, which a backup may not know. */
+  async #publishAtOpen(renewing: RenewingMerger): Promise<void> {
+    const version = this.#setup.programVersion();
+    if (version === 0) return;
+    await renewing.settle();
+    const merger = renewing.current();
+    if (merger.schema().customization.version >= version) return;
+    this.#setup.context.saw('a server brought its customization');
+    await merger.publish(customizationOf(version), 'server');
+  }
+
   #fellowsOf(life: Life, clock: Clock): Fellows | null {
     const { talk, random } = this.#setup;
     if (talk === null) return null;
@@ -325,6 +339,7 @@ export class ServerActor implements NetworkServer {
           },
         }),
     });
+    await this.#publishAtOpen(renewing);
     if (!life.alive) return;
     this.store = store;
     this.input = input;

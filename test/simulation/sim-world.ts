@@ -55,6 +55,8 @@ export class SimWorld implements DeviceWorld {
   readonly #folded = new Map<string, InputMessage>();
   rowVersion = 0;
   version: 1 | 2 | 3 = 1;
+  /** Set when the first customization was published. */
+  hasBegun = false;
 
   constructor(plan: Plan) {
     const random = new SeededRandom(plan.seed ^ 0x5eed);
@@ -80,6 +82,7 @@ export class SimWorld implements DeviceWorld {
           trimInput: plan.trimInput,
           checkpoints,
           inexact: this.inexact,
+          programVersion: () => (this.hasBegun ? this.version : 0),
           onFolded: (message) => this.#noteFolded(message),
         }),
     );

@@ -111,6 +111,7 @@ class Simulation {
       60_000,
       merger.publish(customizationOf(1), 'admin'),
     );
+    this.#world.hasBegun = true;
     for (const entry of firstWrites)
       await scheduler.run('the first write', 60_000, merger.submit(entry));
     for (const device of devices) device.start();
