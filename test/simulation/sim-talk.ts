@@ -53,7 +53,8 @@ export class SimTalk {
     for (const listener of this.#listeners) {
       if (!listener.life.alive) continue;
       const { faults } = stream;
-      if (faults.isDown || random.chance(faults.callLossPercent)) {
+      const lossPercent = Math.max(faults.callLossPercent, faults.wordLossPercent);
+      if (faults.isDown || random.chance(lossPercent)) {
         if (listener.life !== life) context.saw('a word was lost');
         continue;
       }

@@ -14,7 +14,7 @@ export const restMsMax = 10 * 60_000;
 /** Virtual time that closing all may take, ms. */
 const closeMsMax = 60_000;
 /** Events between two looks at what statuses say. */
-const statusEvery = 8;
+const statusEvery = 16;
 /** Virtual time between two looks whether all is at rest, ms. */
 const restLookMs = 250;
 
