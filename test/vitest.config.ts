@@ -13,11 +13,20 @@ interface ProjectOptions {
   readonly include: readonly string[];
   readonly exclude?: readonly string[];
   readonly testTimeoutMs: number;
+  /** Whether each file loads all it imports anew. Most share: the engine's modules keep no state. */
+  readonly isolate?: boolean;
   /** Some of its tests need a nats-server: one is looked for, and those are skipped without. */
   readonly nats?: boolean;
 }
 
-const project = ({ name, include, exclude = [], testTimeoutMs, nats = false }: ProjectOptions) => ({
+const project = ({
+  name,
+  include,
+  exclude = [],
+  testTimeoutMs,
+  isolate = false,
+  nats = false,
+}: ProjectOptions) => ({
   root,
   resolve: { conditions: [...conditions, 'module', 'node', 'development|production'] },
   ssr: { resolve: { conditions: [...conditions, 'node'], externalConditions: conditions } },
@@ -28,6 +37,7 @@ const project = ({ name, include, exclude = [], testTimeoutMs, nats = false }: P
     environment: 'node' as const,
     pool: 'forks' as const,
     maxWorkers: 2,
+    isolate,
     setupFiles: [setup],
     globalSetup: nats ? [natsSetup] : [],
     // Node 20 has a WebSocket behind this flag; later ones have it anyway.
@@ -75,12 +85,18 @@ export default defineConfig({
             project({
               name: 'deep',
               include: ['test/deep/**/*.deep.ts'],
+              isolate: true,
               nats: true,
               testTimeoutMs: 3_600_000,
             }),
           ]
         : []),
-      project({ name: 'tidy', include: ['test/tidy/**/*.test.ts'], testTimeoutMs: 120_000 }),
+      project({
+        name: 'tidy',
+        include: ['test/tidy/**/*.test.ts'],
+        isolate: true,
+        testTimeoutMs: 120_000,
+      }),
     ],
   },
 });

@@ -178,8 +178,12 @@ export class OracleDecider {
     // A backend knows of no lives: its row is whatever record has that id.
     if (sent.author.startsWith('backend:'))
       return this.records.get(`${sent.op.table}/${sent.op.record}`)?.life ?? 0;
-    for (const [, verdict] of this.#chain(sent)) if (verdict.hasLife === true) return verdict.life;
+    const chain = this.#chain(sent);
+    for (const [, verdict] of chain) if (verdict.hasLife === true) return verdict.life;
     const { base, table, record } = sent.op;
+    // Behind a predecessor whose own create is out of reach, it is still that one's life that goes on.
+    const [newest] = chain;
+    if (base === null && newest !== undefined) return newest[1].life;
     const found = this.records.get(`${table}/${record}`);
     // Who saw no version, and whose create came to nothing, means whatever is there.
     if (base === null) return found?.life ?? 0;
@@ -192,11 +196,12 @@ export class OracleDecider {
     if (base !== null && base.n === record.n) return true;
     const newest = new Map<number, FieldOutcome>();
     let began = false;
-    for (const [, verdict] of this.#chain(sent)) {
+    for (const [{ op }, verdict] of this.#chain(sent)) {
       const { outcome, fields } = verdict;
       if (verdict.hasLife === true && verdict.began !== true) return false;
       began ||= verdict.began === true && verdict.life === record.life;
-      if (outcome !== 'applied' && fields.size === 0) return false;
+      const byFields = fields.size > 0 && op.inc.length === 0 && op.crdt.length === 0;
+      if (outcome !== 'applied' && !byFields) return false;
       for (const [field, one] of fields) if (!newest.has(field)) newest.set(field, one);
     }
     if ([...newest.values()].some((one) => one !== 'applied')) return false;

@@ -142,7 +142,9 @@ const takeServer = (part: Part): Work[] =>
     const alive = record !== undefined && !record.deleted;
     noteAllSuperseded(work);
     keepSides(work, record);
-    if (op.kind !== 'update') work.recordEnd = 'superseded';
+    // Of an increment or an edit of a document no field remembers that it did not reach the server.
+    const byFields = op.kind === 'update' && op.inc.length === 0 && op.crdt.length === 0;
+    if (!byFields) work.recordEnd = 'superseded';
     recordExistence(work, alive, op.kind !== 'delete', alive, 'resolution', 'superseded');
     if (part.context.author.kind === 'device')
       part.draft.setChain(op.table, op.record, chainAfter(work));
