@@ -36,10 +36,10 @@ export const plants = [
     'await core.commit({ meta: { ...core.meta, publishedTo: to } });',
   ),
   plant(
-    'envelopes that are merged are merged again',
+    'what an envelope brings again is merged again',
     merger('fold/decide-envelope.ts'),
-    'if (envelope.to <= state.mergedTo) {',
-    'if (envelope.to < 0) {',
+    'const fresh = opened.transactions.filter(({ first }) => first > state.mergedTo);',
+    'const fresh = opened.transactions;',
   ),
   plant(
     'any envelope is taken for its named replica',
@@ -72,8 +72,8 @@ export const plants = [
   ),
   plant(
     'a transaction is decided by record',
-    merger('fold/decide-member.ts'),
-    "const apart = isSplit || transaction.atomicity === 'per-record';",
+    merge('decide.ts'),
+    "const apart = transaction.atomicity === 'per-record' || context.resolution?.action === 'split';",
     'const apart = true;',
   ),
   plant(
@@ -103,7 +103,7 @@ export const plants = [
     'the size of windows matters',
     merger('fold/fold.ts'),
     'now: window.now,',
-    'now: window.now + messages.length,',
+    'now: window.now + 5_000 * (messages.length - 1),',
   ),
   plant(
     'a failed commit counts as not applied',
