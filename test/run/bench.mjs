@@ -1,24 +1,43 @@
-// `npm run bench [-- name [arguments]]`: build, then the benchmark of that name, or each in turn.
-import { readdirSync } from 'node:fs';
+// `npm run bench [-- SUITE...] [--records N] [--runs N] [--json] [--check | --save] [--transport nats|local]`: install,
+// build, then the suites of bench/, over a nats-server of its own unless `--transport local` is given.
 import path from 'node:path';
+import { findNatsServer, startNatsServer } from './nats-server.mjs';
 import { build, install, node, root } from './steps.mjs';
 
-const names = readdirSync(path.join(root, 'bench'))
-  .filter((file) => file.endsWith('.ts'))
-  .map((file) => path.basename(file, '.ts'))
-  .sort();
-const [wanted, ...args] = process.argv.slice(2);
+const args = process.argv.slice(2);
+const at = args.indexOf('--transport');
+const [, transport = 'nats'] = at === -1 ? [] : args.splice(at, 2);
 
-if (wanted !== undefined && !names.includes(wanted)) {
-  console.error(`There is no benchmark ${wanted}: give one of ${names.join(', ')}.`);
-  process.exitCode = 2;
-} else {
-  let { code } = install();
-  if (code === 0) ({ code } = await build());
-  for (const name of wanted === undefined ? names : [wanted]) {
-    if (code !== 0) break;
-    console.log(`\n== ${name}`);
-    ({ code } = await node([path.join(root, 'bench/dist', `${name}.js`), ...args]));
+/** Runs the suites over a nats-server that is started for them. */
+const overNats = async (program) => {
+  const found = findNatsServer({ say: (line) => console.error(line) });
+  if (found.missing !== undefined) {
+    console.error(`${found.missing}\nWithout it: --transport local`);
+    return 2;
   }
-  process.exitCode = code;
-}
+  const nats = await startNatsServer(found);
+  try {
+    return (await node([program, '--nats', nats.url, '--nats-pid', String(nats.pid), ...args]))
+      .code;
+  } finally {
+    await nats.stop();
+  }
+};
+
+const run = async () => {
+  if (transport !== 'nats' && transport !== 'local') {
+    console.error(`--transport is nats or local, not ${transport}`);
+    return 2;
+  }
+  const installed = install();
+  if (installed.code !== 0) return installed.code;
+  const built = await build({ quiet: true }, ['bench']);
+  if (built.code !== 0) {
+    console.error(built.output);
+    return built.code;
+  }
+  const program = path.join(root, 'bench/dist/main.js');
+  return transport === 'nats' ? overNats(program) : (await node([program, ...args])).code;
+};
+
+process.exitCode = await run();

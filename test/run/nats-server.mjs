@@ -209,7 +209,7 @@ const isListening = (port) =>
   });
 
 /**
- * Starts a nats-server on the loopback, with JetStream in a temporary folder. Resolves to {url, stop};
+ * Starts a nats-server on the loopback, with JetStream in a temporary folder. Resolves to {url, pid, stop};
  * `stop` ends that process by its id and removes the folder.
  */
 export const startNatsServer = async ({ program, durable }) => {
@@ -246,7 +246,7 @@ export const startNatsServer = async ({ program, durable }) => {
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  return { url: `nats://${host}:${port}`, stop };
+  return { url: `nats://${host}:${port}`, pid: child.pid, stop };
 };
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

@@ -1,0 +1,54 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { ActorCalls } from './actor-calls.js';
+
+/** Answer of an actor to one call. */
+export interface Answer {
+  readonly id: number;
+  readonly result?: unknown;
+  readonly error?: string;
+}
+
+const program = fileURLToPath(new URL('actor-main.js', import.meta.url));
+
+/** Process of its own that plays the server, the device, or both, so that memory is counted apart. */
+export class Actor {
+  readonly #child: ChildProcess;
+  readonly #waiting = new Map<number, (answer: Answer) => void>();
+  #calls = 0;
+
+  constructor() {
+    this.#child = fork(program, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#child.on('message', (answer) => {
+      const { id } = answer as Answer;
+      this.#waiting.get(id)?.(answer as Answer);
+      this.#waiting.delete(id);
+    });
+    this.#child.once('exit', (code) => {
+      for (const [id, settle] of this.#waiting) settle({ id, error: `ended with code ${code}` });
+      this.#waiting.clear();
+    });
+  }
+
+  /** Calls a function of the actor and waits for its answer. */
+  async call<K extends keyof ActorCalls>(
+    name: K,
+    ...args: Parameters<ActorCalls[K]>
+  ): Promise<Awaited<ReturnType<ActorCalls[K]>>> {
+    this.#calls += 1;
+    const id = this.#calls;
+    const answer = await new Promise<Answer>((resolve) => {
+      this.#waiting.set(id, resolve);
+      this.#child.send({ id, name, args });
+    });
+    if (answer.error !== undefined) throw new Error(`${name}: ${answer.error}`);
+    return answer.result as Awaited<ReturnType<ActorCalls[K]>>;
+  }
+
+  /** Closes what is open and ends the process. */
+  async end(): Promise<void> {
+    await this.call('close');
+    this.#child.disconnect();
+    await new Promise((resolve) => this.#child.once('exit', resolve));
+  }
+}
