@@ -50,8 +50,12 @@ const run = (
 test('[SIM-3] thousands of worlds break no invariant and meet every case', () => {
   const first = (seed % firstSeeds) * seedStride;
   const { lines, result } = run([
-    ...['--seeds', String(seedsWanted), '--from', String(first)],
-    ...['--minutes', String(minutes * seedsShare)],
+    '--seeds',
+    String(seedsWanted),
+    '--from',
+    String(first),
+    '--minutes',
+    String(minutes * seedsShare),
   ]);
   const { seeds, violations, faults, simulatedDays, seedsPerHour, sometimesMissing } = result;
   console.log(`DEEP simulation seeds ${seeds}/${seedsWanted}`);
@@ -74,8 +78,11 @@ test('[SIM-3] thousands of worlds break no invariant and meet every case', () =>
 
 test('[SIM-13] planted faults are found', () => {
   const { lines, result } = run([
-    ...['--planted', '--seeds', String(plantedSeedsMax)],
-    ...['--total-minutes', String(minutes * plantsShare)],
+    '--planted',
+    '--seeds',
+    String(plantedSeedsMax),
+    '--total-minutes',
+    String(minutes * plantsShare),
   ]);
   const { plantedFound, planted = 0, missed = [], unfinished = [] } = result;
   for (const line of lines.slice(0, -1)) console.log(line);

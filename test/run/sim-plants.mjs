@@ -18,7 +18,11 @@ const knownSeeds = {
   'equal edits conflict': 134,
   'the size of windows matters': 3590,
   'a failed commit counts as not applied': 1592,
+  'a flip that was cut is forgotten': 146,
   'trimmed messages that came back count': 2898,
+  'a new customization is not told to devices': 77,
+  'filters are not applied to what changed': 339,
+  'bad input is not counted': 1601,
 };
 
 const plant = (name, file, find, replace = '') => ({
@@ -168,4 +172,5 @@ export const plants = [
     'const plain = scope.filter === null && scope.projection === null && !pass.asOfTo;',
     'const plain = !pass.asOfTo;',
   ),
+  plant('bad input is not counted', merger('fold/decide-envelope.ts'), 'counts.quarantined += 1;'),
 ];

@@ -67,6 +67,8 @@ export class DeviceActor {
   /** Set when its disk was put back: what it shows may be older then, once. */
   mayGoBack = false;
   backup: DiskBackup | null = null;
+  /** Which installation the backup is of. */
+  #backupOf = 0;
   /** Users stay when a folder is copied or begun anew. */
   user: string;
   /** Set while its disk holds what damage left. */
@@ -150,6 +152,20 @@ export class DeviceActor {
     await replica.close();
     this.forget('closed');
     life.end();
+  }
+
+  /** Keeps a copy of its disk. */
+  makeBackup(): void {
+    this.backup = this.disk.backup();
+    this.#backupOf = this.#installs;
+  }
+
+  /** Puts the copy back: what only a later installation held is destroyed by that. */
+  putBack(backup: DiskBackup, withMarker: boolean): void {
+    this.disk.restore(backup, withMarker);
+    if (this.#backupOf === this.#installs) return;
+    for (const { name } of this.book.promised) this.#world.excused.add(name);
+    this.book = new PromiseBook();
   }
 
   /** Begins anew on an empty disk: everything that was only here is gone, and nobody says otherwise. */

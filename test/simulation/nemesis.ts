@@ -200,11 +200,11 @@ const putBack = (
 ): void => {
   const { backup } = device;
   if (backup === null) {
-    device.backup = device.disk.backup();
+    device.makeBackup();
     return;
   }
   harmDevice(world, device, event, 'a backup was put back', () => {
-    device.disk.restore(backup, withMarker);
+    device.putBack(backup, withMarker);
     return `was put back ${withMarker ? 'whole' : 'without its marker'}`;
   });
 };
