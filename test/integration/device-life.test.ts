@@ -1,4 +1,5 @@
 import { defineSchema, field, TidemarkError, type Customization } from '@tidemark/model';
+import type { Transport } from '@tidemark/ports';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { faultyTransport, schema, World, type DeviceHandle } from './world.js';
 
@@ -53,6 +54,23 @@ describe('a live replica', () => {
     world.transport.setOnline(true);
     await until(() => a.replica.status.synced && a.replica.status.error === null);
     expect((await world.rows(1)).has(id)).toBe(true);
+  });
+
+  test('[SYN-41] comes back also when a link is lost at the moment in which it opened', async () => {
+    let opened = 0;
+    const transport: Transport = {
+      open: async (caller, signal) => {
+        const link = await world.transport.open(caller, signal);
+        opened += 1;
+        if (opened > 1) return link;
+        // Before whoever opened it goes on: as a process finds it that slept meanwhile.
+        return { ...link, onLost: (callback) => queueMicrotask(callback) };
+      },
+    };
+    const b = await world.device({ user: 'user-2', transport });
+    b.replica.connect();
+    await until(() => b.replica.status.synced && b.replica.status.live);
+    expect(opened).toBeGreaterThan(1);
   });
 });
 

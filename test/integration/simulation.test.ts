@@ -58,6 +58,27 @@ describe('simulation', () => {
     expect(done).toEqual(['over']);
   });
 
+  test('[SIM-15] what repeats while nothing happens is left out of a long quiet time, and goes on behind it', async () => {
+    const scheduler = new Scheduler(0, new SeededRandom(1));
+    const everyMs = 2_000;
+    const hourMs = 3_600_000;
+    const beats: number[] = [];
+    const beat = (): void => {
+      beats.push(scheduler.nowMs);
+      scheduler.afterBeat(everyMs, beat);
+    };
+    scheduler.afterBeat(everyMs, beat);
+    const done: number[] = [];
+    scheduler.after(hourMs, () => done.push(scheduler.nowMs));
+    await scheduler.runUntil(hourMs + 10 * everyMs);
+    expect(done).toEqual([hourMs]);
+    expect(beats.slice(0, 2)).toEqual([everyMs, 2 * everyMs]);
+    expect(beats.length).toBeLessThan(30);
+    // Never late by more than one beat where something happens, and always on the beat.
+    expect(beats.filter((at) => at > hourMs - 3 * everyMs && at <= hourMs)).toHaveLength(3);
+    expect(beats.every((at) => at % everyMs === 0)).toBe(true);
+  });
+
   test('[SIM-3] a few seeds break no invariant', async () => {
     const batch = await runBatch({ from: 1, count: seedsHere });
     const broken = batch.broken.map(({ seed, violation }) => `${seed}: ${violation?.message}`);

@@ -19,9 +19,10 @@ const weights = {
   'kills.deep.ts': 5,
   'memory.deep.ts': 3,
   'servers.deep.ts': 4,
+  'simulation.deep.ts': 5,
 };
 /** Suites whose shortest form takes minutes: shorter runs leave them out, by name. */
-const minutesNeeded = { 'rewinds.deep.ts': 20, 'servers.deep.ts': 20 };
+const minutesNeeded = { 'rewinds.deep.ts': 20, 'servers.deep.ts': 20, 'simulation.deep.ts': 20 };
 // A suite stops by itself when its minutes are over; this much later it is ended, but never after the
 // whole run's end.
 const graceMs = 120_000;

@@ -67,12 +67,15 @@ export class DeviceActor {
   /** Set when its disk was put back: what it shows may be older then, once. */
   mayGoBack = false;
   backup: DiskBackup | null = null;
+  /** Which installation the backup is of. */
+  #backupOf = 0;
   /** Users stay when a folder is copied or begun anew. */
   user: string;
+  /** Set while its disk holds what damage left. */
+  wasDamaged = false;
   #installs = 0;
   #ending: Ending = 'closed';
   #opening = 0;
-  #wasDamaged = false;
 
   constructor(
     name: string,
@@ -95,6 +98,7 @@ export class DeviceActor {
   /** Goes on as a copy of another device's folder. */
   takeUser(other: DeviceActor): void {
     this.user = other.user;
+    this.wasDamaged = other.wasDamaged;
     this.#ending = 'damage';
   }
 
@@ -150,6 +154,20 @@ export class DeviceActor {
     life.end();
   }
 
+  /** Keeps a copy of its disk. */
+  makeBackup(): void {
+    this.backup = this.disk.backup();
+    this.#backupOf = this.#installs;
+  }
+
+  /** Puts the copy back: what only a later installation held is destroyed by that. */
+  putBack(backup: DiskBackup, withMarker: boolean): void {
+    this.disk.restore(backup, withMarker);
+    if (this.#backupOf === this.#installs) return;
+    for (const { name } of this.book.promised) this.#world.excused.add(name);
+    this.book = new PromiseBook();
+  }
+
   /** Begins anew on an empty disk: everything that was only here is gone, and nobody says otherwise. */
   startOver(why: string): void {
     const { context, excused } = this.#world;
@@ -158,7 +176,7 @@ export class DeviceActor {
     this.disk.wipe(true);
     this.shown = { incarnation: 0, version: 0 };
     this.#ending = 'closed';
-    this.#wasDamaged = false;
+    this.wasDamaged = false;
     context.note(`${this.name} begins anew: ${why}`);
   }
 
@@ -278,9 +296,9 @@ export class DeviceActor {
     const { found, newEpoch, lost } = local.damage;
     for (const { kind } of found) context.saw(`damage ${kind}`);
     if (newEpoch) context.saw('damage led to a new epoch');
-    if (this.#ending === 'damage') this.#wasDamaged = true;
+    if (this.#ending === 'damage') this.wasDamaged = true;
     // What was damaged once is told again until a run has repaired it.
-    if (found.length > 0 && !this.#wasDamaged)
+    if (found.length > 0 && !this.wasDamaged)
       context.violate(
         'I3',
         `${this.name} tells of damage that nobody did: ${JSON.stringify(found)}`,

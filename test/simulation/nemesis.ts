@@ -1,11 +1,14 @@
 import { SeededRandom } from '../convergence/seeded-random.js';
 import type { DeviceActor } from './device-actor.js';
-import type { FaultKind, PlannedEvent } from './plan.js';
+import { sureFaults, type FaultKind, type PlannedEvent } from './plan.js';
+import type { Life } from './scheduler.js';
 import type { ServerActor } from './server-actor.js';
 import type { SimWorld } from './sim-world.js';
 
 /** Time after which a process that died is started again, ms at most. */
 const restartMsMax = 90_000;
+/** Time within which a process that is to end in a call ends, ms. */
+const callsMsMax = 20_000;
 const clockJumps = [-48 * 3_600_000, -60_000, 5_000, 3_600_000, 48 * 3_600_000];
 
 type DeviceFault = (world: SimWorld, device: DeviceActor, event: Struck) => void;
@@ -32,6 +35,13 @@ const crashDevice = (
   if (device.isStarting) context.saw('a device died at open');
   device.crash(ending);
   restart(world, device, random);
+};
+
+/** A process that calls too little to end in a call ends all the same. */
+const endAnyway = (world: SimWorld, life: Life, forMs: number): void => {
+  world.context.scheduler.after(Math.min(forMs, callsMsMax), () => {
+    if (life.alive && Number.isFinite(life.callsLeft)) life.onCallsOver();
+  });
 };
 
 /** Changes a device's disk while no process holds it. */
@@ -115,7 +125,7 @@ const deviceFaults: Partial<Record<FaultKind, DeviceFault>> = {
     world.context.fault(kind, device.name);
     crashDevice(world, device, 'power', random);
   },
-  'kill-device-in-call': (world, device, { random, kind }) => {
+  'kill-device-in-call': (world, device, { random, kind, forMs }) => {
     const { life } = device;
     if (!life.alive) return;
     const isPower = random.chance(50);
@@ -124,6 +134,7 @@ const deviceFaults: Partial<Record<FaultKind, DeviceFault>> = {
       world.context.fault(kind, `${device.name}${isPower ? ' with the power' : ''}`);
       crashDevice(world, device, isPower ? 'power' : 'kill', random);
     };
+    endAnyway(world, life, forMs);
   },
   'pause-device': (world, device, event) => {
     const { life } = device;
@@ -189,11 +200,11 @@ const putBack = (
 ): void => {
   const { backup } = device;
   if (backup === null) {
-    device.backup = device.disk.backup();
+    device.makeBackup();
     return;
   }
   harmDevice(world, device, event, 'a backup was put back', () => {
-    device.disk.restore(backup, withMarker);
+    device.putBack(backup, withMarker);
     return `was put back ${withMarker ? 'whole' : 'without its marker'}`;
   });
 };
@@ -220,7 +231,7 @@ const serverFaults: Partial<Record<FaultKind, ServerFault>> = {
     world.context.fault(kind, server.name);
     crashServer(world, server, 'power', random);
   },
-  'kill-server-in-call': (world, server, { random, kind }) => {
+  'kill-server-in-call': (world, server, { random, kind, forMs }) => {
     const { life } = server;
     if (!life.alive) return;
     life.callsLeft = 1 + random.below(60);
@@ -228,6 +239,7 @@ const serverFaults: Partial<Record<FaultKind, ServerFault>> = {
       world.context.fault(kind, server.name);
       crashServer(world, server, random.chance(50) ? 'power' : 'kill', random);
     };
+    endAnyway(world, life, forMs);
   },
   'pause-server': (world, server, event) => {
     const { life } = server;
@@ -303,6 +315,8 @@ const streamFaults: Partial<Record<FaultKind, (world: SimWorld, event: Struck) =
     withStream(world, event, (faults) => (faults.ackLossPercent = event.random.pick([20, 60]))),
   'stream-call-loss': (world, event) =>
     withStream(world, event, (faults) => (faults.callLossPercent = event.random.pick([10, 40]))),
+  'words-lost': (world, event) =>
+    withStream(world, event, (faults) => (faults.wordLossPercent = event.random.pick([50, 100]))),
   'stream-clock': (world, { random, kind }) => {
     if (world.stream === null) return;
     world.stream.clockErrorMs = random.pick([-90_000, -5_000, 0, 30_000]);
@@ -359,6 +373,8 @@ const withStream = (
   context.scheduler.after(event.forMs, () => stream.healWay());
 };
 
+const isOfServer = (kind: string): boolean => kind.includes('server');
+
 /** Lets a fault befall its victim. */
 export const strike = (world: SimWorld, event: PlannedEvent): void => {
   const struck: Struck = { ...event, random: new SeededRandom(event.seed) };
@@ -369,7 +385,23 @@ export const strike = (world: SimWorld, event: PlannedEvent): void => {
     device?.disk.wipe(false);
     return;
   }
-  const kind = event.kind as FaultKind;
+  const before = world.context.faultCount();
+  befall(world, event.kind as FaultKind, device, server, struck);
+  // In its own call a process ends later; whoever is down already meets something else.
+  const isComing =
+    event.kind.endsWith('-in-call') && (isOfServer(event.kind) ? server : device)?.life.alive;
+  if (world.context.faultCount() === before && isComing !== true)
+    befall(world, struck.random.pick(sureFaults), device, server, struck);
+};
+
+const befall = (
+  world: SimWorld,
+  kind: FaultKind,
+  device: DeviceActor | undefined,
+  server: ServerActor | undefined,
+  event: Struck,
+): void => {
+  const struck = { ...event, kind };
   if (device !== undefined) deviceFaults[kind]?.(world, device, struck);
   if (server !== undefined) serverFaults[kind]?.(world, server, struck);
   streamFaults[kind]?.(world, struck);

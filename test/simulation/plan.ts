@@ -58,6 +58,7 @@ export const faultKinds = [
   'stream-down',
   'stream-ack-loss',
   'stream-call-loss',
+  'words-lost',
   'stream-clock',
   'stream-full',
   'stream-tail-lost',
@@ -114,6 +115,10 @@ const rareFaults: readonly FaultKind[] = [
   'stream-tail-lost',
   'stream-removed',
 ];
+/** Faults that every plan holds at least; some of them lead to several. */
+const faultsMin = 22;
+/** Faults that befall a device whatever state it is in. */
+export const sureFaults: readonly FaultKind[] = ['lossy', 'doubling', 'slow-link', 'clock-jump'];
 const clockErrors = [0, 0, 0, -5_000, 90_000, 48 * 3_600_000, -48 * 3_600_000];
 
 const subset = <A>(random: SeededRandom, all: readonly A[], percent: number): A[] =>
@@ -155,17 +160,22 @@ export const drawPlan = (seed: number): Plan => {
     (kind) =>
       !(isGentle && rareFaults.includes(kind)) &&
       (mode === 'stream' || !kind.startsWith('stream-')) &&
+      (servers > 1 || kind !== 'words-lost') &&
       (mode === 'embedded' || kind !== 'old-server'),
   );
   const tables = subset(random, allTables, 25);
-  const steps = random.pick([20, 40, 60]);
+  const steps = random.pick([36, 42, 54]);
   const events: PlannedEvent[] = [];
   const gaps = subset(random, gapsMs, 60);
   let atMs = 1_000;
+  let missing = faultsMin;
   for (let i = 0; i < steps; i += 1) {
     atMs += random.pick(gaps.length === 0 ? gapsMs : gaps);
-    const isFault = faults.length > 0 && random.chance(35);
-    const kind = isFault ? random.pick(faults) : random.pick(deeds);
+    const isFault = random.chance(50) || missing >= steps - i;
+    if (isFault) missing -= 1;
+    const kind = isFault
+      ? random.pick(faults.length === 0 ? sureFaults : faults)
+      : random.pick(deeds);
     const isOfServer = kind.includes('server') || kind.includes('store');
     const who = random.below(isOfServer ? servers : count);
     events.push({ atMs, kind, who, seed: random.next(), forMs: random.pick(lastsMs) });

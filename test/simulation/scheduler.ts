@@ -10,7 +10,20 @@ interface ScheduledEvent {
   readonly tie: number;
   readonly run: () => void;
   isCancelled: boolean;
+  /** Part of what repeats by itself while nothing happens. */
+  readonly isBeat: boolean;
 }
+
+interface Beat {
+  event: ScheduledEvent;
+  readonly everyMs: number;
+}
+
+/**
+ * Rounds of beats that a quiet time begins and ends with. What lies between them would only repeat the
+ * same beats, and is left out: an hour in which nothing happens costs no more than half a minute.
+ */
+const beatRounds = 2;
 
 /** Takes a planned event back. */
 export type Cancel = () => void;
@@ -31,6 +44,10 @@ export class Scheduler {
   afterEvent: () => void = () => undefined;
   readonly #random: SeededRandom;
   readonly #heap: ScheduledEvent[] = [];
+  /** Beats that wait for their turn. */
+  readonly #beats = new Set<Beat>();
+  /** Beats since something else happened. */
+  #quietBeats = 0;
   #pumping = false;
   #isFree = false;
 
@@ -41,13 +58,36 @@ export class Scheduler {
 
   /** Runs something `ms` from now. */
   after(ms: number, run: () => void): Cancel {
-    const atMs = this.nowMs + Math.max(0, ms);
-    const event = { atMs, tie: this.#random.next(), run, isCancelled: false };
+    return this.#plan(ms, run, false);
+  }
+
+  /** Runs `ms` from now what a beat led to: a quiet time stays quiet by it. */
+  afterWord(ms: number, run: () => void): Cancel {
+    return this.#plan(ms, run, true);
+  }
+
+  /** Runs the next beat: in a time in which nothing else happens most beats are left out. */
+  afterBeat(everyMs: number, run: () => void): Cancel {
+    const beat = { event: this.#event(everyMs, run, true), everyMs };
+    this.#beats.add(beat);
+    return () => {
+      beat.event.isCancelled = true;
+      this.#beats.delete(beat);
+    };
+  }
+
+  #plan(ms: number, run: () => void, isBeat: boolean): Cancel {
+    const event = this.#event(ms, run, isBeat);
     this.#push(event);
     if (this.#isFree && !this.#pumping) void this.#pump();
     return () => {
       event.isCancelled = true;
     };
+  }
+
+  #event(ms: number, run: () => void, isBeat: boolean): ScheduledEvent {
+    const atMs = this.nowMs + Math.max(0, ms);
+    return { atMs, tie: this.#random.next(), run, isCancelled: false, isBeat };
   }
 
   /** Sleeps; never ends by itself when the world stops. */
@@ -73,6 +113,7 @@ export class Scheduler {
     await settle();
     for (;;) {
       if (isDone()) return true;
+      this.#beat(endMs);
       const next = this.#next();
       if (next === undefined || next.atMs > endMs) {
         this.nowMs = Math.max(this.nowMs, endMs);
@@ -105,6 +146,34 @@ export class Scheduler {
     this.#pumping = false;
   }
 
+  /** Puts the next beat among the events, if it is its turn; leaves out those of a long quiet time. */
+  #beat(endMs: number): void {
+    if (this.#beats.size === 0) return;
+    const next = this.#next();
+    const untilMs = Math.min(endMs, next?.atMs ?? Number.POSITIVE_INFINITY);
+    let first = this.#firstBeat();
+    if (first.event.atMs > untilMs) return;
+    const isQuiet = this.#quietBeats >= beatRounds * this.#beats.size && next?.isBeat !== true;
+    const spareMs = untilMs - first.event.atMs - (beatRounds + 1) * first.everyMs;
+    if (isQuiet && spareMs > first.everyMs && Number.isFinite(spareMs)) {
+      this.#quietBeats = Number.NEGATIVE_INFINITY;
+      const leftOutMs = Math.floor(spareMs / first.everyMs) * first.everyMs;
+      for (const beat of this.#beats.values())
+        beat.event = { ...beat.event, atMs: beat.event.atMs + leftOutMs };
+      first = this.#firstBeat();
+    }
+    this.#beats.delete(first);
+    this.#push(first.event);
+  }
+
+  #firstBeat(): Beat {
+    let found: Beat | undefined;
+    for (const beat of this.#beats)
+      if (found === undefined || isBefore(beat.event, found.event)) found = beat;
+    if (found === undefined) throw new Error('there is no beat');
+    return found;
+  }
+
   /** First event that still counts. */
   #next(): ScheduledEvent | undefined {
     while (this.#heap[0]?.isCancelled === true) this.#pop();
@@ -116,6 +185,8 @@ export class Scheduler {
     if (event === undefined || event.isCancelled) return;
     this.nowMs = Math.max(this.nowMs, event.atMs);
     this.events += 1;
+    if (!event.isBeat) this.#quietBeats = 0;
+    else this.#quietBeats += 1;
     if (this.events > eventsMax && !this.#isFree)
       throw new Error(`more than ${eventsMax} events: the world does not come to rest`);
     this.note(event.tie ^ Math.floor(event.atMs));

@@ -1,16 +1,28 @@
-import { openMerger, type Merger, type ServerEvent, type WindowBounds } from '@tidemark/merger';
-import { TidemarkError } from '@tidemark/model';
+import {
+  createFellows,
+  openMerger,
+  placeEveryMs,
+  type Fellows,
+  type Merger,
+  type ScratchStore,
+  type ServerEvent,
+  type WindowBounds,
+} from '@tidemark/merger';
+import { TidemarkError, toHex } from '@tidemark/model';
 import type {
   CheckpointFolder,
+  Clock,
   InputLog,
   InputMessage,
   ServerStore,
   Service,
+  Timer,
 } from '@tidemark/ports';
 import { openRenewingMerger, type RenewingMerger } from '@tidemark/server';
 import { openInputLog, openServerStore } from '@tidemark/store-level';
 import { createMemoryCheckpoints } from '@tidemark/testkit';
 import { crdt, crypto } from '../convergence/memory-parts.js';
+import { customizationOf } from '../convergence/tables.js';
 import type { SeededRandom } from '../convergence/seeded-random.js';
 import type { SimContext } from './context.js';
 import { tenant } from './device-actor.js';
@@ -19,6 +31,7 @@ import { SimDisk, type DiskBackup } from './sim-disk.js';
 import { databaseOn } from './sim-level.js';
 import type { NetworkServer } from './sim-network.js';
 import { SimInputLog, type SimStream } from './sim-stream.js';
+import type { SimTalk } from './sim-talk.js';
 
 /** First pause before a server that cannot open is opened again, ms; it doubles. */
 const openAgainMs = 1_000;
@@ -38,13 +51,37 @@ export interface ServerSetup {
   readonly random: SeededRandom;
   /** Shared stream; null: the input is embedded. */
   readonly stream: SimStream | null;
+  /** Way to the other servers of the stream. */
+  readonly talk: SimTalk | null;
   readonly trimInput: boolean;
   /** Shared by the servers of a stream; each its own when absent. */
   readonly checkpoints?: CheckpointFolder;
   readonly inexact: Set<string>;
+  /** Version of the customization that the program of the servers brings. */
+  readonly programVersion: () => 0 | 1 | 2 | 3;
   /** Told of each message that a fold reads. */
   readonly onFolded: (message: InputMessage) => void;
 }
+
+/** Bytes of the id by which servers know each other. */
+const fellowIdBytes = 12;
+
+/** Timer of a process among others: what it says of its place is a beat. */
+const beatingTimer = (life: Life): Timer => ({
+  sleep: (ms, signal) => {
+    if (ms !== placeEveryMs) return life.timer.sleep(ms, signal);
+    return new Promise<void>((resolve) => {
+      if (!life.alive || signal?.aborted === true) return life.alive ? resolve() : undefined;
+      const wake = (): void => {
+        cancel();
+        signal?.removeEventListener('abort', wake);
+        life.enter(resolve);
+      };
+      const cancel = life.scheduler.afterBeat(ms, wake);
+      signal?.addEventListener('abort', wake);
+    });
+  },
+});
 
 /** Checkpoint folder that a process reaches only while it lives. */
 const livingFolder = (folder: CheckpointFolder, life: Life): CheckpointFolder => ({
@@ -80,6 +117,7 @@ export class ServerActor implements NetworkServer {
   readonly #onDown = new Set<() => void>();
   life: Life;
   renewing: RenewingMerger | null = null;
+  fellows: Fellows | null = null;
   store: ServerStore | null = null;
   input: InputLog | null = null;
   backup: { readonly store: DiskBackup; readonly input: DiskBackup } | null = null;
@@ -153,10 +191,11 @@ export class ServerActor implements NetworkServer {
   }
 
   async close(): Promise<void> {
-    const { renewing, store, input, life } = this;
+    const { renewing, store, input, life, fellows } = this;
     if (renewing === null || !life.alive) return;
     this.forget();
     await renewing.close();
+    fellows?.leave();
     await store?.close();
     await input?.close();
     life.end();
@@ -199,8 +238,36 @@ export class ServerActor implements NetworkServer {
     }
   }
 
+  /** As the door does: a server brings the customization of its program, which a backup may not know. */
+  async #publishAtOpen(renewing: RenewingMerger): Promise<void> {
+    const version = this.#setup.programVersion();
+    if (version === 0) return;
+    await renewing.settle();
+    const merger = renewing.current();
+    if (merger.schema().customization.version >= version) return;
+    this.#setup.context.saw('a server brought its customization');
+    await merger.publish(customizationOf(version), 'server');
+  }
+
+  #fellowsOf(life: Life, clock: Clock): Fellows | null {
+    const { talk, random } = this.#setup;
+    if (talk === null) return null;
+    return createFellows(talk.of(life), clock, toHex(random.bytes(fellowIdBytes)));
+  }
+
+  /** A store of its own on an empty disk, for as long as the input is folded again. */
+  async #openScratch(life: Life): Promise<ScratchStore> {
+    const disk = new SimDisk(`${this.name} scratch`, this.#setup.random.fork());
+    const store = await openServerStore({
+      database: databaseOn(disk, life),
+      marker: disk.markerOf(life),
+      hash: crypto.sha256,
+    });
+    return { store, dispose: () => store.close() };
+  }
+
   async #openOnce(life: Life): Promise<void> {
-    const { context, random, stream, trimInput } = this.#setup;
+    const { context, random, stream, trimInput, inexact } = this.#setup;
     const clock = context.scheduler.clock(() => this.clockErrorMs);
     const { hash } = { hash: crypto.sha256 };
     this.#window = {
@@ -236,12 +303,19 @@ export class ServerActor implements NetworkServer {
       context.saw(`server ${event.type}`);
       const { type, ...facts } = event;
       context.note(`${this.name} event ${type} ${JSON.stringify(facts)}`);
+      const isDivergence =
+        type === 'digest-differs' || (type === 'fold-failed' && event.code === 'fold-diverged');
+      // Lines of a lost input may meet at one place; servers of one whole input never differ.
+      if (isDivergence && inexact.size === 0)
+        context.violate('I8', `${this.name}: ${type} ${JSON.stringify(facts)}`);
       if (event.type === 'fold-failed' && event.halted && event.code !== 'input-mismatch')
         this.#callOperator(life);
     };
+    const fellows = this.#fellowsOf(life, clock);
+    const timer = fellows === null ? life.timer : beatingTimer(life);
     const renewing = await openRenewingMerger({
       clock,
-      timer: life.timer,
+      timer,
       onEvent,
       onReady: (isReady) => context.saw(isReady ? 'a server was ready' : 'a server was not ready'),
       open: (tell) =>
@@ -251,7 +325,8 @@ export class ServerActor implements NetworkServer {
           input: folded,
           crypto,
           clock,
-          timer: life.timer,
+          timer,
+          ...(fellows === null ? {} : { fellows, scratch: () => this.#openScratch(life) }),
           entropy: { bytes: (count) => random.bytes(count) },
           crdt,
           cursorKey,
@@ -264,10 +339,12 @@ export class ServerActor implements NetworkServer {
           },
         }),
     });
+    await this.#publishAtOpen(renewing);
     if (!life.alive) return;
     this.store = store;
     this.input = input;
     this.renewing = renewing;
+    this.fellows = fellows;
     this.#isDamaged = false;
     context.note(`${this.name} is open`);
   }

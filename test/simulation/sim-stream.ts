@@ -42,6 +42,8 @@ export interface StreamFaults {
   ackLossPercent: number;
   /** Percent of other calls that fail. */
   callLossPercent: number;
+  /** Percent of words between servers that get lost. */
+  wordLossPercent: number;
   callMsMax: number;
 }
 
@@ -49,6 +51,7 @@ const noStreamFaults = (): StreamFaults => ({
   isDown: false,
   ackLossPercent: 0,
   callLossPercent: 0,
+  wordLossPercent: 0,
   callMsMax: 3,
 });
 

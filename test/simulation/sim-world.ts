@@ -14,6 +14,7 @@ import { ServerActor } from './server-actor.js';
 import type { SimDisk } from './sim-disk.js';
 import { SimNetwork } from './sim-network.js';
 import { SimStream } from './sim-stream.js';
+import { SimTalk } from './sim-talk.js';
 import { Workload } from './workload.js';
 
 /** Canary in a row that no filtered device may ever hold. */
@@ -54,6 +55,8 @@ export class SimWorld implements DeviceWorld {
   readonly #folded = new Map<string, InputMessage>();
   rowVersion = 0;
   version: 1 | 2 | 3 = 1;
+  /** Set when the first customization was published. */
+  hasBegun = false;
 
   constructor(plan: Plan) {
     const random = new SeededRandom(plan.seed ^ 0x5eed);
@@ -61,6 +64,11 @@ export class SimWorld implements DeviceWorld {
     this.plan = plan;
     this.context = new SimContext(scheduler, random.fork());
     this.stream = plan.mode === 'stream' ? new SimStream(scheduler) : null;
+    const { context, stream } = this;
+    const talk =
+      stream === null
+        ? null
+        : new SimTalk({ context, stream, random: new SeededRandom(plan.seed ^ 0x7a1c) });
     const checkpoints = createMemoryCheckpoints();
     this.servers = Array.from(
       { length: plan.servers },
@@ -69,10 +77,12 @@ export class SimWorld implements DeviceWorld {
           name: `server-${i + 1}`,
           context: this.context,
           random: random.fork(),
-          stream: this.stream,
+          stream,
+          talk,
           trimInput: plan.trimInput,
           checkpoints,
           inexact: this.inexact,
+          programVersion: () => (this.hasBegun ? this.version : 0),
           onFolded: (message) => this.#noteFolded(message),
         }),
     );

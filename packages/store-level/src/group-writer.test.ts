@@ -6,6 +6,7 @@ import { MemoryLevel } from 'memory-level';
 import { expect, it } from 'vitest';
 import type { Database } from './database.js';
 import { openReplicaStore } from './open-replica-store.js';
+import { openServerStore } from './server-store.js';
 
 const hash = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(createHash('sha256').update(bytes).digest());
@@ -14,6 +15,8 @@ const hash = (bytes: Uint8Array): Uint8Array =>
 class FullDisk extends MemoryLevel<Uint8Array, Uint8Array> {
   failure: 'none' | 'before' | 'after' = 'none';
   openings = 0;
+  /** Openings that fail from now on. */
+  failingOpenings = 0;
 
   /** The hook below `batch`, which abstract-level leaves to its implementations and does not declare. */
   async _batch(operations: unknown, options: unknown): Promise<void> {
@@ -28,12 +31,24 @@ class FullDisk extends MemoryLevel<Uint8Array, Uint8Array> {
 
   override async open(): Promise<void> {
     this.openings += 1;
+    if (this.failingOpenings > 0) {
+      this.failingOpenings -= 1;
+      throw Object.assign(new Error('IO error: input/output error'), { code: 'LEVEL_IO_ERROR' });
+    }
     this.failure = 'none';
     await super.open();
   }
 }
 
 const openStore = async () => {
+  const { database, marker } = fullDisk();
+  return {
+    database,
+    ...(await openReplicaStore({ database: database as unknown as Database, marker, hash })),
+  };
+};
+
+const fullDisk = () => {
   const database = new FullDisk({
     keyEncoding: 'view',
     valueEncoding: 'view',
@@ -47,10 +62,7 @@ const openStore = async () => {
       return Promise.resolve();
     },
   };
-  return {
-    database,
-    ...(await openReplicaStore({ database: database as unknown as Database, marker, hash })),
-  };
+  return { database, marker };
 };
 
 const entries = chainedEntries({ lastIndex: 0, head: emptyHead }, [1, 1, 1, 1]);
@@ -84,4 +96,21 @@ it('[STO-41] tells the next writer once when the failed write was applied after 
   expect(store.log.end().lastIndex).toBe(2);
   await store.write({ append: entries.slice(2) }, 'os');
   expect(await store.log.read(1, 1_000_000)).toEqual(entries);
+});
+
+it('[STO-57] a reader opens a database again whose reopening had failed', async () => {
+  const { database, marker } = fullDisk();
+  const store = await openServerStore({ database: database as unknown as Database, marker, hash });
+  const put = (key: string) =>
+    store.putEntries([{ space: 'kept-input', key, value: new Uint8Array([1]) }]);
+  await put('first');
+  database.failure = 'before';
+  await expect(put('second')).rejects.toMatchObject({ code: 'storage-unavailable' });
+  database.failingOpenings = 1;
+  await expect(put('second')).rejects.toMatchObject({ code: 'storage-unavailable' });
+  expect(database.status).toBe('closed');
+  const found = await store.getEntries('kept-input', ['first', 'second']);
+  expect(found.map((one) => one !== undefined)).toEqual([true, false]);
+  await put('second');
+  await store.close();
 });

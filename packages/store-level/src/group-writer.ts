@@ -129,14 +129,23 @@ export class GroupWriter {
 
   /** Opens the database again if a write failed; else does nothing. */
   async recover(): Promise<void> {
-    if (!this.#broken) return;
+    if (!this.#broken || this.#closed) return;
     this.#reopening ??= guarded(() => this.#reopen()).finally(() => {
       this.#reopening = undefined;
     });
     await this.#reopening;
   }
 
-  /** Reopening under way: readers wait for it. */
+  /**
+   * What a reader waits for. A reopening that failed left the database closed: then who reads opens it, for
+   * a fold reads before it writes, and would else never come to its write.
+   */
+  ready(): Promise<void> | undefined {
+    if (this.#reopening !== undefined) return this.#reopening;
+    return this.#broken && this.#database.status !== 'open' ? this.recover() : undefined;
+  }
+
+  /** Reopening under way. */
   get reopening(): Promise<void> | undefined {
     return this.#reopening;
   }

@@ -138,7 +138,7 @@ class LevelInputLog implements InputLog {
     this.#durable = works.state.end;
     this.damage = works.damage;
     this.#guard = {
-      ready: () => this.#writer.reopening,
+      ready: () => this.#writer.ready(),
       onCorruption: () => this.#keeper.wantRepair(),
     };
   }

@@ -82,7 +82,7 @@ export const createServerStore = async (parts: OpenedServerStore): Promise<Serve
   }
 
   const guard: ReadGuard = {
-    ready: () => writer.reopening,
+    ready: () => writer.ready(),
     onCorruption: () => keeper.wantRepair(),
   };
   const reads = createServerReads(database, guard);

@@ -139,12 +139,13 @@ export const mendLog = async (core: ReplicaCore, lost: readonly LostRange[]): Pr
 export const closeHoles = (core: ReplicaCore): Promise<void> =>
   core.turn.run(async () => {
     const { mergedTo } = core.meta;
-    const lost = (await findLost(core)).filter(({ to }) => to > mergedTo);
+    const found = await findLost(core);
+    const lost = found.filter(({ to }) => to > mergedTo);
     if (lost.length > 0 && !(await mendLog(core, lost)))
       throw new TidemarkError('storage-damaged', 'the log begins with a hole', {
         from: lost[0]?.from ?? 0,
       });
-    core.logHasHoles = false;
+    core.logHasHoles = found.length > lost.length;
     if (lost.length > 0)
       throw new TidemarkError('storage-unavailable', 'the log was mended; the next run goes on', {
         lost: lost.reduce((sum, { from, to }) => sum + to - from + 1, 0),

@@ -4,6 +4,8 @@ import type { ReplicaCore } from './replica-core.js';
 import { epochStartsMax, tableMeta, type ReplicaMeta } from './replica-meta.js';
 
 const markerFormat = 1;
+/** Note of where the log was trimmed: `[index, head]` as JSON. */
+export const baseNote = 'log-base';
 
 /** What the marker beside the store says: how far the log was published, with the chain head there. */
 export interface PublishedMark {
@@ -35,9 +37,11 @@ export const headAt = async (core: ReplicaCore, index: number): Promise<Uint8Arr
   const end = core.store.log.end();
   if (index === end.lastIndex) return end.head;
   const [entry] = await core.store.log.read(index, 1);
-  return entry?.index !== undefined && entry.index + entry.opCount - 1 === index
-    ? entry.head
-    : undefined;
+  if (entry !== undefined && entry.index + entry.opCount - 1 === index) return entry.head;
+  // Before the first transaction kept only the note of the last trimming tells.
+  const note = await core.store.readNote(baseNote);
+  const [at, head] = note === undefined ? [] : (JSON.parse(utf8Decode(note)) as [number, string]);
+  return at === index ? fromHex(head ?? '') : undefined;
 };
 
 /** Writes the marker for the state as it is. */

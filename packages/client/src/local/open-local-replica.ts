@@ -114,11 +114,14 @@ const meetHoles = async (
   if (!core.store.damage.some(({ kind }) => kind === 'log-hole'))
     return { lost: [], mended: false };
   const { mergedTo } = core.meta;
-  const lost = (await findLost(core)).filter(({ to }) => to > mergedTo);
+  const found = await findLost(core);
+  const lost = found.filter(({ to }) => to > mergedTo);
+  // What a receipt covers is needed again when the server is put back: the next uploads look at it anew.
+  core.logHasHoles = found.length > 0;
   const [first] = lost;
   if (first === undefined) return { lost, mended: false };
   const mended = first.from > publishedTo && (await mendLog(core, lost));
-  core.logHasHoles = !mended;
+  if (mended) core.logHasHoles = found.length > lost.length;
   return { lost, mended };
 };
 

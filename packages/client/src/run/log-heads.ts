@@ -1,8 +1,7 @@
 import { emptyHead, toHex, utf8Decode, utf8Encode } from '@tidemark/model';
 import { resumePointsMax, type HeadPoint } from '@tidemark/protocol';
 import type { LocalReplica } from '../local/local-replica.js';
-
-const baseNote = 'log-base';
+import { baseNote } from '../local/log-upkeep.js';
 
 type Log = Pick<LocalReplica, 'logEnd' | 'logStart' | 'readLog' | 'readNote' | 'writeNotes'>;
 

@@ -1,5 +1,5 @@
 import { TidemarkError, type SyncLog, type SyncMode } from '@tidemark/model';
-import type { AbortSignalLike } from '@tidemark/ports';
+import type { AbortSignalLike, Link } from '@tidemark/ports';
 import { abortSource, type AbortSource } from './abort-source.js';
 import { backOffMs, livePauseMsMax } from './back-off.js';
 import { Identity } from './identity.js';
@@ -266,8 +266,11 @@ class Runner {
   /** One run and the wait for the next reason to run; false when the run failed. */
   async #liveRound(signal: AbortSignalLike, periodMs: number): Promise<boolean> {
     this.#connectError = null;
+    let link: Link;
     try {
       await this.links.open(signal);
+      // A process that slept meanwhile finds that it is lost again.
+      link = this.links.link();
     } catch (cause) {
       if (!(cause instanceof TidemarkError)) throw cause;
       this.#connectError = cause;
@@ -278,10 +281,7 @@ class Runner {
     const wake = abortSource(signal);
     this.#wake = wake;
     // The wait begins before the run, so that a tick in between starts the next run.
-    const tick = this.links
-      .link()
-      .waitForTick(periodMs, wake.signal)
-      .catch(() => false);
+    const tick = link.waitForTick(periodMs, wake.signal).catch(() => false);
     try {
       const { result } = await this.sync({ mode: 'background' });
       if (result === 'failed' || result === 'blocked') return false;

@@ -134,6 +134,9 @@ export interface CheckpointOptions {
   readonly onWritten: (oldest: InputPosition) => Promise<void>;
 }
 
+/** Looks for the oldest checkpoint, while other servers remove what was found. */
+const oldestLooksMax = 8;
+
 /** Lets go of the snapshot of a dump that nobody reads. */
 const endDump = async (chunks: AsyncIterable<Uint8Array>): Promise<void> => {
   const iterator = chunks[Symbol.asyncIterator]();
@@ -182,10 +185,22 @@ export const createCheckpoints = (
       for (const old of names.slice(0, Math.max(0, names.length - keep))) await folder.remove(old);
     }
     // Also without a new one: what others still needed at the last time may have become superfluous.
-    const [oldest] = await folder.list();
-    if (oldest !== undefined)
-      await options.onWritten((await readManifest(folder, oldest, tenant, hash)).position);
+    const oldest = await oldestKept();
+    if (oldest !== undefined) await options.onWritten(oldest.position);
     return begun?.manifest;
+  };
+  /** Oldest checkpoint kept. Between look and reading another server may remove it: then the next one is. */
+  const oldestKept = async (): Promise<CheckpointManifest | undefined> => {
+    for (let looks = 1; ; looks += 1) {
+      const [oldest] = await folder.list();
+      if (oldest === undefined) return undefined;
+      try {
+        return await readManifest(folder, oldest, tenant, hash);
+      } catch (cause) {
+        const isThere = (await folder.list()).includes(oldest);
+        if (isThere || looks >= oldestLooksMax) throw cause;
+      }
+    }
   };
   /** Other servers that share the folder may write the same checkpoint at the same time. */
   const store = async (
