@@ -208,6 +208,20 @@ describe('scope, clearing, logs', () => {
     expect(await a.replica.get('visits', id)).toMatchObject({ subject: 's' });
   });
 
+  test('[SYN-47] clear loses no edit that was called before it and resolves after', async () => {
+    await a.replica.sync();
+    for (const pending of ['refuse', 'upload-first'] as const) {
+      const edit = a.replica.create('visits', { subject: pending });
+      const cleared = a.replica.clear({ pending }).catch((error: TidemarkError) => error.code);
+      const late = a.replica.create('visits', { subject: `late, ${pending}` });
+      const ids = await Promise.all([edit, late]);
+      await cleared;
+      await a.replica.sync();
+      const kept = await Promise.all(ids.map((id) => a.replica.get('visits', id)));
+      expect(kept.map((visit) => visit?.subject)).toEqual([pending, `late, ${pending}`]);
+    }
+  });
+
   test('[SYN-48] every run leaves a log here and on the server; the newest 200 are kept', async () => {
     await a.replica.create('visits', { subject: 's' });
     const log = await a.replica.sync();

@@ -161,8 +161,8 @@ export const replicaOn = async <S extends AnySchema>(
     if (pending === 'refuse') refusePending(local);
     if (pending === 'upload-first') await runner.sync({ mode: 'foreground' });
     await runner.disconnect();
-    if (pending !== 'discard') refusePending(local);
-    await local.clear({ log: true });
+    const allow = pending === 'discard' ? {} : { allow: () => refusePending(local) };
+    await local.clear({ log: true, ...allow });
     await adoptScope(local, scope, crypto);
     lastLog = null;
     runner.forget();

@@ -326,9 +326,13 @@ export interface LocalReplica {
   readonly onChange: (listener: (change: LocalChange) => void) => () => void;
   /**
    * Removes the image and everything downloaded. With `log` also the log and pending operations;
-   * without it they stay and the view of pending records is rebuilt on an empty image.
+   * without it they stay and the view of pending records is rebuilt on an empty image. `allow` is asked with
+   * `log`, after every edit called before: what it throws refuses, and nothing is removed.
    */
-  readonly clear: (options: { readonly log: boolean }) => Promise<void>;
+  readonly clear: (options: {
+    readonly log: boolean;
+    readonly allow?: () => void;
+  }) => Promise<void>;
   /** Waits for the write in flight, then refuses everything with `replica-closed`. */
   readonly close: () => Promise<void>;
 }

@@ -331,8 +331,8 @@ export class OpenedLocalReplica implements LocalReplica {
   readonly onChange = (listener: (change: LocalChange) => void): (() => void) =>
     this.#core.listen(listener);
 
-  readonly clear = ({ log }: { readonly log: boolean }): Promise<void> =>
-    log ? clearEverything(this.#core) : clearImage(this.#core);
+  readonly clear: LocalReplica['clear'] = ({ log, allow }) =>
+    log ? clearEverything(this.#core, allow ?? (() => undefined)) : clearImage(this.#core);
 
   readonly close = (): Promise<void> => this.#core.close();
 }
