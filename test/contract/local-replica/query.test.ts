@@ -25,7 +25,24 @@ const settle = async (): Promise<void> => {
   for (let i = 0; i < 5; i += 1) await new Promise((done) => setImmediate(done));
 };
 
+/** Bytes of a text that an index key holds. */
+const indexTextBytesMax = 1_024;
+
 describe('queries', () => {
+  test('[REP-20] an index finds texts that go on behind a bound as long as its keys', async () => {
+    const bound = 'x'.repeat(indexTextBytesMax);
+    const titles = [bound.slice(1), bound, `${bound}a`, `${bound}b`, `${bound.slice(1)}y`];
+    for (const [i, title] of titles.entries())
+      await replica.create('tasks', { title }, { id: `r${i}` });
+    const found = async (condition: string): Promise<string[]> =>
+      idsOf(await replica.query('tasks', { filter: `title ${condition} "${bound}"` })).sort();
+    expect(await found('>')).toEqual(['r2', 'r3', 'r4']);
+    expect(await found('>=')).toEqual(['r1', 'r2', 'r3', 'r4']);
+    expect(await found('<')).toEqual(['r0']);
+    expect(await found('<=')).toEqual(['r0', 'r1']);
+    expect(await found('=')).toEqual(['r1']);
+  });
+
   test('[REP-20] an index gives what a scan gives: filters, orders, limits', async () => {
     const rank = fc.option(
       fc
