@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { openReplica, type Replica, type Transport } from '@tidemark/node';
 import { defineSchema, openServer, TidemarkError } from '@tidemark/server';
 import { ClassicLevel } from 'classic-level';
@@ -118,6 +120,15 @@ const refusals: readonly (readonly [string, string, Edit])[] = [
       }),
   ],
 ];
+
+test('[SRV-63] a run ends by itself where nothing else keeps the process', async () => {
+  const program = await buildProgram('lonely-run');
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    program,
+    path.join(folder, 'lonely'),
+  ]);
+  expect(stdout).toBe('pending');
+});
 
 describe('edits', () => {
   beforeEach(async () => {

@@ -34,7 +34,7 @@ import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { createLocalTransport, type LocalTransport } from '@tidemark/transport-local';
 import { openNatsCheckpoints, openServerTalk, serveTenant } from '@tidemark/transport-nats/server';
 import { nodeCrypto } from '@tidemark/crypto-node';
-import { nodeTimer, systemClock, systemEntropy } from './node-effects.js';
+import { nodeTimer, systemClock, systemEntropy, waitingTimer } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
 import { readHealth, type ServerHealth } from './server-health.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
@@ -380,7 +380,10 @@ export const openServer = async <const T extends Tables>(
       await renewing.settle();
       await publishAtOpen(renewing.current(), options.schema as TypedSchema<Tables>);
       if (options.identities === 'required') await renewing.current().identities.require('server');
-      const transport = createLocalTransport({ service: renewing.service, timer });
+      const transport = createLocalTransport({
+        service: renewing.service,
+        timer: options.timer ?? waitingTimer,
+      });
       if (connection !== undefined) {
         switched = switchService(() =>
           serveTenant({
