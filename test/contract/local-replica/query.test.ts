@@ -184,6 +184,31 @@ describe('watching', () => {
     expect(seen).toEqual([[], ['five'], ['three', 'four'], ['four', 'five'], ['five', 'three']]);
   });
 
+  test('[REP-24] a callback that fails ends its watch, at once or later, and tells onError', async () => {
+    const failures: unknown[] = [];
+    let calls = 0;
+    const fail = (how: string): Error => {
+      calls += 1;
+      return new Error(how);
+    };
+    const told = (error: unknown): void => void failures.push((error as Error).message);
+    replica.watchWith(
+      'tasks',
+      {},
+      () => {
+        throw fail('at once');
+      },
+      told,
+    );
+    replica.watchWith('tasks', {}, () => Promise.reject(fail('later')), told);
+    replica.watchWith('tasks', {}, () => Promise.reject(fail('nobody asks')));
+    await settle();
+    await replica.create('tasks', { title: 'a' });
+    await settle();
+    expect(failures).toEqual(['at once', 'later']);
+    expect(calls).toBe(3);
+  });
+
   test('[REP-24] a slow consumer gets the newest result; abort and close end the iteration', async () => {
     const abort = new AbortController();
     const results = replica.watch('tasks', {}, abort.signal)[Symbol.asyncIterator]();

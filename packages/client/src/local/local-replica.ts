@@ -305,11 +305,14 @@ export interface LocalReplica {
     query?: Query,
     signal?: AbortSignalLike,
   ) => AsyncIterable<readonly RecordView[]>;
-  /** Like `watch`, with a callback; returns the way to stop. */
+  /**
+   * Like `watch`, with a callback; returns the way to stop. A callback that fails, at once or by its promise,
+   * ends the watch and is told to `onError`.
+   */
   readonly watchWith: (
     table: string,
     query: Query,
-    onResult: (result: readonly RecordView[]) => void,
+    onResult: (result: readonly RecordView[]) => void | Promise<void>,
     onError?: (error: unknown) => void,
   ) => () => void;
   /** Operations that are pending or parked, in log order, after index `after`. */

@@ -316,7 +316,7 @@ export class OpenedLocalReplica implements LocalReplica {
   readonly watchWith = (
     table: string,
     query: Query,
-    onResult: (result: readonly RecordView[]) => void,
+    onResult: (result: readonly RecordView[]) => void | Promise<void>,
     onError?: (error: unknown) => void,
   ): (() => void) => watchCallback(this.#core, this.#core.table(table), query, onResult, onError);
 
