@@ -239,6 +239,9 @@ describe('scope, clearing, logs', () => {
     const logs = await a.replica.logs();
     expect(logs).toHaveLength(200);
     expect(logs.some(({ run }) => run === log.run)).toBe(false);
+    expect(await a.replica.logs(3)).toEqual(logs.slice(0, 3));
+    for (const limit of [1.5, -1, Number.NaN])
+      await expect(a.replica.logs(limit)).rejects.toMatchObject({ code: 'invalid-option' });
     expect(logs.map(({ startedOn }) => startedOn)).toEqual(
       logs.map(({ startedOn }) => startedOn).sort((x, y) => y - x),
     );
@@ -286,6 +289,14 @@ describe('scope, clearing, logs', () => {
     const refused = { code: 'replica-closed' };
     await expect(a.replica.sync()).rejects.toMatchObject(refused);
     await expect(a.replica.create('visits', { subject: 's' })).rejects.toMatchObject(refused);
+    const { replica } = a;
+    await expect(replica.get('visits', 'x')).rejects.toMatchObject(refused);
+    await expect(replica.query('visits')).rejects.toMatchObject(refused);
+    await expect(replica.pending()).rejects.toMatchObject(refused);
+    await expect(replica.errors.list()).rejects.toMatchObject(refused);
+    await expect(replica.logs()).rejects.toMatchObject(refused);
+    await expect(replica.fingerprint('visits')).rejects.toMatchObject(refused);
+    await expect(replica.clear({ pending: 'discard' })).rejects.toMatchObject(refused);
     expect(() => a.replica.connect()).toThrow(TidemarkError);
     await a.replica.close();
   });

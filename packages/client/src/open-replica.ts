@@ -199,7 +199,10 @@ export const replicaOn = async <S extends AnySchema>(
     watchStatus: (signal?: Parameters<Replica['watchStatus']>[0]) =>
       newestValues(status, (changed) => statuses.add(changed), signal),
     onEvent: (listener: (event: ReplicaEvent) => void) => events.add(listener),
-    logs: (limit?: number) => listSyncLogs(local, limit),
+    logs: async (limit?: number) => {
+      refuseClosed();
+      return listSyncLogs(local, limit);
+    },
     fingerprint: (table: string) => contentFingerprintOf(local, table, crypto),
     clear,
     close: async () => {
