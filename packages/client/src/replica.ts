@@ -136,7 +136,7 @@ export interface Replica<S extends AnySchema = AnySchema> {
   readonly watchWith: <N extends TableNameOf<S>>(
     table: N,
     query: Query,
-    onResult: (result: readonly RecordOf<S, N>[]) => void,
+    onResult: (result: readonly RecordOf<S, N>[]) => void | Promise<void>,
     onError?: (error: unknown) => void,
   ) => () => void;
   readonly recordState: (table: TableNameOf<S>, id: RecordId) => Promise<RecordState>;
