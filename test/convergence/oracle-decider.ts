@@ -181,13 +181,20 @@ export class OracleDecider {
     const chain = this.#chain(sent);
     for (const [, verdict] of chain) if (verdict.hasLife === true) return verdict.life;
     const { base, table, record } = sent.op;
+    const found = this.records.get(`${table}/${record}`);
+    if (found !== undefined && this.#isOwnBirth(sent, found)) return found.life;
     // Behind a predecessor whose own create is out of reach, it is still that one's life that goes on.
     const [newest] = chain;
     if (base === null && newest !== undefined) return newest[1].life;
-    const found = this.records.get(`${table}/${record}`);
     // Who saw no version, and whose create came to nothing, means whatever is there.
     if (base === null) return found?.life ?? 0;
     return [...(found?.changes ?? [])].reverse().find(({ n }) => n <= base.n)?.life ?? 0;
+  }
+
+  /** The record lives by a create of the author that the operation's base does not include. */
+  #isOwnBirth({ author, op }: Sent, record: OracleRecord): boolean {
+    const birth = record.changes.find(({ life }) => life === record.life);
+    return op.prev > 0 && birth?.by === author && birth.n > (op.base?.n ?? 0);
   }
 
   /** Nobody but the author changed the record since its base, and all its predecessors were applied. */
@@ -195,7 +202,7 @@ export class OracleDecider {
     const { base } = sent.op;
     if (base !== null && base.n === record.n) return true;
     const newest = new Map<number, FieldOutcome>();
-    let began = false;
+    let began = this.#isOwnBirth(sent, record);
     for (const [{ op }, verdict] of this.#chain(sent)) {
       const { outcome, fields } = verdict;
       if (verdict.hasLife === true && verdict.began !== true) return false;
