@@ -1,6 +1,8 @@
 import { expect, test, vi } from 'vitest';
 import { NatsWorld, type TestServer } from '../integration/nats-world.js';
-import { describeOnNats } from '../processes/on-nats.js';
+import { tellBackupStory } from '../processes/backup-story.js';
+import { describeOnNats, testOnNats } from '../processes/on-nats.js';
+import { buildProgram } from '../processes/program.js';
 import { wakeServers } from '../processes/sleeping-servers.js';
 
 const office = { user: 'office' };
@@ -75,6 +77,49 @@ describeOnNats('rewinds that servers meet at different places', () => {
       await world.expectEqual();
     }));
 
+  test('[NAT-82] generations roll while the stream is rewound again and again: nothing is lost or doubled', () =>
+    inWorld(async (world) => {
+      const rewindsWanted = 6;
+      const small = { generationBytes: 64 * 1024 };
+      await Promise.all([world.serve('one', small, shared), world.serve('two', small, shared)]);
+      const [one] = world.servers as [TestServer];
+      await begin(one);
+      const devices = [await world.device('a'), await world.device('b'), await world.device('c')];
+      const text = 'x'.repeat(2_000);
+      let counts = 0;
+      let records = 0;
+      const generations = new Set<number>();
+      for (let rewinds = 0; rewinds < rewindsWanted; rewinds += 1) {
+        for (let i = 0; i < 30; i += 1)
+          for (const device of devices) {
+            await device.create('visits', { subject: `${rewinds}/${i} ${text}`, count: 1 });
+            records += 1;
+          }
+        await world.sync(...devices);
+        for (const device of devices) await device.increment('visits', 'shared', 'count', 1);
+        counts += devices.length;
+        await world.sync(...devices);
+        const { generation } = one.status().state.position;
+        generations.add(generation);
+        await world.nats.kill();
+        await world.cutNewestBlock(generation, 0.3 + 0.1 * rewinds);
+        await world.nats.run();
+        await vi.waitFor(
+          async () => {
+            for (const device of devices)
+              expect(await device.sync()).toMatchObject({ result: 'synced' });
+            expect(await counted(one)).toBe(counts);
+          },
+          { timeout: 60_000, interval: 200 },
+        );
+      }
+      await world.sync(...devices, ...devices);
+      await world.expectEqual();
+      expect(await one.query('visits', { limit: 10_000 })).toHaveLength(records + 1);
+      expect(one.status().state.position.generation).toBeGreaterThan(rewindsWanted);
+      console.log(`DEEP rewinds-while-generations-roll ${generations.size}/${rewindsWanted}`);
+    }));
+
   test('[NAT-74] servers that differ also when they fold again all stop and say so', () =>
     inWorld(async (world) => {
       const ofType = (type: string) => world.events.filter((event) => event.type === type);
@@ -93,3 +138,19 @@ describeOnNats('rewinds that servers meet at different places', () => {
       expect(await a.sync()).toMatchObject({ result: 'failed', error: 'unreachable' });
     }));
 });
+
+testOnNats(
+  '[CLI-41] a backup by the command line, 10,000 more operations, restores with the stream and without',
+  async () => {
+    const operations = 10_000;
+    const records = 6_000;
+    const entry = await buildProgram('tidemark');
+    const { problems, ...counts } = await tellBackupStory(entry, { records, operations });
+    console.log(`backup and restore by the command line: ${JSON.stringify(counts)}`);
+    console.log(`DEEP restored-by-command-operations ${counts.operations}/10000`);
+    console.log(`DEEP restored-by-command problems ${problems.length}/0`);
+    expect(problems.join('\n')).toBe('');
+    expect(counts.upsertsWith).toBe(0);
+    expect(counts.upsertsWithout).toBeLessThan((3 * records) / 2);
+  },
+);

@@ -38,6 +38,62 @@ const subjects = async (folder: CommandFolder, ...more: string[]): Promise<reado
 };
 
 describeOnNats('operating', () => {
+  test('[CLI-54] serve takes up tenants that are added while it runs', async () => {
+    const nats = await NatsServer.start();
+    servers.push(nats);
+    const folder = await begin();
+    const file = folder.file('tidemark.config.json');
+    const env = { TIDEMARK_NATS: nats.url };
+    const serving = await startServing(folder, [], env);
+    const told = (event: string, tenant?: string): Promise<void> =>
+      until(() =>
+        serving.lines().some((one) => one['event'] === event && one['tenant'] === tenant),
+      );
+    await folder.json('tenant', 'add', 'beta');
+    // Also while the server is taking it up.
+    const imported = await folder.call(
+      ['import', 'visits', 'v.ndjson', '--tenant', 'beta', '--json'],
+      env,
+    );
+    expect([imported.code, imported.err]).toEqual([0, '']);
+    await told('ready', 'beta');
+    expect(await folder.json('status', '--tenant', 'beta')).toMatchObject({ running: true });
+    const synced = await folder.call(['device', 'sync', '--tenant', 'beta', '--json'], env);
+    expect(JSON.parse(synced.out)).toMatchObject({ result: 'synced' });
+    const ready = (await (await fetch(`${serving.http}/readyz`)).json()) as {
+      readonly tenants: readonly { readonly tenant: string }[];
+    };
+    expect(ready.tenants.map(({ tenant }) => tenant)).toEqual(['acme', 'beta']);
+    const metrics = await (await fetch(`${serving.http}/metrics`)).text();
+    expect(metrics).toContain('tidemark_ready{tenant="beta"} 1');
+    // A configuration that cannot be used changes nothing, and the next one that can does.
+    const good = JSON.parse(folder.read('tidemark.config.json')) as { tenants: object[] };
+    writeFileSync(file, '{"tenants":');
+    await told('configuration-refused');
+    writeFileSync(file, JSON.stringify({ ...good, tenants: [...good.tenants.slice(1), 'delta'] }));
+    await told('ready', 'delta');
+    await told('tenant-left', 'acme');
+    expect(serving.lines().filter(({ event }) => event === 'tenant-left')).toHaveLength(1);
+    writeFileSync(file, JSON.stringify(good));
+    expect(await folder.json('status', '--tenant', 'acme')).toMatchObject({ running: true });
+    expect(await stopServing(serving)).toBe(0);
+  });
+
+  test('[NAT-55] serve ends with 4 when its NATS is gone for good', async () => {
+    const folder = await begin();
+    const serving = await startServing(folder, ['--port', String(await freePort())]);
+    const [, pid] = folder.read('data/server.nats/nats.pid').trim().split(' ').map(Number);
+    process.kill(pid as number, 'SIGKILL');
+    const { code, err } = await serving.ended;
+    expect(code).toBe(4);
+    expect(JSON.parse(err.trim().split('\n').at(-1) ?? '')).toMatchObject({
+      error: { code: 'unreachable', action: expect.stringContaining('again') as unknown },
+    });
+    // Started again it goes on.
+    const again = await startServing(folder, ['--port', String(await freePort())]);
+    expect(await stopServing(again)).toBe(0);
+  });
+
   test('[CLI-63, CLI-69] tenants are added, listed, exported, removed and restored', async () => {
     const folder = await begin();
     await folder.json('import', 'visits', 'v.ndjson');
@@ -52,13 +108,16 @@ describeOnNats('operating', () => {
     await folder.json('tenant', 'add', 'gamma');
     writeFileSync(folder.file('g.ndjson'), '{"id":"a","subject":"G"}\n');
     await folder.json('import', 'visits', 'g.ndjson', '--tenant', 'gamma');
+    await until(() =>
+      serving.lines().some(({ event, tenant }) => event === 'ready' && tenant === 'gamma'),
+    );
     const refused = await folder.call(['tenant', 'remove', 'beta', '--yes']);
     expect(refused.err).toContain('folder-in-use');
     const states = await folder.json<{ tenant: string; state: string }[]>('tenant', 'list');
     expect(states.map(({ tenant, state }) => [tenant, state])).toEqual([
       ['acme', 'running'],
       ['beta', 'running'],
-      ['gamma', 'stopped'],
+      ['gamma', 'running'],
     ]);
     const taken = await folder.json<{ exported: string }>('tenant', 'export', 'beta', 'copies');
     await folder.json('device', 'sync', '--tenant', 'beta');

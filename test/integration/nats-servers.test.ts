@@ -1,3 +1,5 @@
+import path from 'node:path';
+import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { describeOnNats } from '../processes/on-nats.js';
 import { NatsWorld, type TestServer } from './nats-world.js';
@@ -83,6 +85,43 @@ describeOnNats('servers of one stream at different places', () => {
     await world.expectEqual();
     expect(three.status().state.incarnation).toBe(2);
     expect(await a.get('visits', 'shared')).toMatchObject({ count: 11_066 });
+  });
+
+  test('[NAT-82] [NAT-83] generations roll while devices upload; whole ones are archived, and a fresh server begins from a checkpoint', async () => {
+    const archive = path.join(world.folder, 'archive');
+    const small = { generationBytes: 64 * 1024, archive };
+    const trimming = { checkpoints: 'checkpoints', trimInput: true };
+    const one = await world.serve('one', small, trimming);
+    const two = await world.serve('two', small, trimming);
+    const [a, b] = [await world.device('a'), await world.device('b')];
+    const text = 'x'.repeat(2_000);
+    const each = 60;
+    for (let i = 0; i < each; i += 1) {
+      for (const device of [a, b])
+        await device.create('visits', { subject: `${i} ${text}`, count: 1 });
+      if (i % 10 === 9) await world.sync(a, b);
+    }
+    await world.sync(a, b, a);
+    await world.expectEqual();
+    const { position } = one.status().state;
+    // 120 records of 2 KB are four generations of 64 KB at most, and packing is free.
+    expect(position.generation).toBeGreaterThan(2);
+    expect(position.generation).toBeLessThan(6);
+    expect(ofType('incarnation')).toEqual([]);
+    await world.end(two);
+    await one.checkpoint();
+    const names = await openCheckpointFolder(archive).list();
+    expect(names[0]).toMatch(/^input-0000000001-000000000000001-/);
+    const kept = new Set<number>();
+    for (const name of names) kept.add(Number(name.slice(6, 16)));
+    expect([...kept]).toEqual(Array.from({ length: kept.size }, (_, i) => i + 1));
+    expect(kept.size).toBeGreaterThanOrEqual(position.generation - 1);
+    await world.serve('three', small, trimming);
+    expect(ofType('checkpoint-loaded')).toMatchObject([{ of: 'three' }]);
+    await a.increment('visits', (await a.query('visits', { limit: 1 }))[0]?.id ?? '', 'count', 1);
+    await world.sync(a, b);
+    await world.expectEqual();
+    expect(await one.query('visits', { limit: 1_000 })).toHaveLength(2 * each);
   });
 
   test('[NAT-72] input that another server needs is not trimmed; one that comes too late loads the shared checkpoint', async () => {

@@ -81,7 +81,10 @@ describeOnNats('servers behind a real nats-server', () => {
       await Promise.all(running);
       await writing;
     }
-    await world.sync(a, b, a);
+    await world.sync(a, b);
+    // A server that found back to NATS later may be behind the one that the other device has synced with.
+    for (const server of world.servers) await server.settle();
+    await world.sync(a, b);
     await world.expectEqual();
     expect(await one.get('visits', id)).toMatchObject({ count: 3 * (400 + 1_000) });
   });

@@ -1,5 +1,11 @@
 import { createHash } from 'node:crypto';
-import { openLocalReplica, replicaOn, type Replica, type ReplicaEvent } from '@tidemark/client';
+import {
+  openLocalReplica,
+  replicaOn,
+  type LocalReplica,
+  type Replica,
+  type ReplicaEvent,
+} from '@tidemark/client';
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
 import { nodeCrypto } from '@tidemark/crypto-node';
 import type { Scope } from '@tidemark/filter';
@@ -169,6 +175,7 @@ const fastTimer: Timer = { sleep: (ms, signal) => systemTimer.sleep(ms / 20, sig
 export interface DeviceHandle {
   readonly disk: Disk;
   replica: Device;
+  local: LocalReplica;
   readonly events: ReplicaEvent[];
 }
 
@@ -296,6 +303,7 @@ export class World {
       crypto: nodeCrypto,
       crdt: () => loadAutomergeCrdt({ hash: nodeCrypto.sha256 }),
     });
+    handle.local = local;
     handle.replica = await replicaOn<typeof schema>({
       local,
       transport: options.transport ?? this.transport,

@@ -1,3 +1,4 @@
+import type { Transport } from '@tidemark/node';
 import { SeededRandom } from '../convergence/seeded-random.js';
 import { tallyId } from './kill-schema.js';
 import { NatsServer } from './nats-server.js';
@@ -9,11 +10,16 @@ export interface PausedServer {
   readonly samples: number;
   /** Edits of others that a device saw while one of two servers was paused. */
   readonly seenWhilePaused: number;
+  /** Calls that devices made meanwhile, and those of them that waited for the paused server. */
+  readonly callsWhilePaused: number;
+  readonly slowCalls: number;
   readonly problems: readonly string[];
 }
 
 const settleMsMax = 60_000;
 const phaseMs = 1_500;
+/** A call that met the paused server took longer: the silence after which a server counts as gone. */
+const slowMs = 3_900;
 
 /**
  * Two servers on one stream, three live devices that count at random; one server is paused, goes on, is
@@ -28,10 +34,29 @@ export const pauseServer = async (options: {
   const world = await StreamWorld.open([nats]);
   const problems: string[] = [];
   let edits = 0;
+  const calls: { readonly atMs: number; readonly ms: number }[] = [];
+  const timed = (transport: Transport): Transport => ({
+    open: async (caller, signal) => {
+      const atMs = performance.now();
+      const link = await transport.open(caller, signal);
+      calls.push({ atMs, ms: performance.now() - atMs });
+      return {
+        ...link,
+        request: async (...call) => {
+          const beganMs = performance.now();
+          try {
+            return await link.request(...call);
+          } finally {
+            calls.push({ atMs: beganMs, ms: performance.now() - beganMs });
+          }
+        },
+      };
+    },
+  });
   try {
     const [one, two] = [await world.serve('one'), await world.serve('two')];
     const devices: StreamDevice[] = [];
-    for (const name of ['ana', 'ben', 'cyd']) devices.push(await world.device(name));
+    for (const name of ['ana', 'ben', 'cyd']) devices.push(await world.device(name, timed));
     const [ana] = devices as [StreamDevice];
     await ana.create('tally', { total: 0 }, { id: tallyId });
     for (const device of devices) await device.sync();
@@ -50,11 +75,14 @@ export const pauseServer = async (options: {
     const working = devices.map(work);
     await pause(phaseMs);
     two.channel.kill('SIGSTOP');
+    const pausedAtMs = performance.now();
     // What is on its way to the paused one may still come.
     await pause(phaseMs);
     const before = await total(ana);
     await pause(options.pauseMs);
     const seenWhilePaused = (await total(ana)) - before;
+    const meanwhile = calls.filter(({ atMs }) => atMs > pausedAtMs);
+    const slowCalls = meanwhile.filter(({ ms }) => ms >= slowMs).length;
     two.channel.kill('SIGCONT');
     await pause(phaseMs);
     one.tell({ say: 'checkpoint' } as never);
@@ -87,7 +115,8 @@ export const pauseServer = async (options: {
     problems.push(...(await world.differences(edits)));
     problems.push(...watches.flatMap(({ older }) => older));
     const samples = watches.reduce((sum, watch) => sum + watch.samples, 0);
-    return { edits, samples, seenWhilePaused, problems };
+    const callsWhilePaused = meanwhile.length;
+    return { edits, samples, seenWhilePaused, callsWhilePaused, slowCalls, problems };
   } finally {
     await world.close();
     await nats.dispose();

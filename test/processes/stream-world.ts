@@ -1,7 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { natsTransport, openReplica, type NatsTransport, type Replica } from '@tidemark/node';
+import {
+  natsTransport,
+  openReplica,
+  type NatsTransport,
+  type Replica,
+  type Transport,
+} from '@tidemark/node';
 import { Child } from './child.js';
 import { schema, tallyId, tenant } from './kill-schema.js';
 import type { NatsServer } from './nats-server.js';
@@ -93,9 +99,14 @@ export class StreamWorld {
     throw new Error(`a server does not say what it holds: ${server.errorText}`);
   }
 
-  async device(name: string): Promise<StreamDevice> {
-    const transport = natsTransport({ servers: [...this.#urls], name });
-    this.#transports.push(transport);
+  /** Opens a device; `wrap` may put something between it and its transport. */
+  async device(
+    name: string,
+    wrap: (transport: Transport) => Transport = (transport) => transport,
+  ): Promise<StreamDevice> {
+    const inner = natsTransport({ servers: [...this.#urls], name });
+    this.#transports.push(inner);
+    const transport = wrap(inner);
     const folder = path.join(this.folder, name);
     const device = await openReplica({ folder, tenant, user: name, schema, transport });
     this.devices.push(device);

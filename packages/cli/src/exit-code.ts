@@ -8,6 +8,8 @@ export const exitCodes = {
   usage: 2,
   /** Done in part: bad rows were left out, a run left operations pending, `doctor` has warnings. */
   partly: 3,
+  /** `serve` lost its NATS for good: the nats-server that it started ended, or its connection did. Start it again. */
+  lost: 4,
   /** Interrupted; `import` and `export` go on where they stopped when they are called again. */
   interrupted: 130,
 } as const;

@@ -12,6 +12,18 @@ export class UsageError extends Error {
   }
 }
 
+/** NATS ended under a server: its process can serve no more, and another one can. */
+export class LostNatsError extends TidemarkError {
+  constructor(message: string) {
+    super('unreachable', message);
+  }
+}
+
+const exitCodeOf = (cause: TidemarkError): ExitCode => {
+  if (cause instanceof LostNatsError) return exitCodes.lost;
+  return cause.code === 'aborted' ? exitCodes.interrupted : exitCodes.failed;
+};
+
 /** Failure as it is shown: one document with `--json`, three lines without. */
 export interface ShownFailure {
   readonly code: string;
@@ -46,8 +58,12 @@ export const showFailure = (cause: unknown): ShownFailure => {
     const message = cause.message.startsWith(`${code}: `)
       ? cause.message.slice(code.length + 2)
       : cause.message;
-    const exitCode = code === 'aborted' ? exitCodes.interrupted : exitCodes.failed;
-    return { code, message, action: errorCatalogue[code].action, recovery, details, exitCode };
+    const exitCode = exitCodeOf(cause);
+    const action =
+      exitCode === exitCodes.lost
+        ? 'Start `serve` again: a supervisor does it by itself.'
+        : errorCatalogue[code].action;
+    return { code, message, action, recovery, details, exitCode };
   }
   if (cause instanceof Error) {
     const system = 'code' in cause && typeof cause.code === 'string' ? cause.code : undefined;

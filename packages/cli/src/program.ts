@@ -25,7 +25,7 @@ import { settings } from './config/settings.js';
 import { exitCodes } from './exit-code.js';
 
 const exitText = `
-Exit codes: ${exitCodes.ok} done, ${exitCodes.failed} failed, ${exitCodes.usage} wrong command line, ${exitCodes.partly} done in part, ${exitCodes.interrupted} interrupted.
+Exit codes: ${exitCodes.ok} done, ${exitCodes.failed} failed, ${exitCodes.usage} wrong command line, ${exitCodes.partly} done in part, ${exitCodes.lost} serve lost NATS, ${exitCodes.interrupted} interrupted.
 Settings come from tidemark.config.json (or .mjs), then TIDEMARK_* variables, then flags; flags win.
 Commands that read or change a server ask the one that runs on the folder; when none does, they open the
 folder themselves. While another process holds it without answering, they fail with folder-in-use.`;

@@ -129,6 +129,13 @@ export {
   type EnrolledReplica,
   type IdentityDesk,
 } from './service/identity-desk.js';
+export {
+  censusNamesMax,
+  censusRecordsMax,
+  type CountedDevices,
+  type IdentityCensus,
+  type NamedDevice,
+} from './service/identity-census.js';
 export { quarantinedToldMax, type QuarantinedMessage } from './fold/window.js';
 export { readReplicas } from './service/replica-register.js';
 export { syncLogsMax, syncLogBytesMax, type KeptSyncLog } from './service/sync-log-book.js';

@@ -9,6 +9,7 @@ export type {
   LogEnd,
   LayerSpace,
   LayerPut,
+  LayerBlock,
   LayerRow,
   LayerPage,
   IndexRange,

@@ -65,6 +65,17 @@ export type LayerPut =
       readonly present: boolean;
     };
 
+/**
+ * Rows of the image that are stored together, for a fill: of one layer and one table, in id order, above
+ * all rows of earlier blocks of that layer and table. A put of the same layer hides a row of a block,
+ * whichever was written first.
+ */
+export interface LayerBlock {
+  readonly layer: number;
+  readonly table: number;
+  readonly rows: readonly LayerRow[];
+}
+
 /** One atomic write of a replica. Everything is applied or nothing. */
 export interface ReplicaBatch {
   /** State of the engine: replaced as a whole. At most 1 MB. */
@@ -75,6 +86,7 @@ export interface ReplicaBatch {
   /** Removes transactions from the one that starts at this index: used when the log is re-wrapped. */
   readonly cutLogFrom?: number;
   readonly puts?: readonly LayerPut[];
+  readonly blocks?: readonly LayerBlock[];
   /** Small named values: sync logs, run state. Null removes. */
   readonly notes?: readonly { readonly key: string; readonly value: Uint8Array | null }[];
 }

@@ -166,7 +166,7 @@ export interface Server<T extends Tables> {
 }
 
 const syncLogsDefault = 100;
-/** Bytes of the id by which the servers of a tenant know each other. */
+/** Bytes of the name by which the servers of a tenant know each other, and replicas call one of them. */
 const fellowIdBytes = 12;
 
 const collect = async <T extends Tables>(
@@ -242,6 +242,7 @@ const doorOf = <T extends Tables>(
     require: (by) => renewing.current().identities.require(by),
     createToken: (wanted) => renewing.current().identities.createToken(wanted),
     revoke: (wanted) => renewing.current().identities.revoke(wanted),
+    census: () => renewing.current().identities.census(),
     list: (after) => renewing.current().identities.list(after),
     get receiptKeys() {
       return renewing.current().identities.receiptKeys;
@@ -338,16 +339,14 @@ export const openServer = async <const T extends Tables>(
     alarm = event.alarmPercent;
     keeper?.note(alarm);
   };
-  const stores = await openServerStores(options, { tenant, clock, timer, onEvent });
+  const isLooking = options.newIncarnation === 'refuse';
+  const stores = await openServerStores(options, { tenant, clock, timer, onEvent, isLooking });
   const { connection } = stores;
+  const ownName = toHex(systemEntropy.bytes(fellowIdBytes));
   const fellows =
     connection === undefined
       ? undefined
-      : createFellows(
-          openServerTalk(connection, tenant),
-          clock,
-          toHex(systemEntropy.bytes(fellowIdBytes)),
-        );
+      : createFellows(openServerTalk(connection, tenant), clock, ownName);
   let isReady = false;
   let switched: SwitchedService | undefined;
   try {
@@ -390,6 +389,7 @@ export const openServer = async <const T extends Tables>(
             connection,
             tenant,
             service: renewing.service,
+            name: ownName,
             generation: async () => (await stores.input.extent()).generation,
             timer,
             ...(logger === undefined ? {} : { logger }),

@@ -16,6 +16,7 @@ import {
   openStoreFolder,
 } from '@tidemark/store-level/node';
 import {
+  checkedGenerationBytes,
   connectServer,
   openNatsInputLog,
   type NatsPlace,
@@ -36,8 +37,10 @@ export interface ServerDatabases {
 export interface ServerNats {
   /** Where NATS is, or a connection that several tenants of this process share. */
   readonly connection: NatsPlace | NatsServerConnection;
-  /** Bytes that the stream of the input may take; 1 GiB when left out. */
+  /** Bytes that the input may take, over all its generations; 1 GiB when left out. */
   readonly streamBytesMax?: number;
+  /** Bytes at which a generation of the input ends and the next one begins; 256 MiB when left out. */
+  readonly generationBytes?: number;
   /** Servers of the NATS cluster that store each message: 3 in production; 1 when left out. */
   readonly replicas?: number;
   /** Keeps input that checkpoints made superfluous, before it is removed. */
@@ -78,6 +81,8 @@ export interface ServerStoresContext {
   readonly clock: Clock;
   readonly timer: Timer;
   readonly onEvent: (event: ServerEvent) => void;
+  /** A server that only looks ends no generation. */
+  readonly isLooking: boolean;
 }
 
 const memoryMarker = (): Marker => {
@@ -95,10 +100,14 @@ type NatsServerPlace = Extract<ServerPlace, { readonly nats: ServerNats }>;
 
 const openNatsStores = async (
   place: NatsServerPlace,
-  { tenant, clock, timer, onEvent }: ServerStoresContext,
+  { tenant, clock, timer, onEvent, isLooking }: ServerStoresContext,
 ): Promise<ServerStores> => {
   const { connection: given, streamBytesMax, replicas, archive } = place.nats;
   const hash = nodeCrypto.sha256;
+  const roll = {
+    bytes: checkedGenerationBytes(place.nats.generationBytes),
+    first: encodeInputEntry({ kind: 'generation' }),
+  };
   const store = await openStoreFolder(place.folder, { hash });
   let connection: NatsServerConnection | undefined;
   let input: NatsInputLog | undefined;
@@ -130,6 +139,7 @@ const openNatsStores = async (
         }),
       onSpace: ({ bytes, bytesMax, alarm }) =>
         onEvent({ type: 'input-space', bytes, bytesMax, alarmPercent: alarm }),
+      ...(isLooking ? {} : { roll }),
       ...(streamBytesMax === undefined ? {} : { bytesMax: streamBytesMax }),
       ...(replicas === undefined ? {} : { replicas }),
       ...(archive === undefined

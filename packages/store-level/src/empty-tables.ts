@@ -9,11 +9,12 @@ interface Remembered {
   empty: boolean | undefined;
 }
 
-const isLayered = (first: number): boolean => first === space.image || first === space.view;
+const kinds: readonly number[] = [space.image, space.view, space.block];
+const isLayered = (first: number): boolean => kinds.includes(first);
 
 /** Number of a row prefix `[space][layer][table]`: one for each, as tables stay below 2 ** 20. */
 const nameOf = (key: Uint8Array): number =>
-  (getU32(key, 1) * 2 ** 20 + getU32(key, 5)) * 2 + (key[0] === space.view ? 1 : 0);
+  (getU32(key, 1) * 2 ** 20 + getU32(key, 5)) * kinds.length + kinds.indexOf(key[0] as number);
 
 /**
  * Remembers which tables have no row in a layer: edits go into layers without image, and images lie in

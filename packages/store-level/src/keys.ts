@@ -11,6 +11,7 @@ export const space = {
   logBase: 0x11,
   state: 0x12,
   note: 0x13,
+  block: 0x1f,
   image: 0x20,
   view: 0x21,
   index: 0x22,

@@ -1,11 +1,23 @@
-import { compareBytes, invariant } from '@tidemark/model';
+import { compareBytes, concatBytes, invariant } from '@tidemark/model';
 import { del, plain, put, type Database, type DatabaseOperation } from './database.js';
-import { layerPrefix, prefixEnd, setU32, space, tablePrefix } from './keys.js';
+import {
+  getU32,
+  layerPrefix,
+  prefixEnd,
+  rowPrefixBytes,
+  setU32,
+  space,
+  tablePrefix,
+} from './keys.js';
+import { blockPrefix, openStoredBlock } from './layer-blocks.js';
+import { seal } from './sealed-value.js';
 
 /** Maximum bytes of values that one step of folding moves, except that one entry always goes. */
 export const foldBytesMax = 4 * 1_024 * 1_024;
 
-const layeredSpaces = [space.image, space.view, space.index] as const;
+/** Blocks go first: a row of its own that hides one of a block must not come to rest before it. */
+const layeredSpaces = [space.block, space.image, space.view, space.index] as const;
+const nothing = new Uint8Array(0);
 const chunkEntries = 1_000;
 const chunkBytes = 256 * 1_024;
 
@@ -44,6 +56,76 @@ const visitPrefix = async (
   }
 };
 
+const inLayer = (key: Uint8Array, layer: number): Uint8Array => {
+  const target = plain(key).slice();
+  setU32(target, 1, layer);
+  return target;
+};
+
+const firstKey = async (
+  database: Database,
+  prefix: Uint8Array,
+  options: { readonly gte?: Uint8Array; readonly reverse?: boolean } = {},
+): Promise<Uint8Array | undefined> => {
+  const lt = prefixEnd(prefix) as Uint8Array;
+  const iterator = database.keys({ gte: prefix, lt, limit: 1, ...options });
+  try {
+    return await iterator.next();
+  } finally {
+    await iterator.close();
+  }
+};
+
+/**
+ * Where blocks of layer `from` may stay whole in layer `into`: by table the greatest id that its blocks
+ * hold there. Tables with rows of their own there are left out, as those would hide the blocks'.
+ */
+const placesForBlocks = async (
+  database: Database,
+  from: number,
+  into: number,
+): Promise<Map<number, Uint8Array>> => {
+  const places = new Map<number, Uint8Array>();
+  const all = layerPrefix(space.block, from);
+  let key = await firstKey(database, all);
+  while (key !== undefined) {
+    const table = getU32(key, 5);
+    if ((await firstKey(database, tablePrefix(space.image, into, table))) === undefined) {
+      const last = await firstKey(database, blockPrefix(into, table), { reverse: true });
+      places.set(table, last === undefined ? nothing : plain(last).slice(rowPrefixBytes));
+    }
+    const behind = prefixEnd(blockPrefix(from, table)) as Uint8Array;
+    key = await firstKey(database, all, { gte: behind });
+  }
+  return places;
+};
+
+/** Moves a block: whole where it lies above all rows of its table there, else row by row. */
+const pushBlock = (
+  operations: DatabaseOperation[],
+  places: Map<number, Uint8Array>,
+  into: number,
+  key: Uint8Array,
+  value: Uint8Array,
+): number => {
+  const table = getU32(key, 5);
+  const last = places.get(table);
+  const block = openStoredBlock(key, value);
+  operations.push(del(key));
+  if (last !== undefined && compareBytes(block.ids[0] as Uint8Array, last) > 0) {
+    operations.push(put(inLayer(key, into), value));
+    places.set(table, plain(key).slice(rowPrefixBytes));
+    return 1;
+  }
+  places.delete(table);
+  const prefix = tablePrefix(space.image, into, table);
+  block.ids.forEach((id, at) => {
+    const row = concatBytes([prefix, id]);
+    operations.push(put(row, seal(row, true, block.values[at] as Uint8Array)));
+  });
+  return block.ids.length;
+};
+
 /**
  * Plans to move at most `limit` entries of layer `from` into the older layer `into`, beginning at `start`:
  * a step that began at the front again would walk over all that earlier steps deleted.
@@ -60,6 +142,7 @@ export const foldStep = async (
   let next: Uint8Array | undefined;
   let moved = 0;
   let bytes = 0;
+  const places = await placesForBlocks(database, from, into);
   for (const first of layeredSpaces) {
     const ended = await visitPrefix(
       database,
@@ -71,10 +154,11 @@ export const foldStep = async (
           next = plain(key);
           return false;
         }
-        const target = plain(key).slice();
-        setU32(target, 1, into);
-        operations.push(put(target, value), del(key));
-        moved += 1;
+        if (first === space.block) moved += pushBlock(operations, places, into, key, value);
+        else {
+          operations.push(put(inLayer(key, into), value), del(key));
+          moved += 1;
+        }
         bytes += value.length;
         return true;
       },

@@ -1,6 +1,7 @@
 import { compareBytes } from '@tidemark/model';
 import { plain, type Database } from './database.js';
 import { prefixEnd } from './keys.js';
+import { openStoredBlock } from './layer-blocks.js';
 import { unseal } from './sealed-value.js';
 
 /** Entries that one call of an iterator fetches: at least and at most. */
@@ -17,11 +18,17 @@ export interface SuffixBounds {
   readonly lte?: Uint8Array;
 }
 
+/** Place of entries: those under a prefix, or the rows of the blocks under it. */
+export interface LayerSource {
+  readonly prefix: Uint8Array;
+  readonly inBlocks: boolean;
+}
+
 /** Scan over the same keys in several layers. */
 export interface LayerScan {
   readonly database: Database;
-  /** Prefix of each visible layer, newest first; all of one length. */
-  readonly prefixes: readonly Uint8Array[];
+  /** Sources, the one that hides the others first. */
+  readonly sources: readonly LayerSource[];
   readonly bounds: SuffixBounds;
   readonly reverse: boolean;
   /** Number of entries that the caller hopes to get. */
@@ -35,7 +42,9 @@ type Entries = readonly (readonly [Uint8Array, Uint8Array])[];
 interface Stream {
   readonly fetch: (count: number) => Promise<Entries>;
   readonly close: () => Promise<void>;
+  /** Bytes of the keys before the suffix: none for rows of blocks, whose values are open, too. */
   readonly prefixLength: number;
+  readonly inBlocks: boolean;
   entries: Entries;
   at: number;
   /** Key behind the prefix of the entry at `at`; undefined at the end. */
@@ -49,7 +58,10 @@ const joined = (prefix: Uint8Array, suffix: Uint8Array): Uint8Array => {
   return key;
 };
 
-const openStream = (scan: LayerScan, prefix: Uint8Array): Stream => {
+const openStream = (scan: LayerScan, { prefix, inBlocks }: LayerSource): Stream =>
+  inBlocks ? openBlockStream(scan, prefix) : openRowStream(scan, prefix);
+
+const openRowStream = (scan: LayerScan, prefix: Uint8Array): Stream => {
   const { gt, gte, lt, lte } = scan.bounds;
   const end = prefixEnd(prefix);
   const lower =
@@ -68,6 +80,64 @@ const openStream = (scan: LayerScan, prefix: Uint8Array): Stream => {
     fetch: (count) => iterator.nextv(count),
     close: () => iterator.close(),
     prefixLength: prefix.length,
+    inBlocks: false,
+    entries: [],
+    at: 0,
+    suffix: undefined,
+  };
+};
+
+const isAbove = (bounds: SuffixBounds, id: Uint8Array): boolean =>
+  (bounds.gt === undefined || compareBytes(id, bounds.gt) > 0) &&
+  (bounds.gte === undefined || compareBytes(id, bounds.gte) >= 0);
+
+const isBelow = (bounds: SuffixBounds, id: Uint8Array): boolean =>
+  (bounds.lt === undefined || compareBytes(id, bounds.lt) < 0) &&
+  (bounds.lte === undefined || compareBytes(id, bounds.lte) <= 0);
+
+/** Blocks are read one by one: each holds about as many rows as a scan asks for at once. */
+const openBlockStream = (scan: LayerScan, prefix: Uint8Array): Stream => {
+  const { database, bounds, reverse } = scan;
+  const end = prefixEnd(prefix) as Uint8Array;
+  const lower = bounds.gt ?? bounds.gte;
+  const upper = bounds.lt ?? bounds.lte;
+  // A block lies under its last id: the first block at or behind a bound may hold rows before it.
+  const gte = lower === undefined ? prefix : joined(prefix, lower);
+  const range = { gte, lt: end, reverse, highWaterMarkBytes: chunkBytes };
+  const iterator = database.iterator(range);
+  let begun = false;
+  const begin = async (): Promise<void> => {
+    begun = true;
+    if (!reverse || upper === undefined) return;
+    const above = database.keys({ gte: joined(prefix, upper), lt: end, limit: 1 });
+    const first = await above.next();
+    await above.close();
+    if (first !== undefined) iterator.seek(first);
+  };
+  const fetch = async (): Promise<Entries> => {
+    if (!begun) await begin();
+    for (;;) {
+      const stored = await iterator.next();
+      if (stored === undefined) return [];
+      const { ids, values } = openStoredBlock(stored[0], stored[1]);
+      const entries: [Uint8Array, Uint8Array][] = [];
+      for (let i = 0; i < ids.length; i += 1) {
+        const id = ids[reverse ? ids.length - 1 - i : i] as Uint8Array;
+        if (isAbove(bounds, id) && isBelow(bounds, id))
+          entries.push([id, values[reverse ? ids.length - 1 - i : i] as Uint8Array]);
+      }
+      if (entries.length > 0) return entries;
+      const isPast = reverse
+        ? !isAbove(bounds, ids.at(-1) as Uint8Array)
+        : !isBelow(bounds, ids[0] as Uint8Array);
+      if (isPast) return [];
+    }
+  };
+  return {
+    fetch,
+    close: () => iterator.close(),
+    prefixLength: 0,
+    inBlocks: true,
     entries: [],
     at: 0,
     suffix: undefined,
@@ -110,19 +180,21 @@ export const mergeLayers = async (scan: LayerScan): Promise<boolean> => {
   const count = Math.min(chunkEntriesMax, Math.max(chunkEntriesMin, scan.limit + 1));
   const streams: Stream[] = [];
   try {
-    for (const prefix of scan.prefixes) streams.push(openStream(scan, prefix));
+    for (const source of scan.sources) streams.push(openStream(scan, source));
     await Promise.all(streams.map((stream) => refill(stream, count)));
     for (;;) {
       const best = firstOf(streams, sign);
       if (best?.suffix === undefined) return true;
       const suffix = best.suffix;
-      const [key, sealed] = best.entries[best.at] as Entries[number];
+      const { inBlocks } = best;
+      const [key, stored] = best.entries[best.at] as Entries[number];
       for (const stream of streams) {
         if (stream === best || stream.suffix === undefined) continue;
         if (compareBytes(stream.suffix, suffix) === 0 && step(stream)) await refill(stream, count);
       }
       if (step(best)) await refill(best, count);
-      if (!scan.visit(plain(suffix), unseal(key, true, sealed))) return false;
+      const value = inBlocks ? stored : unseal(key, true, stored);
+      if (!scan.visit(plain(suffix), value)) return false;
     }
   } finally {
     await Promise.all(streams.map(({ close }) => close()));

@@ -3,10 +3,24 @@ import type { IndexEntry, IndexRange, LayerPage, LayerPut, LayerSpace } from '@t
 import { getValues, put, type Database, type DatabaseOperation } from './database.js';
 import type { EmptyTables } from './empty-tables.js';
 import { escapeKey, indexKey, indexPrefix, space, tablePrefix, unescapeKey } from './keys.js';
-import { mergeLayers, type SuffixBounds } from './layer-merge.js';
+import { blockPrefix, getBlockRows } from './layer-blocks.js';
+import { mergeLayers, type LayerSource, type SuffixBounds } from './layer-merge.js';
 import { seal, unseal } from './sealed-value.js';
 
 const present = new Uint8Array(0);
+
+/** Where the rows of layers lie, newest first: a row of its own hides one in a block of its layer. */
+const rowSources = (
+  name: LayerSpace,
+  table: number,
+  layers: readonly number[],
+): readonly LayerSource[] =>
+  layers.flatMap((layer): LayerSource[] => {
+    const rows = { prefix: tablePrefix(spaceByte(name), layer, table), inBlocks: false };
+    return name === 'image'
+      ? [rows, { prefix: blockPrefix(layer, table), inBlocks: true }]
+      : [rows];
+  });
 
 const spaceByte = (name: LayerSpace): number => (name === 'image' ? space.image : space.view);
 
@@ -76,18 +90,28 @@ export const getLayerRows = async (
     if (missing.length === 0) break;
     const prefix = tablePrefix(spaceByte(name), layer, table);
     const empty = emptyTables.isEmpty(prefix);
-    if (typeof empty === 'boolean' ? empty : await empty) continue;
-    const keys = missing.map((at) => joined(prefix, ids[at] as string));
-    const read = getValues(database, keys);
-    const values = read instanceof Promise ? await read : read;
-    const still: number[] = [];
-    for (let k = 0; k < missing.length; k += 1) {
-      const at = missing[k] as number;
-      const value = values[k];
-      if (value === undefined) still.push(at);
-      else rows[at] = unseal(keys[k] as Uint8Array, true, value) ?? undefined;
+    if (!(typeof empty === 'boolean' ? empty : await empty)) {
+      const keys = missing.map((at) => joined(prefix, ids[at] as string));
+      const read = getValues(database, keys);
+      const values = read instanceof Promise ? await read : read;
+      const still: number[] = [];
+      for (let k = 0; k < missing.length; k += 1) {
+        const at = missing[k] as number;
+        const value = values[k];
+        if (value === undefined) still.push(at);
+        else rows[at] = unseal(keys[k] as Uint8Array, true, value) ?? undefined;
+      }
+      missing = still;
     }
-    missing = still;
+    if (name !== 'image' || missing.length === 0) continue;
+    const blocks = blockPrefix(layer, table);
+    const noBlocks = emptyTables.isEmpty(blocks);
+    if (typeof noBlocks === 'boolean' ? noBlocks : await noBlocks) continue;
+    const found = rows;
+    await getBlockRows(database, blocks, ids, missing, (at, value) => {
+      found[at] = value;
+    });
+    missing = missing.filter((at) => rows[at] === undefined);
   }
   return rows;
 };
@@ -120,7 +144,7 @@ export const scanLayerRows = async (
   if (limit < 1) return { rows, next: options.after };
   const ended = await mergeLayers({
     database,
-    prefixes: layers.map((layer) => tablePrefix(spaceByte(name), layer, table)),
+    sources: rowSources(name, table, layers),
     bounds: rowBounds(options),
     reverse: options.reverse === true,
     limit,
@@ -147,7 +171,7 @@ export const scanOneLayer = async (
   if (limit < 1) return rows;
   await mergeLayers({
     database,
-    prefixes: [tablePrefix(spaceByte(name), layer, table)],
+    sources: rowSources(name, table, [layer]),
     bounds: after === undefined ? {} : { gt: utf8Encode(after) },
     reverse: false,
     limit,
@@ -187,7 +211,10 @@ export const scanIndexEntries = async (
   if (options.limit < 1) return entries;
   await mergeLayers({
     database,
-    prefixes: options.layers.map((layer) => indexPrefix(layer, table, index)),
+    sources: options.layers.map((layer) => ({
+      prefix: indexPrefix(layer, table, index),
+      inBlocks: false,
+    })),
     bounds: indexBounds(range, options),
     reverse: options.reverse === true,
     limit: options.limit,

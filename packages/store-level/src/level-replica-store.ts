@@ -14,6 +14,7 @@ import { del, put, type Database, type DatabaseOperation } from './database.js';
 import { EmptyTables } from './empty-tables.js';
 import { GroupWriter } from './group-writer.js';
 import { space, textKey } from './keys.js';
+import { blockOperations } from './layer-blocks.js';
 import { clearStep, foldStep, type FoldStep } from './layer-folding.js';
 import {
   getLayerRows,
@@ -254,12 +255,13 @@ export class LevelReplicaStore implements ReplicaStore {
     if (batch.state !== undefined)
       operations.push(put(stateKey, seal(stateKey, false, batch.state)));
     const stepped = this.#stepping?.layer;
-    if (stepped !== undefined && batch.puts?.some(({ layer }) => layer === stepped))
+    const { puts = [], blocks = [] } = batch;
+    const isOfStep = ({ layer }: { readonly layer: number }): boolean => layer === stepped;
+    if (stepped !== undefined && (puts.some(isOfStep) || blocks.some(isOfStep)))
       this.#stepping = undefined;
-    if (batch.puts !== undefined) {
-      const puts = layerOperations(batch.puts);
-      this.#place.emptyTables.note(puts);
-      append(operations, puts);
+    for (const layered of [blockOperations(blocks), layerOperations(puts)]) {
+      this.#place.emptyTables.note(layered);
+      append(operations, layered);
     }
     if (batch.notes !== undefined) append(operations, noteOperations(batch.notes));
     this.#log.planned(plan.after);

@@ -1,6 +1,7 @@
 import { headers, type Msg, type MsgHdrs } from '@nats-io/nats-core';
 import { errorCatalogue, TidemarkError, utf8Decode, utf8Encode } from '@tidemark/model';
 import type { ErrorCode, ErrorDetails } from '@tidemark/model';
+import { isServerName } from './subjects.js';
 
 /** Header of a call and of an envelope: the user, percent-encoded. */
 export const userHeader = 'Tidemark-User';
@@ -10,6 +11,8 @@ const codeHeader = 'Tidemark-Error';
 const workingHeader = 'Tidemark-Working';
 /** Of a call: the caller takes an answer in parts. Of a message of an answer: more of it follows. */
 const partsHeader = 'Tidemark-Parts';
+/** Of an answer: name of the server that gave it, by which it may be called again. */
+const nameHeader = 'Tidemark-Name';
 /** Longest message of an answer that travels in parts, bytes: on a slow link each one is a sign of life. */
 export const answerPartBytesMax = 16 * 1024;
 /** Longest text of a failure that travels, in characters. */
@@ -52,6 +55,18 @@ export const workingHeaders = (): MsgHdrs => {
   return named;
 };
 
+/** Names the server that gives an answer. */
+export const nameServer = (named: MsgHdrs, server: string | undefined): MsgHdrs => {
+  if (server !== undefined) named.set(nameHeader, server);
+  return named;
+};
+
+/** Server that gave an answer; undefined when it does not tell. */
+export const serverOf = (named: MsgHdrs | undefined): string | undefined => {
+  const name = named?.get(nameHeader) ?? '';
+  return isServerName(name) ? name : undefined;
+};
+
 /** Tells whether a message says only that a server works on the call. */
 export const isWorking = (message: Msg): boolean => message.headers?.has(workingHeader) === true;
 
@@ -59,7 +74,7 @@ export const isWorking = (message: Msg): boolean => message.headers?.has(working
 export const isPart = (message: Msg): boolean => message.headers?.has(partsHeader) === true;
 
 /** Answers a call, in parts if the answer is long and the caller takes them. */
-export const respondTo = (call: Msg, answer: Uint8Array): void => {
+export const respondTo = (call: Msg, answer: Uint8Array, server?: string): void => {
   let at = 0;
   if (call.headers?.has(partsHeader) === true)
     for (; answer.length - at > answerPartBytesMax; at += answerPartBytesMax) {
@@ -67,7 +82,10 @@ export const respondTo = (call: Msg, answer: Uint8Array): void => {
       more.set(partsHeader, '1');
       call.respond(answer.subarray(at, at + answerPartBytesMax), { headers: more });
     }
-  call.respond(answer.subarray(at));
+  call.respond(
+    answer.subarray(at),
+    server === undefined ? {} : { headers: nameServer(headers(), server) },
+  );
 };
 
 /** Body and headers that carry a failure to the caller: code and details, nothing of a bug. */

@@ -1,13 +1,22 @@
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
 import { TidemarkError, toHex, utf8Decode } from '@tidemark/model';
-import type { AbortSignalLike, Caller, Endpoint, Entropy, Link, Timer } from '@tidemark/ports';
+import type {
+  AbortSignalLike,
+  Caller,
+  Clock,
+  Endpoint,
+  Entropy,
+  Link,
+  Timer,
+} from '@tidemark/ports';
 import { messageBytesMax } from '@tidemark/protocol';
 import { Abort, aborted, isAborted, orAborted } from './abort.js';
 import { askServer, isSlow } from './ask.js';
-import { callHeaders, headersOf, readAnswer } from './answer.js';
+import { callHeaders, headersOf, readAnswer, serverOf, type WholeAnswer } from './answer.js';
 import { dialPauseMs } from './back-off.js';
 import type { ByteWindow } from './byte-window.js';
 import { connectionFailure, isNoResponders, refusalFailure, refusalOf } from './failure.js';
+import { probeMsMax, probesMax, type ServerChoice } from './server-choice.js';
 import { decodeHello } from './hello.js';
 import {
   askSubject,
@@ -34,6 +43,9 @@ const lost = (): TidemarkError =>
 export interface DeviceLinkParts {
   readonly connection: NatsConnection;
   readonly caller: Caller;
+  /** Which server to call, as all links of the transport have learned it. */
+  readonly choice: ServerChoice;
+  readonly clock: Clock;
   readonly timer: Timer;
   readonly entropy: Entropy;
   /** Bounds the bytes that wait for the server's word, over all links of the connection. */
@@ -107,19 +119,7 @@ export class DeviceLink implements Link {
   ): Promise<Uint8Array> => {
     // Bytes are copied before anything waits: the caller may write into them. A Buffer's slice copies none.
     const bytes = new Uint8Array(body);
-    return this.#whileOpen(bytes, signal, async () => {
-      for (let asked = 1; ; asked += 1) {
-        try {
-          return await this.#ask(endpoint, bytes, signal);
-        } catch (cause) {
-          // Every call may be made twice: another server answers it perhaps.
-          const mayAskAgain =
-            cause instanceof TidemarkError &&
-            (cause.code === 'behind' || (cause.code === 'timeout' && !isSlow(cause)));
-          if (!mayAskAgain || asked >= serversAskedMax || this.#ended.aborted) throw cause;
-        }
-      }
-    });
+    return this.#whileOpen(bytes, signal, () => this.#askAny(endpoint, bytes, signal));
   };
 
   readonly publish = (envelope: Uint8Array, signal?: AbortSignalLike): Promise<void> => {
@@ -198,22 +198,85 @@ export class DeviceLink implements Link {
     }
   }
 
+  /** Calls servers until one answers. Every call may be made twice. */
+  async #askAny(
+    ask: Ask,
+    body: Uint8Array,
+    signal: AbortSignalLike | undefined,
+  ): Promise<Uint8Array> {
+    for (let asked = 1; ; asked += 1) {
+      try {
+        return await this.#ask(ask, body, signal);
+      } catch (cause) {
+        const mayAskAgain =
+          cause instanceof TidemarkError &&
+          (cause.code === 'behind' || (cause.code === 'timeout' && !isSlow(cause)));
+        if (!mayAskAgain || asked >= serversAskedMax || this.#ended.aborted) throw cause;
+        if (this.#parts.choice.isOpen) await this.#probe(signal);
+      }
+    }
+  }
+
+  /** Looks for a server that answers: the next call names it. What answers too late, or not, costs nothing more. */
+  async #probe(signal: AbortSignalLike | undefined): Promise<void> {
+    const { choice, timer } = this.#parts;
+    const over = new Abort();
+    const probes = Array.from({ length: probesMax }, async () => {
+      const body = new Uint8Array(0);
+      const { headers } = await this.#askOne('hello', body, [signal, this.#ended, over]);
+      const from = serverOf(headers);
+      if (from === undefined) throw lost();
+      choice.answered(from);
+    });
+    await Promise.race([Promise.any(probes).catch(() => undefined), timer.sleep(probeMsMax, over)]);
+    over.abort();
+  }
+
   async #ask(ask: Ask, body: Uint8Array, signal: AbortSignalLike | undefined): Promise<Uint8Array> {
+    const { choice, clock } = this.#parts;
+    const server = choice.next(clock.nowMs());
+    const until = [signal, this.#ended];
+    const message = await this.#askOne(ask, body, until, server).catch((cause: unknown) => {
+      if (server !== undefined && isNoResponders(cause)) {
+        choice.avoid(server);
+        // It is gone: that cost no time, and any other may answer.
+        return this.#askOne(ask, body, until);
+      }
+      if (cause instanceof TidemarkError && cause.code === 'timeout' && !isSlow(cause))
+        choice.silent(clock.nowMs());
+      throw cause;
+    });
+    const from = serverOf(message.headers);
+    choice.answered(from);
+    try {
+      return readAnswer(message);
+    } catch (cause) {
+      if (cause instanceof TidemarkError && (cause.code === 'behind' || cause.code === 'timeout'))
+        choice.avoid(from);
+      throw cause;
+    }
+  }
+
+  #askOne(
+    ask: Ask,
+    body: Uint8Array,
+    until: readonly (AbortSignalLike | undefined)[],
+    server?: string,
+  ): Promise<WholeAnswer> {
     const { connection, caller, timer, inbox, device } = this.#parts;
-    const message = await askServer({
+    return askServer({
       connection,
       timer,
       inbox: inbox(),
-      subject: askSubject(this.#token, ask, device, caller.replica),
+      subject: askSubject(this.#token, ask, device, caller.replica, server),
       body,
       headers: callHeaders(caller.user),
-      until: [signal, this.#ended],
+      until,
     });
-    return readAnswer(message);
   }
 
   async #hello(signal: AbortSignalLike | undefined): Promise<void> {
-    const answer = await orAborted(this.#ask('hello', new Uint8Array(0), signal), signal);
+    const answer = await orAborted(this.#askAny('hello', new Uint8Array(0), signal), signal);
     this.#generation = decodeHello(answer).generation;
   }
 

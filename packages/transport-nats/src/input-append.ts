@@ -1,6 +1,6 @@
 import { TidemarkError } from '@tidemark/model';
 import type { AppendOutcome } from '@tidemark/ports';
-import { generationsFollowedMax, type InputGenerations } from './input-generations.js';
+import { generationsFollowedMax, mayFollow, type InputGenerations } from './input-generations.js';
 import { streamFailure } from './stream-store.js';
 import { entrySubject } from './subjects.js';
 
@@ -81,16 +81,17 @@ const offerOnce = async (
   return offered.map((one): AppendOutcome | undefined => {
     if (one.status === 'rejected') return { tag: 'unknown', error: streamFailure(one.reason) };
     const { value } = one;
-    if (value.tag === 'refused')
-      return canFollow(value.refusal) ? undefined : { tag: 'refused', error: value.error };
+    if (value.tag === 'refused') {
+      const { error, refusal, wasUnknown } = value;
+      if (!mayFollow.includes(refusal)) return { tag: 'refused', error };
+      // A stream that was sealed meanwhile does not tell whether it knows the message by its id.
+      return wasUnknown ? { tag: 'unknown', error } : undefined;
+    }
     const { seq } = value;
     if ('error' in end) return { tag: 'unknown', error: end.error };
     return seq < end.seq ? { tag: 'stored', position: { generation, seq } } : undefined;
   });
 };
-
-const canFollow = (refusal: string): boolean =>
-  refusal === 'other-generation' || refusal === 'missing';
 
 const windowFrom = (messages: readonly Uint8Array[], from: number): readonly Uint8Array[] => {
   let bytes = 0;

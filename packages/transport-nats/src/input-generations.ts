@@ -3,6 +3,7 @@ import { TidemarkError, toHex } from '@tidemark/model';
 import type { Clock, Entropy, Timer } from '@tidemark/ports';
 import { dialPauseMs } from './back-off.js';
 import type { SpaceAlarm } from './space-alarm.js';
+import type { Refusal } from './failure.js';
 import type { Offered, StreamExtent, StreamStore } from './stream-store.js';
 import { entrySubject } from './subjects.js';
 
@@ -13,6 +14,21 @@ export const generationsFollowedMax = 1_000;
 /** Time for which a stream that was there may be missing before it counts as lost, ms. */
 export const streamMissingMsMax = 3_000;
 const idBytes = 12;
+/** Refusals after which the next generation may take a message. */
+export const mayFollow: readonly Refusal[] = ['other-generation', 'missing'];
+
+/** Time for which the bytes of earlier generations are believed: other servers remove some, ms. */
+export const spaceBeforeKeptMs = 5_000;
+/** Ends of generations that are remembered: those of older ones are asked for again. */
+export const endsKeptMax = 1_000;
+
+/** Extent of the generation that takes messages. */
+export type OpenExtent = StreamExtent & { readonly generation: number };
+
+/** What became of an offer; `wasUnknown`: an earlier try of it may have been stored. */
+export type KnownOffer = Exclude<Offered, { readonly tag: 'unknown' }> & {
+  readonly wasUnknown: boolean;
+};
 
 /** What generations are followed with. */
 export interface InputGenerationsParts {
@@ -21,6 +37,8 @@ export interface InputGenerationsParts {
   readonly timer: Timer;
   readonly entropy: Entropy;
   readonly alarm: SpaceAlarm;
+  /** Called when another generation than before takes messages. */
+  readonly onMoved: () => void;
 }
 
 /** Follows the generations of an input: which one takes messages, and where the others ended. */
@@ -31,6 +49,8 @@ export class InputGenerations {
   readonly #ends = new Map<number, number>();
   #current: number;
   #missingSinceMs: number | undefined;
+  /** Bytes of the generations before the current one, and when they were looked at. */
+  #before = { generation: 0, bytes: 0, atMs: 0 };
 
   constructor(parts: InputGenerationsParts, current: number) {
     this.#parts = parts;
@@ -51,6 +71,15 @@ export class InputGenerations {
   /** Remembers where a generation ended. */
   noteEnd(generation: number, last: number): void {
     this.#ends.set(generation, last);
+    for (const oldest of this.#ends.keys()) {
+      if (this.#ends.size <= endsKeptMax) return;
+      this.#ends.delete(oldest);
+    }
+  }
+
+  /** Forgets what earlier generations take: some were removed. */
+  forgetSpace(): void {
+    this.#before = { generation: 0, bytes: 0, atMs: 0 };
   }
 
   /** Id of a message that is offered. */
@@ -59,17 +88,31 @@ export class InputGenerations {
   }
 
   /** Extent of the newest generation, after every end that others set was followed. */
-  async openExtent(): Promise<StreamExtent> {
+  async openExtent(): Promise<OpenExtent> {
     for (let followed = 0; followed < generationsFollowedMax; followed += 1) {
-      const extent = await this.streams.extent(this.#current);
+      const generation = this.#current;
+      const extent = await this.streams.extent(generation);
+      // Another call may have followed an end meanwhile: what was found is of an older generation then.
+      if (this.#current !== generation) continue;
       if (extent === undefined) await this.#findAgain();
-      else if (extent.end === undefined) {
+      else if (extent.end !== undefined) await this.followEnd(generation, extent.end);
+      else {
         this.#missingSinceMs = undefined;
-        this.#parts.alarm.note(extent.bytes, extent.bytesMax);
-        return extent;
-      } else await this.followEnd(this.#current, extent.end);
+        await this.#noteSpace(generation, extent);
+        return { ...extent, generation };
+      }
     }
     throw new TidemarkError('storage-damaged', 'the generations of the input have no end');
+  }
+
+  /** All generations share one limit: what earlier ones take is not left to the current one. */
+  async #noteSpace(generation: number, { bytes, bytesMax }: StreamExtent): Promise<void> {
+    const nowMs = this.#parts.clock.nowMs();
+    const isOld = Math.abs(nowMs - this.#before.atMs) > spaceBeforeKeptMs;
+    if (this.#before.generation !== generation || (isOld && generation > 1))
+      this.#before = { generation, bytes: await this.streams.bytesBefore(generation), atMs: nowMs };
+    const { bytes: before } = this.#before;
+    this.#parts.alarm.note(bytes + before, bytesMax < 0 ? bytesMax : bytesMax + before);
   }
 
   /** The stream is not there: it is believed only after a while, since a starting NATS finds it late. */
@@ -77,7 +120,7 @@ export class InputGenerations {
     const newest = (await this.streams.generations()).at(-1) ?? 0;
     if (newest > this.#current) {
       // Others ended it, and what it held has been removed since.
-      this.#current = newest;
+      this.#moveTo(newest);
       return;
     }
     const nowMs = this.#parts.clock.nowMs();
@@ -88,18 +131,25 @@ export class InputGenerations {
       });
     this.#missingSinceMs = undefined;
     this.#ends.clear();
-    this.#current = await newestGeneration(this.streams);
+    this.#moveTo(await newestGeneration(this.streams));
   }
 
-  /** Begins the generation behind an end, unless somebody has; then lets latecomers in no more. */
+  #moveTo(generation: number): void {
+    const isOther = generation !== this.#current;
+    this.#current = generation;
+    if (isOther) this.#parts.onMoved();
+  }
+
+  /** Lets latecomers in no more; then begins the generation behind an end, unless somebody has. */
   async followEnd(generation: number, end: StoredMsg): Promise<void> {
     const next = generation + 1;
-    this.#ends.set(generation, end.seq - 1);
+    this.noteEnd(generation, end.seq - 1);
     // Who knows of the next one must not make it again: it may have been removed since.
     if (this.#current >= next) return;
-    await beginGeneration(this.streams, next, end, this.newId());
     await this.streams.seal(generation).catch(() => undefined);
-    this.#current = next;
+    await beginGeneration(this.streams, next, end, this.newId());
+    // Another call may have followed further meanwhile.
+    if (this.#current < next) this.#moveTo(next);
   }
 
   /** End of a generation, asked for until NATS answers: a message stored before may lie behind it. */
@@ -116,13 +166,11 @@ export class InputGenerations {
   }
 
   /** Offers a message until its fate is known. Rejects when it stays unknown: it may be stored or not. */
-  async offerUntilKnown(
-    offer: () => Promise<Offered>,
-  ): Promise<Exclude<Offered, { readonly tag: 'unknown' }>> {
+  async offerUntilKnown(offer: () => Promise<Offered>): Promise<KnownOffer> {
     const { timer, entropy } = this.#parts;
     for (let tried = 1; ; tried += 1) {
       const offered = await offer();
-      if (offered.tag !== 'unknown') return offered;
+      if (offered.tag !== 'unknown') return { ...offered, wasUnknown: tried > 1 };
       if (tried >= appendTriesMax) throw offered.error;
       await timer.sleep(dialPauseMs(tried, entropy));
     }

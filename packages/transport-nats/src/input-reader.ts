@@ -157,8 +157,8 @@ export class InputReader {
   /** What to do when a reader delivered nothing: the stream may hold more, or have begun later. */
   async #looksFurther(generation: number, seq: number): Promise<'nothing' | 'wait' | 'again'> {
     if (generation === this.#generations.current) {
-      const { first, last } = await this.#generations.openExtent();
-      if (generation !== this.#generations.current) return 'again';
+      const { generation: current, first, last } = await this.#generations.openExtent();
+      if (generation !== current) return 'again';
       if (first > seq + 1)
         throw missingInput(
           'the input before this position was trimmed',
@@ -171,11 +171,15 @@ export class InputReader {
     const extent = await this.#generations.streams.extent(generation);
     if (extent === undefined)
       throw missingInput('a generation of the input is gone', generation, seq + 1, 0);
+    // The end itself may have been lost, with what stood before it: the next generation knows where it was.
+    const ended =
+      extent.end === undefined
+        ? await this.#generations.streams.endedAt(generation)
+        : extent.end.seq - 1;
+    if (ended !== undefined && ended > Math.max(seq, extent.last))
+      throw missingInput('the end of a generation is missing', generation, extent.last + 1, ended);
     // Ended, but nobody ever stored more: what follows is in the next generation.
-    this.#generations.noteEnd(
-      generation,
-      extent.end === undefined ? extent.last : extent.end.seq - 1,
-    );
+    this.#generations.noteEnd(generation, ended ?? extent.last);
     return (this.#generations.endOf(generation) ?? 0) > seq ? 'wait' : 'again';
   }
 }

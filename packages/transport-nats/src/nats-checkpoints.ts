@@ -3,6 +3,7 @@ import { Objm, type ObjectInfo, type ObjectStore } from '@nats-io/obj';
 import { TidemarkError, utf8Decode, utf8Encode } from '@tidemark/model';
 import type { CheckpointFolder } from '@tidemark/ports';
 import type { NatsServerConnection } from './server-connection.js';
+import { refusalIn, streamFailure } from './stream-store.js';
 import { tenantToken } from './subjects.js';
 
 /** Bytes of a checkpoint that lie in one object: writing and reading hold no more than this in memory. */
@@ -36,6 +37,8 @@ const partName = (name: string, part: number): string =>
 const manifestName = (name: string): string => `manifest/${name}`;
 const partsDigits = 8;
 
+const bucketOf = (tenant: string): string => `CHECKPOINTS-${tenantToken(tenant)}`;
+
 const failed = (cause: unknown, message: string): TidemarkError =>
   cause instanceof TidemarkError
     ? cause
@@ -50,7 +53,7 @@ class NatsCheckpoints implements CheckpointFolder {
 
   constructor(options: NatsCheckpointsOptions) {
     this.#options = options;
-    this.#bucket = `CHECKPOINTS-${tenantToken(options.tenant)}`;
+    this.#bucket = bucketOf(options.tenant);
   }
 
   readonly write: CheckpointFolder['write'] = (name, manifest, chunks) =>
@@ -203,3 +206,19 @@ async function* partsOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
  */
 export const openNatsCheckpoints = (options: NatsCheckpointsOptions): CheckpointFolder =>
   new NatsCheckpoints(options);
+
+/** Removes all checkpoints that NATS holds of a tenant; resolves with the names of the streams that are gone. */
+export const removeNatsCheckpoints = async (
+  connection: NatsServerConnection,
+  tenant: string,
+): Promise<readonly string[]> => {
+  const stream = `OBJ_${bucketOf(tenant)}`;
+  try {
+    const manager = await jetstreamManager(connection.core, { checkAPI: false });
+    await manager.streams.delete(stream);
+    return [stream];
+  } catch (cause) {
+    if (refusalIn(cause) === 'missing') return [];
+    throw streamFailure(cause);
+  }
+};

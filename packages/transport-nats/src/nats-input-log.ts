@@ -12,8 +12,10 @@ import type {
   StoreDamage,
   Timer,
 } from '@tidemark/ports';
+import { Abort } from './abort.js';
 import { isFromServer, userOf } from './answer.js';
 import { archiveGeneration, type ArchivedRange } from './archive.js';
+import { isGrown, rollPauseMs, rollTriesMax, type GenerationRoll } from './generation-roll.js';
 import { GrowthWatch } from './growth-watch.js';
 import { appendEntries } from './input-append.js';
 import { InputGenerations, newestGeneration } from './input-generations.js';
@@ -26,7 +28,7 @@ import { StreamReader, type StreamMessage } from './stream-reader.js';
 import { endSubject, noDevice, storedKind, tenantToken } from './subjects.js';
 import { TurnQueue } from './turn-queue.js';
 
-/** Bytes of a stream unless an option says otherwise. */
+/** Bytes of an input unless an option says otherwise. */
 export const streamBytesMaxDefault = 1024 * 1024 * 1024;
 /** Replica in whose name stands what nobody should have stored. */
 const nobody = '-';
@@ -52,8 +54,10 @@ export interface NatsInputLogOptions {
    * same bytes. Whatever a device stores becomes an envelope, never another entry.
    */
   readonly envelopeEntry: (sender: EnvelopeSender, envelope: Uint8Array) => Uint8Array;
-  /** Bytes that the stream of a generation may take. */
+  /** Bytes that the streams of all generations may take together. */
   readonly bytesMax?: number;
+  /** Ends a generation that has grown to a size; generations end for other reasons only when left out. */
+  readonly roll?: GenerationRoll;
   /** Servers of the cluster that store each message; 1 when left out. */
   readonly replicas?: number;
   /** Keeps what `trim` removes, read back and compared before it is removed. */
@@ -84,6 +88,9 @@ class JetStreamInputLog implements NatsInputLog {
   readonly #reads = new TurnQueue();
   readonly #listeners = new Set<() => void>();
   readonly #alarm: SpaceAlarm;
+  /** A roll that is under way, with the pause after one that failed. */
+  #rolling: Promise<void> | undefined;
+  readonly #stopped = new Abort();
   readonly #stop: () => Promise<void>;
 
   constructor(
@@ -96,7 +103,8 @@ class JetStreamInputLog implements NatsInputLog {
     this.#options = options;
     this.#streams = streams;
     this.#alarm = new SpaceAlarm((space) => options.onSpace?.(space));
-    const parts = { streams, clock, timer, entropy, alarm: this.#alarm };
+    const onMoved = (): void => watch.renew();
+    const parts = { streams, clock, timer, entropy, alarm: this.#alarm, onMoved };
     this.#generations = new InputGenerations(parts, current);
     this.#newReader = (generation) =>
       new StreamReader({
@@ -158,8 +166,14 @@ class JetStreamInputLog implements NatsInputLog {
 
   readonly extent = (): Promise<InputExtent> =>
     this.#guarded(async () => {
-      const { first, last } = await this.#generations.openExtent();
-      return { generation: this.#generations.current, first, last };
+      const extent = await this.#generations.openExtent();
+      const { generation, first, last } = extent;
+      const { roll } = this.#options;
+      if (roll !== undefined && isGrown(extent, roll, this.#streams))
+        this.#rolling ??= this.#roll(roll, generation).finally(() => {
+          this.#rolling = undefined;
+        });
+      return { generation, first, last };
     });
 
   readonly hashAt = (position: InputPosition): Promise<Uint8Array | undefined> =>
@@ -179,38 +193,21 @@ class JetStreamInputLog implements NatsInputLog {
     expected: { readonly generation: number; readonly last: number },
     first: Uint8Array,
   ): Promise<InputPosition> =>
-    this.#turns.run(() =>
-      this.#guarded(async () => {
-        const { generation, last } = expected;
-        const extent = await this.#generations.openExtent();
-        const other = new TidemarkError('behind', 'the input does not end where it was expected', {
-          expected: print({ generation, seq: last }),
-          current: print({ generation: this.#generations.current, seq: extent.last }),
-        });
-        if (this.#generations.current !== generation || extent.last !== last) throw other;
-        const id = this.#generations.newId();
-        // Stored directly behind the last message or not at all: exactly one caller ends a generation.
-        const offered = await this.#generations.offerUntilKnown(() =>
-          this.#streams.offer(generation, endSubject(this.#streams.token, generation), first, id, {
-            lastSeq: last,
-          }),
-        );
-        if (offered.tag === 'refused' && offered.refusal !== 'wrong-sequence') throw offered.error;
-        const end = await this.#streams.end(generation);
-        if (end === undefined || end.header.get('Nats-Msg-Id') !== id) throw other;
-        await this.#generations.followEnd(generation, end);
-        return { generation: generation + 1, seq: 1 };
-      }),
-    );
+    this.#turns.run(() => this.#guarded(() => this.#endAt(expected, first)));
 
   readonly trim = (position: InputPosition): Promise<void> =>
     this.#turns.run(() =>
       this.#guarded(async () => {
-        const { last, first } = await this.#generations.openExtent();
-        const { current } = this.#generations;
+        const { generation: current, last, first } = await this.#generations.openExtent();
+        let hasRemoved = false;
         for (const generation of await this.#streams.generations()) {
           if (generation >= Math.min(position.generation, current)) break;
           await this.#removeGeneration(generation);
+          hasRemoved = true;
+        }
+        if (hasRemoved) {
+          this.#generations.forgetSpace();
+          await this.#streams.raise(current);
         }
         // A generation that has ended is kept until it is behind as a whole.
         if (position.generation < current) return;
@@ -222,10 +219,60 @@ class JetStreamInputLog implements NatsInputLog {
     );
 
   readonly close = async (): Promise<void> => {
+    this.#stopped.abort();
     await this.#turns.run(() => Promise.resolve());
+    await this.#rolling;
     await this.#stop();
     await this.#reader.close();
   };
+
+  async #endAt(
+    expected: { readonly generation: number; readonly last: number },
+    first: Uint8Array,
+  ): Promise<InputPosition> {
+    const { generation, last } = expected;
+    const extent = await this.#generations.openExtent();
+    const other = new TidemarkError('behind', 'the input does not end where it was expected', {
+      expected: print({ generation, seq: last }),
+      current: print({ generation: extent.generation, seq: extent.last }),
+    });
+    if (extent.generation !== generation || extent.last !== last) throw other;
+    const id = this.#generations.newId();
+    // Stored directly behind the last message or not at all: exactly one caller ends a generation.
+    const offered = await this.#generations.offerUntilKnown(() =>
+      this.#streams.offer(generation, endSubject(this.#streams.token, generation), first, id, {
+        lastSeq: last,
+      }),
+    );
+    if (offered.tag === 'refused' && offered.refusal !== 'wrong-sequence') throw offered.error;
+    const end = await this.#streams.end(generation);
+    if (end === undefined || end.header.get('Nats-Msg-Id') !== id) throw other;
+    await this.#generations.followEnd(generation, end);
+    return { generation: generation + 1, seq: 1 };
+  }
+
+  /** Ends a generation if it is still the current one once it is this one's turn: exactly one server does. */
+  async #roll(roll: GenerationRoll, generation: number): Promise<void> {
+    const { timer } = this.#options;
+    try {
+      await this.#turns.run(async () => {
+        for (let tried = 0; tried < rollTriesMax && !this.#stopped.aborted; tried += 1) {
+          const extent = await this.#generations.openExtent();
+          if (extent.generation !== generation || !isGrown(extent, roll, this.#streams)) return;
+          try {
+            await this.#endAt({ generation, last: extent.last }, roll.first);
+            return;
+          } catch (cause) {
+            // Others store all the time; what they stored is in front of the end the next time.
+            if (!(cause instanceof TidemarkError) || cause.code !== 'behind') throw cause;
+          }
+        }
+      });
+    } catch {
+      // NATS is away or full: the next look at the input tries again.
+      await timer.sleep(rollPauseMs, this.#stopped);
+    }
+  }
 
   async #guarded<A>(work: () => Promise<A>): Promise<A> {
     try {

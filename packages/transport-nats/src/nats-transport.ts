@@ -6,6 +6,7 @@ import { dialPauseMs } from './back-off.js';
 import { ByteWindow } from './byte-window.js';
 import { DeviceLink } from './device-link.js';
 import { connectionFailure } from './failure.js';
+import { ServerChoices } from './server-choice.js';
 import { inboxPrefixOf, noDevice } from './subjects.js';
 
 /** Bytes of envelopes that wait for the word that they are stored, over all links of a connection. */
@@ -71,6 +72,8 @@ interface Connected {
 
 class SharedConnection {
   readonly #options: NatsTransportOptions;
+  /** Outlives the connection: a run that ends closes it, and the next one must not wait again. */
+  readonly #choices = new ServerChoices();
   #current: Connected | undefined;
   #dialling: Promise<Connected> | undefined;
   /** Fired to end the pause before a dial. */
@@ -95,12 +98,14 @@ class SharedConnection {
     try {
       connected = await orAborted(this.#connected(), signal);
       const { connection, window, links } = connected;
-      const { timer, entropy, device = noDevice } = this.#options;
+      const { clock, timer, entropy, device = noDevice } = this.#options;
       const prefix =
         this.#options.inboxPrefix ?? (device === noDevice ? '' : inboxPrefixOf(device));
       const opened = new DeviceLink({
         connection,
         caller,
+        choice: this.#choices.of(caller.tenant),
+        clock,
         timer,
         entropy,
         window,

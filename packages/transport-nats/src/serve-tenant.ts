@@ -3,7 +3,7 @@ import { TidemarkError } from '@tidemark/model';
 import type { Caller, Logger, Service, Timer } from '@tidemark/ports';
 import { messageBytesMax, type Protocols } from '@tidemark/protocol';
 import { Abort } from './abort.js';
-import { encodeFailure, respondTo, userOf, workingHeaders } from './answer.js';
+import { encodeFailure, nameServer, respondTo, userOf, workingHeaders } from './answer.js';
 import { encodeHello } from './hello.js';
 import type { NatsServerConnection } from './server-connection.js';
 import {
@@ -31,6 +31,8 @@ export interface ServeTenantOptions {
   readonly connection: NatsServerConnection;
   readonly tenant: string;
   readonly service: Service;
+  /** Name by which replicas may call this server and no other: hexadecimal; NATS chooses for all calls when left out. */
+  readonly name?: string;
   /** Generation of the input that takes envelopes now. */
   readonly generation: () => Promise<number>;
   readonly timer: Timer;
@@ -82,7 +84,7 @@ class TickPublisher {
 class TenantServer implements ServedTenant {
   readonly #options: ServeTenantOptions;
   readonly #running = new Set<Promise<void>>();
-  readonly #stopListening: () => void;
+  readonly #stopListening: () => Promise<void>;
   #bytes = 0;
 
   constructor(options: ServeTenantOptions) {
@@ -93,30 +95,38 @@ class TenantServer implements ServedTenant {
       if (!core.isClosed()) core.publish(tickSubject(token));
     }, options.timer);
     const stopTicks = options.service.onTick(ticks.tick);
-    // One server of the group gets each call; which one is left to NATS.
-    const subscription = core.subscribe(asksOfTenant(token), {
-      queue: 'servers',
-      callback: (error, message) => {
-        if (error === null) this.#take(message);
-      },
-    });
-    this.#stopListening = () => {
+    const callback = (error: Error | null, message: Msg): void => {
+      if (error === null) this.#take(message);
+    };
+    // One server of the group gets each call; which one is left to NATS. What names this one is its own.
+    const subscriptions = asksOfTenant(token).map((subject) =>
+      core.subscribe(subject, { queue: 'servers', callback }),
+    );
+    const { name } = options;
+    if (name !== undefined)
+      for (const subject of asksOfTenant(token, name))
+        subscriptions.push(core.subscribe(subject, { callback }));
+    this.#stopListening = async () => {
       stopTicks();
       ticks.stop();
-      if (!core.isClosed()) subscription.unsubscribe();
+      if (core.isClosed()) return;
+      // A call that NATS handed over before it heard of the end is answered: its caller would wait in vain.
+      if (options.connection.isConnected())
+        await Promise.allSettled(subscriptions.map((subscription) => subscription.drain()));
+      else for (const subscription of subscriptions) subscription.unsubscribe();
     };
   }
 
   readonly calls = (): number => this.#running.size;
 
   readonly close = async (): Promise<void> => {
-    this.#stopListening();
     const over = new Abort();
     const { timer } = this.#options;
-    await Promise.race([
-      Promise.allSettled([...this.#running]).then(() => over.abort()),
-      timer.sleep(drainMsMax, over),
-    ]);
+    const drain = async (): Promise<void> => {
+      await this.#stopListening();
+      await Promise.allSettled([...this.#running]);
+    };
+    await Promise.race([drain(), timer.sleep(drainMsMax, over)]);
     over.abort();
   };
 
@@ -144,7 +154,7 @@ class TenantServer implements ServedTenant {
       const answer = await this.#ask(message);
       if (answer.length > messageBytesMax)
         throw new TidemarkError('malformed-message', 'an answer exceeds the size of a message');
-      if (!this.#options.connection.core.isClosed()) respondTo(message, answer);
+      if (!this.#options.connection.core.isClosed()) respondTo(message, answer, this.#options.name);
     } catch (cause) {
       if (!(cause instanceof TidemarkError))
         this.#options.logger?.log('error', 'an endpoint failed', { reason: String(cause) });
@@ -184,6 +194,7 @@ class TenantServer implements ServedTenant {
 
   #fail(message: Msg, cause: unknown): void {
     const { body, headers } = encodeFailure(cause);
+    nameServer(headers, this.#options.name);
     if (!this.#options.connection.core.isClosed()) message.respond(body, { headers });
   }
 }

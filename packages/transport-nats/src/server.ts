@@ -6,12 +6,14 @@ export {
   type NatsInputLog,
   type NatsInputLogOptions,
 } from './nats-input-log.js';
+export { checkedGenerationBytes, type GenerationRoll } from './generation-roll.js';
 export { removeInput } from './remove-input.js';
 export { readInputName, type InputName } from './input-name.js';
 export { spaceAlarmPercents, type InputSpace } from './space-alarm.js';
 export { readArchive, type ArchivedMessage } from './archive.js';
 export {
   openNatsCheckpoints,
+  removeNatsCheckpoints,
   checkpointPartBytesMax,
   stalePartMs,
   type NatsCheckpointsOptions,

@@ -20,9 +20,12 @@ export const duplicateWindowMs = 120_000;
 export const appendMsMax = 5_000;
 const nanosPerMs = 1_000_000;
 
-/** Limits of the stream of a generation. */
+/** Share of the limit of an input that a new generation gets at least, also when others take the rest: one in. */
+export const generationRoomShare = 8;
+
+/** Limits of an input. */
 export interface StreamLimits {
-  /** Bytes that a stream may take: then uploads are refused with `input-full`. */
+  /** Bytes that all generations may take together: then uploads are refused with `input-full`. */
   readonly bytesMax: number;
   /** Servers of the cluster that store each message: 3 in production, 1 for one server. */
   readonly replicas: number;
@@ -107,8 +110,39 @@ export class StreamStore {
     return found.sort((a, b) => a - b);
   }
 
+  /** Bytes that the generations before one take. */
+  async bytesBefore(generation: number): Promise<number> {
+    let bytes = 0;
+    if (generation > 1)
+      for await (const { config, state } of this.#manager.streams.list(`tm.${this.token}.in.>`))
+        if ((streamGeneration(this.token, config.name) ?? generation) < generation)
+          bytes += state.bytes;
+    return bytes;
+  }
+
+  /** Fewest bytes that a generation may take, whatever others hold: its beginning must always fit. */
+  get roomMin(): number {
+    return Math.ceil(this.#limits.bytesMax / generationRoomShare);
+  }
+
+  /** Bytes that a generation may take: what those before it leave. */
+  async #roomOf(generation: number, bytesMax = this.#limits.bytesMax): Promise<number> {
+    return Math.max(bytesMax - (await this.bytesBefore(generation)), this.roomMin);
+  }
+
   /** Makes the stream of a generation unless it is there. */
   async create(generation: number): Promise<void> {
+    const room = await this.#roomOf(generation);
+    try {
+      await this.#add(generation, room);
+    } catch (cause) {
+      // Streams that could not be sealed yet still hold the space that NATS keeps free for them.
+      if (refusalIn(cause) !== 'full' || room === this.roomMin) throw cause;
+      await this.#add(generation, this.roomMin);
+    }
+  }
+
+  async #add(generation: number, room: number): Promise<void> {
     try {
       await this.#manager.streams.add({
         name: streamName(this.token, generation),
@@ -119,7 +153,7 @@ export class StreamStore {
         retention: RetentionPolicy.Limits,
         // A full stream refuses; it never drops what is not merged yet.
         discard: DiscardPolicy.New,
-        max_bytes: this.#limits.bytesMax,
+        max_bytes: room,
         num_replicas: this.#limits.replicas,
         duplicate_window: duplicateWindowMs * nanosPerMs,
         deny_delete: true,
@@ -145,7 +179,11 @@ export class StreamStore {
       throw cause;
     }
     const { config, state } = info;
-    const { bytesMax = config.max_bytes, replicas = config.num_replicas } = limits;
+    const { replicas = config.num_replicas } = limits;
+    const bytesMax =
+      limits.bytesMax === undefined
+        ? config.max_bytes
+        : await this.#roomOf(generation, limits.bytesMax);
     const fits = bytesMax >= state.bytes ? bytesMax : config.max_bytes;
     if (config.sealed || (fits === config.max_bytes && replicas === config.num_replicas))
       return true;
@@ -155,6 +193,15 @@ export class StreamStore {
       num_replicas: replicas,
     });
     return true;
+  }
+
+  /** Gives a generation the room that removed ones have left; it never takes any away. */
+  async raise(generation: number): Promise<void> {
+    const name = streamName(this.token, generation);
+    const { config } = await this.#manager.streams.info(name);
+    const room = await this.#roomOf(generation);
+    if (config.sealed || config.max_bytes < 0 || room <= config.max_bytes) return;
+    await this.#manager.streams.update(name, { ...config, max_bytes: room });
   }
 
   /** Extent of a generation; undefined when it has no stream. */
@@ -242,14 +289,22 @@ export class StreamStore {
     }
   }
 
-  /** Lets no message in any more. Its end stands already: this only keeps latecomers from being stored. */
+  /**
+   * Lets no message in any more, and gives back the room that it does not take. Its end stands already: this
+   * only keeps latecomers from being stored.
+   */
   async seal(generation: number): Promise<void> {
     const name = streamName(this.token, generation);
-    const { config } = await this.#manager.streams.info(name);
-    if (config.sealed) return;
-    // The type of an update does not know this one.
-    const sealed = { ...config, sealed: true };
-    await this.#manager.streams.update(name, sealed);
+    let { config, state } = await this.#manager.streams.info(name);
+    if (!config.sealed) {
+      // The type of an update does not know this one.
+      const sealed = { ...config, sealed: true };
+      ({ config, state } = await this.#manager.streams.update(name, sealed));
+      // Its bytes are known only now that nothing more comes: below them NATS would drop messages.
+      ({ config, state } = await this.#manager.streams.info(name));
+    }
+    if (config.max_bytes > state.bytes)
+      await this.#manager.streams.update(name, { ...config, max_bytes: state.bytes });
   }
 
   /** Removes messages of a generation up to a number. */

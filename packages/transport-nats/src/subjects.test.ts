@@ -70,6 +70,9 @@ describe('subjects', () => {
       fc.property(replicas, (replica) => {
         const subject = askSubject('t', 'pull', 'd1', replica);
         expect(askOf(subject)).toEqual({ ask: 'pull', device: 'd1', replica });
+        const ofOne = askSubject('t', 'pull', 'd1', replica, 'ab12');
+        expect(ofOne).not.toBe(subject);
+        expect(askOf(ofOne)).toEqual({ ask: 'pull', device: 'd1', replica });
         expect(askOf(`${subject}.more`)).toBeUndefined();
       }),
     );
@@ -78,6 +81,9 @@ describe('subjects', () => {
       'tm.t.ask.pull',
       'tm.t.ask.pull.r',
       'tm.t.ask.pull.d.a b',
+      'tm.t.ask.other~ab.d.r',
+      'tm.t.ask.pull~.d.r',
+      'tm.t.ask.pull~*.d.r',
       '',
     ])
       expect(askOf(subject)).toBeUndefined();

@@ -92,12 +92,25 @@ const asks: readonly Ask[] = [
   'enroll',
 ];
 
-/** Subject on which a replica calls an endpoint. */
-export const askSubject = (token: string, ask: Ask, device: string, replica: string): string =>
-  `tm.${token}.ask.${ask}.${device}.${replica}`;
+/** Ask, or ask and name of the server that is to answer: one token of the subject. */
+const askToken = (ask: Ask, server: string | undefined): string =>
+  server === undefined ? ask : `${ask}~${server}`;
 
-/** Subject of all calls of all replicas of a tenant. */
-export const asksOfTenant = (token: string): string => `tm.${token}.ask.*.*.*`;
+/** Whether a text is the name of a server in subjects: 1 to 32 hexadecimal digits. */
+export const isServerName = (text: string): boolean => /^[0-9a-f]{1,32}$/.test(text);
+
+/** Subject on which a replica calls an endpoint: of any server, or of the named one. */
+export const askSubject = (
+  token: string,
+  ask: Ask,
+  device: string,
+  replica: string,
+  server?: string,
+): string => `tm.${token}.ask.${askToken(ask, server)}.${device}.${replica}`;
+
+/** Subjects of all calls of all replicas of a tenant: to any server, or to the named one. */
+export const asksOfTenant = (token: string, server?: string): readonly string[] =>
+  asks.map((ask) => `tm.${token}.ask.${askToken(ask, server)}.*.*`);
 
 /** A call as its subject names it. */
 export interface AskName {
@@ -109,7 +122,9 @@ export interface AskName {
 /** Endpoint, device and replica of a call's subject; undefined when it names none. */
 export const askOf = (subject: string): AskName | undefined => {
   const [, , , name, device, replica, ...more] = subject.split('.');
-  const ask = asks.find((one) => one === name);
+  const [asked, server] = name?.split('~', 2) ?? [];
+  const ask = asks.find((one) => one === asked);
+  if (server !== undefined && !isServerName(server)) return undefined;
   if (ask === undefined || device === undefined || replica === undefined || more.length > 0)
     return undefined;
   return isReplicaId(replica) && isReplicaId(device) ? { ask, device, replica } : undefined;

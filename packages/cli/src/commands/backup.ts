@@ -2,20 +2,14 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { action, type Call, type Cli } from '../call.js';
 import { exitCodes, type ExitCode } from '../exit-code.js';
-import { writeBackup } from '../server/backup-folder.js';
 import { withDesk } from '../server/open-desk.js';
+import { takeBackup } from '../server/take-backup.js';
 
 const backup = async (call: Call): Promise<ExitCode> => {
   const settings = await call.settings();
   const target = path.resolve(call.cli.cwd, call.arg(0));
-  const { backup: folder, note } = await withDesk(settings, {}, async (desk) =>
-    writeBackup({
-      checkpoints: await desk.checkpoint(),
-      folder: settings.needed('folder'),
-      tenant: settings.needed('tenant'),
-      target,
-      takenOn: new Date().toISOString(),
-    }),
+  const { backup: folder, note } = await withDesk(settings, {}, (desk) =>
+    takeBackup(settings, desk, target),
   );
   call.output.result({ backup: folder, ...note }, () =>
     [

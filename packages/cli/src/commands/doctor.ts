@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { action, type Call, type Cli } from '../call.js';
-import { checkAll, type Finding } from '../server/health-checks.js';
 import { exitCodes, type ExitCode } from '../exit-code.js';
+import type { Finding } from '../server/finding.js';
+import { checkAll } from '../server/health-checks.js';
 
 const marks: Readonly<Record<Finding['state'], string>> = {
   ok: 'ok  ',
@@ -29,7 +30,7 @@ export const addDoctor = (program: Command, cli: Cli): void => {
   program
     .command('doctor')
     .description(
-      'Check Node, configuration, schema, disk, store, checkpoints, NATS and clock; says how to mend what is ' +
+      'Check Node, configuration, schema, disk, store, checkpoints, identities, credentials, NATS and clock; says how to mend what is ' +
         'wrong. Ends with 3 for warnings, 1 for failures.',
     )
     .action(action(cli, doctor));

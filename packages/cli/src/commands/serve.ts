@@ -81,7 +81,7 @@ export const serveWith = async (
   call: Call,
   settings: Settings,
   tenants: readonly Settings[],
-  more: Pick<ServeTenantsOptions, 'beside' | 'quietUser'> = {},
+  more: Pick<ServeTenantsOptions, 'beside' | 'quietUser'> & { readonly file?: string } = {},
 ): Promise<ExitCode> => {
   call.output.isService = true;
   httpAddressOf(settings.needed('http'));
@@ -92,7 +92,13 @@ export const serveWith = async (
     call.output.note(
       'Every enrolled device may read and write all of its tenant: there are no rights per user yet. Until `tidemark identity require`, so may every device that reaches this NATS.',
     );
-    const { serveTenants } = await import('../serve/serve-tenants.js');
+    const [{ serveTenants }, { watchTenants }] = await Promise.all([
+      import('../serve/serve-tenants.js'),
+      import('../serve/tenant-watch.js'),
+    ]);
+    const log = new ServerLog(call.output, tenants.length > 1);
+    const { file, ...besides } = more;
+    const watch = { file, load: () => call.loaded(), log };
     await serveTenants({
       settings,
       tenants,
@@ -100,9 +106,10 @@ export const serveWith = async (
       started,
       isMoving: call.isOn('moveInput'),
       output: call.output,
-      log: new ServerLog(call.output, tenants.length > 1),
+      log,
       signal: call.cli.signal,
-      ...more,
+      newTenants: (known, signal) => watchTenants(watch, known, signal),
+      ...besides,
     });
     return exitCodes.ok;
   } finally {
@@ -111,8 +118,8 @@ export const serveWith = async (
 };
 
 const serve = async (call: Call): Promise<ExitCode> => {
-  const { settings } = await call.loaded();
-  return serveWith(call, settings, servedTenants(settings));
+  const { settings, file } = await call.loaded();
+  return serveWith(call, settings, servedTenants(settings), file === undefined ? {} : { file });
 };
 
 /** Options of commands that serve. */
@@ -136,7 +143,8 @@ export const addServe = (program: Command, cli: Cli): void => {
       .description(
         'Serve the tenants of the configuration over NATS until interrupted: the NATS of --nats, else a ' +
           'nats-server that it starts on this machine. Of several tenants it serves those that are assigned to ' +
-          '--server; one that fails is tried again and does not stop the others. Publishes the schema when its ' +
+          '--server, also those that are added to the configuration while it runs; one that fails is tried again ' +
+          'and does not stop the others. Publishes the schema when its ' +
           'version is newer. /healthz, /readyz and /metrics are at --http. Every device that reaches that NATS ' +
           'may read and write the whole tenant; once `identity require` was given, every enrolled one.',
       ),

@@ -7,12 +7,12 @@ import { addToFile, removeFromFile, type FileEntry } from '../config/config-file
 import type { Settings } from '../config/settings.js';
 import { exitCodes, type ExitCode } from '../exit-code.js';
 import { showFailure, UsageError } from '../failure.js';
-import { writeBackup } from '../server/backup-folder.js';
 import { connectDesk } from '../server/control-client.js';
 import { inputPlaceOf, managedNatsFolder } from '../server/input-place.js';
 import { runningNats } from '../server/nats-program.js';
 import { withDesk } from '../server/open-desk.js';
 import { holdsServer, natsPlaceOf, startManagedNats } from '../server/open-folder.js';
+import { takeBackup } from '../server/take-backup.js';
 
 const namesOf = (settings: Settings): readonly string[] =>
   settings.tenants?.map(({ name }) => name) ?? [settings.needed('tenant')];
@@ -46,7 +46,7 @@ const add = async (call: Call): Promise<ExitCode> => {
   call.output.result({ added: name, file, folder }, () =>
     [
       `added ${name} to ${file ?? ''}; its server lies in ${folder}`,
-      `A server that runs serves it from its next start. Commands take --tenant ${name}.`,
+      `A server that runs takes it up by itself, within seconds. Commands take --tenant ${name}.`,
     ].join('\n'),
   );
   return exitCodes.ok;
@@ -111,15 +111,8 @@ const exportTenant = async (call: Call): Promise<ExitCode> => {
   const settings = settingsOf((await call.loaded()).settings, name);
   const target = path.resolve(call.cli.cwd, call.arg(1));
   const { backup, note } = await withDesk(settings, {}, async (desk) =>
-    writeBackup({
-      checkpoints: await desk.checkpoint(),
-      folder: settings.needed('folder'),
-      tenant: settings.needed('tenant'),
-      target,
-      takenOn: new Date().toISOString(),
-      more: {
-        'tidemark.schema.json': `${JSON.stringify(await desk.customization(), null, 2)}\n`,
-      },
+    takeBackup(settings, desk, target, {
+      'tidemark.schema.json': `${JSON.stringify(await desk.customization(), null, 2)}\n`,
     }),
   );
   call.output.result({ exported: backup, ...note }, () =>
@@ -150,11 +143,13 @@ const removeStreams = async (settings: Settings): Promise<readonly string[]> => 
       'the input of this tenant lies in NATS: set nats.servers, TIDEMARK_NATS or --nats',
     );
   try {
-    const { connectServer, removeInput } = await import('@tidemark/server');
+    const { connectServer, removeInput, removeNatsCheckpoints } = await import('@tidemark/server');
     const { systemEntropy } = await import('@tidemark/node');
     const connection = await connectServer(nats, systemEntropy);
     try {
-      return await removeInput(connection, settings.needed('tenant'));
+      const tenant = settings.needed('tenant');
+      const streams = await removeInput(connection, tenant);
+      return [...streams, ...(await removeNatsCheckpoints(connection, tenant))];
     } finally {
       await connection.close();
     }

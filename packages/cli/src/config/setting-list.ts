@@ -77,6 +77,15 @@ export const settings = [
     meaning: 'folder of checkpoints, on another disk if there is one',
   },
   {
+    name: 'checkpoints.in',
+    kind: 'choice',
+    choices: ['folder', 'nats'],
+    variable: 'TIDEMARK_CHECKPOINTS_IN',
+    fallback: 'folder',
+    meaning:
+      'nats keeps checkpoints in NATS, where all servers of a tenant find them, once its input lies there',
+  },
+  {
     name: 'checkpoints.keep',
     kind: 'count',
     variable: 'TIDEMARK_CHECKPOINTS_KEEP',
@@ -151,7 +160,13 @@ export const settings = [
     name: 'nats.streamBytesMax',
     kind: 'count',
     variable: 'TIDEMARK_NATS_STREAM_BYTES_MAX',
-    meaning: 'bytes that the stream of the input may take',
+    meaning: 'bytes that the input may take, over all its generations',
+  },
+  {
+    name: 'nats.generationBytes',
+    kind: 'count',
+    variable: 'TIDEMARK_NATS_GENERATION_BYTES',
+    meaning: 'bytes at which a generation of the input ends and the next one begins',
   },
   {
     name: 'nats.replicas',

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { TidemarkError } from '@tidemark/model';
 import { settings } from './setting-list.js';
-import type { SettingKind } from './setting.js';
+import type { Setting, SettingKind } from './setting.js';
 import { readTenants, tenantNames, type TenantEntry } from './tenant-entries.js';
 
 export { settings } from './setting-list.js';
@@ -33,15 +33,22 @@ const expectations: Readonly<Record<SettingKind, string>> = {
   count: 'a whole number above 0',
   switch: 'true or false',
   secret: 'a text',
+  choice: 'one of the words that the setting takes',
   tenants: 'a list of tenants',
 };
 
-const parsed = (kind: SettingKind, given: unknown, base: string): SettingValue | undefined => {
+const parsed = (
+  { kind, choices }: Setting,
+  given: unknown,
+  base: string,
+): SettingValue | undefined => {
   const isText = typeof given === 'string' && given !== '';
   switch (kind) {
     case 'text':
     case 'secret':
       return isText ? given : undefined;
+    case 'choice':
+      return isText && choices?.includes(given) === true ? given : undefined;
     case 'path':
       return isText ? path.resolve(base, given) : undefined;
     case 'list': {
@@ -152,11 +159,13 @@ export class Settings {
         held.set(name, { value: tenantNames(read.tenants), source });
         continue;
       }
-      const value = parsed(kind, given, base);
+      const value = parsed(setting, given, base);
       if (value === undefined)
         problems.push({
           path: name,
-          message: `expected ${expectations[kind]} (from the ${source})`,
+          message: `expected ${
+            'choices' in setting ? setting.choices.join(' or ') : expectations[kind]
+          } (from the ${source})`,
         });
       else held.set(name, { value, source });
     }

@@ -2,6 +2,7 @@ import type { NatsPlace } from '@tidemark/node';
 import { TidemarkError } from '@tidemark/model';
 import type { NatsServerConnection } from '@tidemark/server';
 import type { Settings } from '../config/settings.js';
+import { LostNatsError } from '../failure.js';
 import type { Output } from '../output.js';
 import type { StartedNats } from '../server/nats-program.js';
 import { endsWithin } from './bounded.js';
@@ -32,6 +33,11 @@ export interface ServeTenantsOptions {
   readonly output: Output;
   readonly log: ServerLog;
   readonly signal: AbortSignal;
+  /** Resolves when tenants that the server is to serve too were added to the configuration. */
+  readonly newTenants?: (
+    known: ReadonlySet<string>,
+    signal: AbortSignal,
+  ) => AsyncIterable<readonly Settings[]>;
   /** Users whose runs are in no line of the log, such as a demo device's. */
   readonly quietUser?: string;
   /** Work beside a tenant that is served; resolves with the way to end it. */
@@ -139,9 +145,30 @@ const readRuns = async (
     metrics.noteRun(tenant, log.replica, log.pendingOperations, receivedMs);
 };
 
+/** Serves tenants that are added to the configuration meanwhile. */
+const takeUp = async (
+  { newTenants, tenants, log }: ServeTenantsOptions,
+  host: TenantHost,
+  metrics: ServerMetrics,
+  signal: AbortSignal,
+): Promise<void> => {
+  if (newTenants === undefined) return;
+  const known = new Set(tenants.map((settings) => settings.needed('tenant')));
+  for await (const added of newTenants(known, signal))
+    for (const settings of added) {
+      const tenant = settings.needed('tenant');
+      known.add(tenant);
+      log.namesTenants = true;
+      log.tell('info', 'tenant-added', { tenant }, () => `${tenant} is new in the configuration`);
+      metrics.begin(tenant);
+      host.add(settings);
+    }
+};
+
 /**
  * Serves tenants over one connection to NATS, with health and metrics, until the signal fires; then ends
- * gracefully. Rejects when no tenant can be opened, or NATS that was started ends by itself.
+ * gracefully. Rejects when no tenant can be opened, and with LostNatsError when NATS that was started ends by
+ * itself, or the connection.
  */
 export const serveTenants = async (options: ServeTenantsOptions): Promise<void> => {
   const { place, started, log, tenants, signal, isMoving } = options;
@@ -200,6 +227,8 @@ export const serveTenants = async (options: ServeTenantsOptions): Promise<void> 
       ),
   });
   const besides: (() => Promise<void>)[] = [];
+  const stopping = new AbortController();
+  let adding: Promise<void> = Promise.resolve();
   let http: ServedHttp | undefined;
   try {
     http = await startHttp(options, pathsOf(host, metrics, connection));
@@ -215,14 +244,22 @@ export const serveTenants = async (options: ServeTenantsOptions): Promise<void> 
     for (const [tenant, open] of host.opened())
       if (open !== undefined && options.beside !== undefined)
         besides.push(await options.beside(tenant, open, place));
+    adding = takeUp(options, host, metrics, stopping.signal);
     const lost = await untilStopped(signal, started, connection);
+    stopping.abort();
     log.tell('info', 'stopping', {}, () => 'stopping; a second signal ends at once');
     for (const end of besides.splice(0)) await end();
-    await host.stop((tenant, step) =>
-      log.tell('warn', 'late', { tenant, step }, () => `${step} did not end in time`),
+    // What still asks a NATS that is gone fails at once then.
+    if (lost !== undefined) await endsWithin(connectionMsMax, connection.close());
+    await host.stop(
+      (tenant, step) =>
+        log.tell('warn', 'late', { tenant, step }, () => `${step} did not end in time`),
+      lost !== undefined,
     );
-    if (lost !== undefined) throw new TidemarkError('unreachable', lost);
+    if (lost !== undefined) throw new LostNatsError(lost);
   } finally {
+    stopping.abort();
+    await adding;
     await http?.close();
     for (const end of besides) await end().catch(() => undefined);
     await endsWithin(connectionMsMax, connection.close());

@@ -46,7 +46,8 @@ const textOf = (event: ServerEvent): string => {
 /** Log of a server on the standard output: JSON lines with `--json`, lines for people without. */
 export class ServerLog {
   readonly #output: Output;
-  readonly #namesTenants: boolean;
+  /** Whether lines for people name their tenant: with one they need not. */
+  namesTenants: boolean;
   readonly #nowMs: () => number;
   #second = 0;
   #lines = 0;
@@ -54,7 +55,7 @@ export class ServerLog {
 
   constructor(output: Output, namesTenants: boolean, nowMs: () => number = Date.now) {
     this.#output = output;
-    this.#namesTenants = namesTenants;
+    this.namesTenants = namesTenants;
     this.#nowMs = nowMs;
   }
 
@@ -95,7 +96,7 @@ export class ServerLog {
     text: () => string,
   ): void {
     const time = new Date(nowMs).toISOString();
-    const tenant = typeof fields['tenant'] === 'string' && this.#namesTenants;
+    const tenant = typeof fields['tenant'] === 'string' && this.namesTenants;
     this.#output.item({ time, level, event, ...fields }, () =>
       [
         time.slice(11, 19),

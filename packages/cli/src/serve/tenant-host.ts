@@ -3,6 +3,7 @@ import type { NatsServerConnection, Server, ServerEvent } from '@tidemark/server
 import { readSchemaFile } from '../config/schema-file.js';
 import type { Settings } from '../config/settings.js';
 import { showFailure } from '../failure.js';
+import { checkpointPlaceOf } from '../server/checkpoint-place.js';
 import { connectDesk } from '../server/control-client.js';
 import { serveControl } from '../server/control-server.js';
 import type { Desk } from '../server/desk.js';
@@ -66,6 +67,14 @@ interface Hosted {
   attempt: Promise<void>;
 }
 
+const notOpen = (settings: Settings): Hosted => ({
+  settings,
+  name: settings.needed('tenant'),
+  open: undefined,
+  failure: null,
+  attempt: Promise.resolve(),
+});
+
 /** Replicas are not answered, and no failure says why. */
 const inDoubt: TenantFailure = {
   code: 'unreachable',
@@ -91,18 +100,28 @@ const isUnseen = async (settings: Settings): Promise<boolean> => {
 /** Serves tenants side by side: one that fails is tried again, and never stops the others. */
 export class TenantHost {
   readonly #options: TenantHostOptions;
-  readonly #hosted: readonly Hosted[];
+  readonly #hosted: Hosted[];
   readonly #stopping = new AbortController();
 
   constructor(options: TenantHostOptions) {
     this.#options = options;
-    this.#hosted = options.tenants.map((settings) => ({
-      settings,
-      name: settings.needed('tenant'),
-      open: undefined,
-      failure: null,
-      attempt: Promise.resolve(),
-    }));
+    this.#hosted = options.tenants.map(notOpen);
+  }
+
+  /** Serves another tenant, too; one that cannot be opened is tried again like the others. */
+  add(settings: Settings): void {
+    if (this.#stopping.signal.aborted) return;
+    const hosted = notOpen(settings);
+    this.#hosted.push(hosted);
+    const open = async (): Promise<void> => {
+      try {
+        await this.#open(hosted);
+      } catch (cause) {
+        hosted.failure = failureOf(cause);
+        await this.#openAgain(hosted);
+      }
+    };
+    hosted.attempt = open();
   }
 
   /**
@@ -153,9 +172,13 @@ export class TenantHost {
 
   /**
    * Ends in order, each step within its bound: commands, what is in flight, a checkpoint where one is
-   * configured, the stores. `onLate` is told what did not end in time.
+   * configured, the stores. `onLate` is told what did not end in time. Where NATS is lost for good nothing more
+   * comes, and nothing is waited for.
    */
-  async stop(onLate: (tenant: string, step: string) => Promise<void> | void): Promise<void> {
+  async stop(
+    onLate: (tenant: string, step: string) => Promise<void> | void,
+    isLost = false,
+  ): Promise<void> {
     this.#stopping.abort();
     await Promise.all(this.#hosted.map(({ attempt }) => attempt));
     await eachLimited(this.#hosted, tenantsAtOnceMax, async ({ name, settings, open }) => {
@@ -167,8 +190,8 @@ export class TenantHost {
       await step('calls', stopDrainMsMax, () =>
         Promise.all([open.endControl(), open.server.stopServing()]),
       );
-      await step('input', stopDrainMsMax, () => open.server.settle());
-      if (settings.isOn('checkpoints.onStop'))
+      if (!isLost) await step('input', stopDrainMsMax, () => open.server.settle());
+      if (!isLost && settings.isOn('checkpoints.onStop'))
         await step('checkpoint', stopCheckpointMsMax, () => open.server.checkpoint());
       await step('store', stopCloseMsMax, () => open.desk.close());
     });
@@ -216,7 +239,7 @@ export class TenantHost {
       onEvent: (event) => onEvent(name, event),
     });
     const desk = localDesk(server, {
-      checkpoints: settings.needed('checkpoints.folder'),
+      checkpoints: await checkpointPlaceOf(settings),
       nats,
     });
     try {

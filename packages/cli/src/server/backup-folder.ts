@@ -58,7 +58,9 @@ const copyKey = async (from: string, to: string): Promise<void> => {
  * that folder and its note. Rejects with `checkpoint-invalid`, `invalid-option` when it is there already.
  */
 export const writeBackup = async (options: {
-  readonly checkpoints: string;
+  readonly checkpoints: CheckpointFolder;
+  /** Where they lie, in words. */
+  readonly place: string;
   readonly folder: string;
   readonly tenant: string;
   readonly target: string;
@@ -67,20 +69,17 @@ export const writeBackup = async (options: {
   readonly more?: Readonly<Record<string, string>>;
 }): Promise<FoundBackup> => {
   const { openCheckpointFolder } = await import('@tidemark/store-level/node');
-  const from = openCheckpointFolder(options.checkpoints);
+  const from = options.checkpoints;
   const name = (await from.list()).at(-1);
   if (name === undefined)
-    throw new TidemarkError(
-      'checkpoint-invalid',
-      `there is no checkpoint in ${options.checkpoints}`,
-    );
+    throw new TidemarkError('checkpoint-invalid', `there is no checkpoint in ${options.place}`);
   const manifest = await from.readManifest(name);
   const part = JSON.parse(Buffer.from(manifest).toString('utf8')) as ManifestPart;
   // Tenants that share a folder of checkpoints by mistake would get each other's records.
   if (part.tenant !== options.tenant)
     throw new TidemarkError(
       'wrong-tenant',
-      `the newest checkpoint in ${options.checkpoints} is of tenant ${part.tenant}: give each tenant a folder of its own`,
+      `the newest checkpoint in ${options.place} is of tenant ${part.tenant}: give each tenant a folder of its own`,
     );
   const backup = path.join(options.target, `backup-${options.takenOn.replaceAll(/[:.]/g, '-')}`);
   if (await isThere(backup))

@@ -121,6 +121,7 @@ export const controlCalls: Readonly<Record<string, ControlCall>> = {
   syncLogs: call(t.type({ limit: t.number }), (desk, { limit }) => desk.syncLogs(limit)),
   status: call(Nothing, (desk) => desk.status()),
   identities: call(t.partial({ after: t.string }), (desk, { after }) => desk.identities(after)),
+  census: call(Nothing, (desk) => desk.census()),
   requireIdentities: call(t.type({ by: t.string }), (desk, { by }) => desk.requireIdentities(by)),
   createToken: call(
     t.intersection([

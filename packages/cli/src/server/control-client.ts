@@ -94,6 +94,7 @@ export const connectDesk = async (folder: string): Promise<Desk | undefined> => 
     syncLogs: (limit) => call('syncLogs', { limit }),
     status: () => call('status'),
     identities: (after) => call('identities', after === undefined ? {} : { after }),
+    census: () => call('census'),
     requireIdentities: (by) => call('requireIdentities', { by }),
     createToken: (wanted) => call('createToken', wanted),
     revoke: (wanted) => call('revoke', wanted),

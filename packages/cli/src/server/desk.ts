@@ -1,7 +1,9 @@
 import type { Customization, SyncErrorState, Value } from '@tidemark/model';
+import type { CheckpointPlace } from './checkpoint-place.js';
 import type {
   EnrolledReplica,
   Explanation,
+  IdentityCensus,
   IdentityDesk,
   KeptSyncLog,
   ResolveInput,
@@ -93,11 +95,13 @@ export interface Desk {
   readonly status: () => Promise<DeskStatus>;
   /** Whether identities are demanded, who is enrolled (at most 1,000 after an id), and the keys of receipts. */
   readonly identities: (after?: string) => Promise<DeskIdentities>;
+  /** How enrolment stands. */
+  readonly census: () => Promise<IdentityCensus>;
   readonly requireIdentities: (by: string) => Promise<void>;
   readonly createToken: IdentityDesk['createToken'];
   readonly revoke: IdentityDesk['revoke'];
   readonly moment: () => Promise<DeskMoment>;
-  /** Writes a checkpoint unless the newest one holds everything; resolves with the folder of checkpoints. */
-  readonly checkpoint: () => Promise<string>;
+  /** Writes a checkpoint unless the newest one holds everything; resolves with where checkpoints lie. */
+  readonly checkpoint: () => Promise<CheckpointPlace>;
   readonly close: () => Promise<void>;
 }

@@ -4,21 +4,15 @@ import type { Call } from '../call.js';
 import { checkSchemaFile } from '../config/schema-file.js';
 import { requireOwnFolders } from '../config/served-tenants.js';
 import type { Settings } from '../config/settings.js';
-import { showFailure } from '../failure.js';
 import { checkpointAge, versionsBehind } from './checkpoint-age.js';
+import { checkpointPlaceOf, showCheckpointPlace, withCheckpoints } from './checkpoint-place.js';
 import { connectDesk } from './control-client.js';
+import { failed, ok, skipped, warning, type Finding } from './finding.js';
+import { checkCredentials, checkIdentities } from './identity-checks.js';
 import { withDesk } from './open-desk.js';
 import { natsVersion } from './nats-version.js';
 import { findNatsProgram, installLine, isDurableVersion } from './nats-program.js';
 import { holdsServer, natsPlaceOf } from './open-folder.js';
-
-/** What a check of `doctor` found, and how to mend it. */
-export interface Finding {
-  readonly check: string;
-  readonly state: 'ok' | 'warning' | 'failed' | 'skipped';
-  readonly found: string;
-  readonly mend: string | null;
-}
 
 interface CheckContext {
   readonly call: Call;
@@ -33,24 +27,6 @@ const monitorMsMax = 5_000;
 /** No clock that is right shows less: 2025-01-01. */
 const earliestMs = 1_735_689_600_000;
 const aheadMsMax = 60_000;
-
-const ok = (check: string, found: string): Finding => ({ check, state: 'ok', found, mend: null });
-const skipped = (check: string, found: string): Finding => ({
-  check,
-  state: 'skipped',
-  found,
-  mend: null,
-});
-const warning = (check: string, found: string, mend: string): Finding => ({
-  check,
-  state: 'warning',
-  found,
-  mend,
-});
-const failed = (check: string, cause: unknown): Finding => {
-  const { code, message, action } = showFailure(cause);
-  return { check, state: 'failed', found: `${code}: ${message}`, mend: action };
-};
 
 const checkNode = (): Finding => {
   const version = process.versions.node;
@@ -99,13 +75,28 @@ const checkDisk = async (settings: Settings): Promise<Finding> => {
   }
 };
 
-const checkStore = async (settings: Settings, nowMs: number): Promise<readonly Finding[]> => {
+interface StoreFindings {
+  readonly findings: readonly Finding[];
+  /** Whether the tenant demands identities, as far as that could be seen. */
+  readonly isDemanded: boolean;
+}
+
+const checkStore = async (settings: Settings, nowMs: number): Promise<StoreFindings> => {
   const folder = settings.needed('folder');
   const running = (await connectDesk(folder)) !== undefined;
   if (!running && !(await holdsServer(folder)))
-    return [skipped('store', `there is no server in ${folder} yet`)];
+    return {
+      findings: [skipped('store', `there is no server in ${folder} yet`)],
+      isDemanded: false,
+    };
   try {
-    const status = await withDesk(settings, { look: true }, (desk) => desk.status());
+    // The nats-server of the folder, which may hold the checkpoints, runs as long as the desk is open.
+    const looked = await withDesk(settings, { look: true }, async (desk) => {
+      const found = await desk.status();
+      const census = await desk.census();
+      return { status: found, census, checkpoints: await checkCheckpoints(settings, found) };
+    });
+    const { status, census, checkpoints } = looked;
     const found: Finding[] = [];
     if (status.failure === null)
       found.push(
@@ -138,10 +129,10 @@ const checkStore = async (settings: Settings, nowMs: number): Promise<readonly F
           '`tidemark errors list` shows them.',
         ),
       );
-    found.push(await checkCheckpoints(settings, status));
-    return found;
+    found.push(checkpoints, ...checkIdentities(census));
+    return { findings: found, isDemanded: census.required };
   } catch (cause) {
-    return [failed('store', cause)];
+    return { findings: [failed('store', cause)], isDemanded: false };
   }
 };
 
@@ -151,12 +142,15 @@ const checkCheckpoints = async (
     readonly incarnation: number;
     readonly n: number;
     readonly checkpoint: { readonly incarnation: number; readonly n: number } | null;
+    readonly nats: readonly string[] | null;
   },
 ): Promise<Finding> => {
-  const folder = settings.needed('checkpoints.folder');
   try {
-    const { openCheckpointFolder } = await import('@tidemark/store-level/node');
-    const names = await openCheckpointFolder(folder).list();
+    const place = await checkpointPlaceOf(settings);
+    const folder = showCheckpointPlace(place);
+    const names = await withCheckpoints(settings, place, status.nats, (checkpoints) =>
+      checkpoints.list(),
+    );
     const mend =
       '`tidemark backup <folder>` writes one; checkpoints.everyOps lets `serve` write them.';
     if (names.length === 0 || status.checkpoint === null)
@@ -274,15 +268,15 @@ export const checkAll = async ({ call, nowMs }: CheckContext): Promise<readonly 
   } catch (cause) {
     return [...findings, failed('configuration', cause)];
   }
+  let isDemanded = false;
   for (const tenant of tenants) {
-    const found = [
-      await checkSchema(tenant),
-      await checkDisk(tenant),
-      ...(await checkStore(tenant, nowMs)),
-    ];
+    const store = await checkStore(tenant, nowMs);
+    isDemanded ||= store.isDemanded;
+    const found = [await checkSchema(tenant), await checkDisk(tenant), ...store.findings];
     const of = tenants.length === 1 ? '' : ` of ${tenant.needed('tenant')}`;
     findings.push(...found.map((one) => ({ ...one, check: `${one.check}${of}` })));
   }
+  findings.push(...(await checkCredentials(settings, isDemanded, nowMs)));
   const place = await natsPlaceOf(settings).catch((cause: unknown) => {
     findings.push(failed('nats-server', cause));
     return undefined;

@@ -38,10 +38,19 @@ const DevicesJson = t.type({
 type Devices = t.TypeOf<typeof DevicesJson>['devices'];
 
 const keysFile = 'keys.json';
-const devicesFile = 'devices.json';
-const authFile = 'nats-auth.conf';
-const serverFile = 'server.creds';
-const systemFile = 'system.creds';
+/** Names of files in the folder. */
+export const identityFiles = {
+  devices: 'devices.json',
+  auth: 'nats-auth.conf',
+  server: 'server.creds',
+  system: 'system.creds',
+} as const;
+const {
+  devices: devicesFile,
+  auth: authFile,
+  server: serverFile,
+  system: systemFile,
+} = identityFiles;
 const exampleFile = 'nats-server.conf';
 const secretMode = 0o600;
 

@@ -1,4 +1,5 @@
 import type { Server, WriteOperation } from '@tidemark/server';
+import type { CheckpointPlace } from './checkpoint-place.js';
 import type { Desk, DeskRecord } from './desk.js';
 import type { LooseTables } from './open-folder.js';
 
@@ -9,7 +10,7 @@ export const countedErrorsMax = 1_000;
 export const localDesk = (
   server: Server<LooseTables>,
   context: {
-    readonly checkpoints: string;
+    readonly checkpoints: CheckpointPlace;
     /** Addresses at which this process serves devices; undefined when it does not. */
     readonly nats?: readonly string[];
   },
@@ -51,6 +52,7 @@ export const localDesk = (
     replicas: await server.identities.list(after),
     receiptKeys: server.identities.receiptKeys,
   }),
+  census: () => server.identities.census(),
   requireIdentities: (by) => server.identities.require(by),
   createToken: (wanted) => server.identities.createToken(wanted),
   revoke: (wanted) => server.identities.revoke(wanted),

@@ -1,5 +1,7 @@
+import { TidemarkError } from '@tidemark/model';
 import type { Settings } from '../config/settings.js';
 import { readSchemaFile } from '../config/schema-file.js';
+import { checkpointPlaceOf } from './checkpoint-place.js';
 import { connectDesk } from './control-client.js';
 import type { Desk } from './desk.js';
 import { localDesk } from './local-desk.js';
@@ -13,16 +15,32 @@ export interface DeskWanted {
   readonly look?: boolean;
 }
 
+/** Longest wait for a process that holds the folder and does not answer yet: a server that starts, ms. */
+export const startingMsMax = 2_000;
+const startingLookMs = 100;
+
 /**
  * Opens the desk of the configured server: the running one, else its folder. Rejects with `folder-in-use`
- * when another process holds the folder and does not answer.
+ * when another process holds the folder and does not answer within 2 s.
  */
 export const openDesk = async (settings: Settings, wanted: DeskWanted = {}): Promise<Desk> => {
-  const running = await connectDesk(settings.needed('folder'));
-  if (running !== undefined) return running;
+  for (let waitedMs = 0; ; waitedMs += startingLookMs) {
+    const running = await connectDesk(settings.needed('folder'));
+    if (running !== undefined) return running;
+    try {
+      return await openOwn(settings, wanted);
+    } catch (cause) {
+      const isHeld = cause instanceof TidemarkError && cause.code === 'folder-in-use';
+      if (!isHeld || waitedMs >= startingMsMax) throw cause;
+      await new Promise((resolve) => setTimeout(resolve, startingLookMs));
+    }
+  }
+};
+
+const openOwn = async (settings: Settings, wanted: DeskWanted): Promise<Desk> => {
   if (wanted.begin !== true) await requireServer(settings);
   const server = await openFolder(settings, wanted.look === true ? { look: true } : {});
-  const desk = localDesk(server, { checkpoints: settings.needed('checkpoints.folder') });
+  const desk = localDesk(server, { checkpoints: await checkpointPlaceOf(settings) });
   try {
     if (wanted.begin === true && server.customization().version === 0)
       await desk.publish(await readSchemaFile(settings), settings.needed('user'));

@@ -37,9 +37,11 @@ export const holdsServer = async (folder: string): Promise<boolean> => {
   }
 };
 
-/** Where NATS is and how to sign in there; undefined when it is not configured. */
-export const natsPlaceOf = async (settings: Settings): Promise<NatsPlace | undefined> => {
-  const servers = settings.list('nats.servers');
+/** Where NATS is and how to sign in there; undefined when it is not configured. `servers`: known from elsewhere. */
+export const natsPlaceOf = async (
+  settings: Settings,
+  servers = settings.list('nats.servers'),
+): Promise<NatsPlace | undefined> => {
   if (servers === undefined) return undefined;
   const user = settings.text('nats.user');
   const password = settings.text('nats.password');
@@ -89,11 +91,13 @@ export const startManagedNats = (
 
 const natsOptionsOf = (settings: Settings, connection: NatsPlace | NatsServerConnection) => {
   const streamBytesMax = settings.count('nats.streamBytesMax');
+  const generationBytes = settings.count('nats.generationBytes');
   const replicas = settings.count('nats.replicas');
   const archive = settings.text('nats.archive');
   return {
     connection,
     ...(streamBytesMax === undefined ? {} : { streamBytesMax }),
+    ...(generationBytes === undefined ? {} : { generationBytes }),
     ...(replicas === undefined ? {} : { replicas }),
     ...(archive === undefined ? {} : { archive }),
   };
@@ -136,7 +140,10 @@ const openAt = async (
     checkpoints:
       options.checkpoints === undefined
         ? {
-            folder: settings.needed('checkpoints.folder'),
+            folder:
+              nats !== undefined && settings.text('checkpoints.in') === 'nats'
+                ? { in: 'nats' as const }
+                : settings.needed('checkpoints.folder'),
             ...(keep === undefined ? {} : { keep }),
             ...(everyOps === undefined ? {} : { everyOps }),
             ...(settings.isOn('checkpoints.trimInput') ? { trimInput: true } : {}),

@@ -10,7 +10,8 @@ import {
   type ServerVersion,
   type TableId,
 } from '@tidemark/model';
-import type { LayerPut } from '@tidemark/ports';
+import { compareTexts } from '@tidemark/filter';
+import type { LayerBlock, LayerPut, LayerRow } from '@tidemark/ports';
 import type { TablePage } from '@tidemark/protocol';
 import { visibleFields } from './edit-session.js';
 import { pushIndexPuts, type TableIndex } from './index-entries.js';
@@ -41,6 +42,7 @@ export const withVersion = (row: Uint8Array, { incarnation, n }: ServerVersion):
 /** Puts that stage pages, with counts; `missing` names tables with a touch of a row that is not held. */
 export interface StagedPuts {
   readonly puts: LayerPut[];
+  readonly blocks: LayerBlock[];
   readonly counts: Map<TableId, StagedCounts>;
   readonly missing: Set<TableId>;
 }
@@ -80,6 +82,31 @@ const pendingFields = async (
   return found;
 };
 
+/**
+ * Rows of a page that may be stored together: of a first fill, in id order, above all that the layer holds.
+ * Undefined for any other page.
+ */
+const blockRows = async (
+  context: PageContext,
+  { mode, entries }: TablePage,
+): Promise<readonly LayerRow[] | undefined> => {
+  const { core, table, layer, fresh } = context;
+  if (mode !== 'full' || !core.isFilling(table.id) || fresh.size > 0) return undefined;
+  const above = await core.store.scanRows('image', table.id, {
+    layers: [layer],
+    limit: 1,
+    reverse: true,
+  });
+  let last = above.rows[0]?.id ?? '';
+  const rows: LayerRow[] = [];
+  for (const entry of entries) {
+    if (entry.kind !== 'upsert' || compareTexts(last, entry.id) >= 0) return undefined;
+    rows.push({ id: entry.id, value: entry.row });
+    last = entry.id;
+  }
+  return rows;
+};
+
 const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext): Promise<void> => {
   const { table, indexes, layer, fresh, core } = context;
   const ids = page.entries.map(({ id }) => id);
@@ -89,6 +116,8 @@ const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext)
     (indexes.length > 0 && !(page.mode === 'full' && core.isFilling(table.id)));
   const held = looksBack ? await heldRows(context, ids) : [];
   const pending = await pendingFields(context, ids);
+  const rows = await blockRows(context, page);
+  if (rows !== undefined) out.blocks.push({ layer, table: table.id, rows });
   const count = { upserts: 0, touches: 0, evicts: 0 };
   page.entries.forEach((entry, i) => {
     const { id } = entry;
@@ -107,7 +136,7 @@ const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext)
       value = withVersion(old, entry.version);
     }
     fresh.set(id, value);
-    out.puts.push({ space: 'image', layer, table: table.id, id, value });
+    if (rows === undefined) out.puts.push({ space: 'image', layer, table: table.id, id, value });
     if (indexes.length === 0 || entry.kind === 'touch') return;
     const target = { layer, table: table.id, id };
     const before = old === undefined ? null : decodeRow(old).fields;
@@ -132,7 +161,7 @@ export const stagePages = async (
   pages: readonly TablePage[],
   layer: number,
 ): Promise<StagedPuts> => {
-  const out: StagedPuts = { puts: [], counts: new Map(), missing: new Set() };
+  const out: StagedPuts = { puts: [], blocks: [], counts: new Map(), missing: new Set() };
   const freshByTable = new Map<TableId, Map<RecordId, Uint8Array | null>>();
   for (const page of pages) {
     const table = core.schema.tablesById.get(page.table);

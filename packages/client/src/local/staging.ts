@@ -76,7 +76,12 @@ export class LayerStaging implements Staging {
       invariant(this.#staging().closing === null, 'the closing page came already');
       invariant(progress.length <= progressLengthMax, 'progress exceeds its bound');
       const { meta, filling } = this.#withFilling(pages);
-      const { puts, counts, missing } = await stagePages(core, pages, this.#staging().layer);
+      const { puts, blocks, counts, missing } = await stagePages(
+        core,
+        pages,
+        this.#staging().layer,
+      );
+      const rows = blocks.reduce((sum, block) => sum + block.rows.length, puts.length);
       const tables: Record<TableId, TableMeta> = { ...meta.tables };
       for (const table of missing) tables[table] = { ...tableMeta(meta, table), repair: true };
       const staging: StagingMeta = {
@@ -84,11 +89,11 @@ export class LayerStaging implements Staging {
         cursor: next.cursor,
         progress,
         filling,
-        entries: this.#staging().entries + puts.length,
+        entries: this.#staging().entries + rows,
       };
       const touched = pages.map(({ table }) => table).filter((table) => filling.includes(table));
       await core.commit({
-        batch: { puts },
+        batch: { puts, blocks },
         meta: { ...meta, tables, staging },
         touched: new Set(touched),
         ...(touched.length === 0 ? {} : { change: { kind: 'fill', tables: everything(touched) } }),

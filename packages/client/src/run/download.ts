@@ -4,6 +4,7 @@ import type { Closing, ReplicaMeta } from '../local/replica-meta.js';
 import { seenVersion, tableMeta } from '../local/replica-meta.js';
 import { checkNotOlder } from './agree-on-log.js';
 import { ask } from './link-holder.js';
+import type { PulledPage } from './page-ahead.js';
 import { askForPages, pagesOf, stagePages } from './page-staging.js';
 import { repairIsUnderWay } from './repair-progress.js';
 import type { RunContext } from './run-context.js';
@@ -77,6 +78,14 @@ const countAnswer = (context: RunContext, answer: PullAnswer, bytes: number): vo
   context.moved();
 };
 
+const askFrom = (context: RunContext, cursor: string | null): Promise<PulledPage> => {
+  const { local, scope } = context.ports;
+  const seen = seenVersion(local.meta());
+  return askForPages(context, (maxBytes) =>
+    ask(context.links, 'pull', { cursor, tables: null, scope, seen, maxBytes }, context.signal),
+  );
+};
+
 /**
  * Asks for the next page and stages it; the closing page makes the image current. A staging that was cut
  * goes on at the page where it stopped.
@@ -92,20 +101,9 @@ export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
     emit({ type: 'repair', reason: 'damage' });
     return 'rehydrate';
   }
-  const { message, tail, bytes } = await askForPages(context, (maxBytes) =>
-    ask(
-      context.links,
-      'pull',
-      {
-        cursor: meta.staging === null ? meta.cursor : meta.staging.cursor,
-        tables: null,
-        scope,
-        seen: seenVersion(meta),
-        maxBytes,
-      },
-      context.signal,
-    ),
-  );
+  const cursor = meta.staging === null ? meta.cursor : meta.staging.cursor;
+  const asked = context.ahead.take(cursor) ?? askFrom(context, cursor);
+  const { message, tail, bytes } = await asked;
   checkNotOlder(context, message.receipt);
   if (message.rehydrate !== null) {
     emit({ type: 'repair', reason: message.rehydrate });
@@ -126,6 +124,8 @@ export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
     );
     return 'downloaded';
   }
+  // The server reads the next page while this one is written.
+  context.ahead.hold(message.cursor, askFrom(context, message.cursor));
   if (meta.staging === null) await local.staging.begin('pull', meta.cursor);
   await stagePages(context, pages, { cursor: message.cursor });
   return 'page';

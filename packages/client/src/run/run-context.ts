@@ -14,6 +14,7 @@ import type { LocalReplica, StagedCounts } from '../local/local-replica.js';
 import type { IdentityOptions } from './identity.js';
 import type { ReplicaEvent } from './replica-event.js';
 import type { LinkHolder } from './link-holder.js';
+import type { PageAhead } from './page-ahead.js';
 import type { PageSize } from './page-size.js';
 
 /** Everything that runs need from outside. */
@@ -70,6 +71,7 @@ export interface RunContext {
   readonly ports: RunPorts;
   readonly links: LinkHolder;
   readonly pageSize: PageSize;
+  readonly ahead: PageAhead;
   readonly mode: SyncMode;
   readonly signal: AbortSignalLike;
   readonly counters: RunCounters;

@@ -17,6 +17,7 @@ import { cleanUp } from './clean-up.js';
 import { customize, type WaitingCustomization } from './customize.js';
 import { pullPage } from './download.js';
 import type { LinkHolder } from './link-holder.js';
+import { PageAhead } from './page-ahead.js';
 import type { PageSize } from './page-size.js';
 import { repair } from './repair.js';
 import { noCounters, tableLogs, type RunContext, type RunPorts } from './run-context.js';
@@ -69,6 +70,7 @@ class SyncRunDriver {
       ports,
       links,
       pageSize,
+      ahead: new PageAhead(),
       mode,
       signal,
       moved,

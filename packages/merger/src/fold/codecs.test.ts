@@ -44,6 +44,7 @@ const entries: readonly InputEntry[] = [
     checkpoint: null,
     lastGood: { generation: 1, seq: 9, hash: 'cd' },
   },
+  { kind: 'generation' },
   { kind: 'life', id: '0123456789abcdef'.repeat(2) },
 ];
 

@@ -6,7 +6,7 @@ import { knownMessagesMax, lookUpInput } from './input-memory.js';
 import type { Window } from './window.js';
 
 /** Kinds of entries that are of the line of history in which they began: they do not come again. */
-const ofOneLine: readonly InputEntry['kind'][] = ['incarnation', 'life', 'again'];
+const ofOneLine: readonly InputEntry['kind'][] = ['incarnation', 'generation', 'life', 'again'];
 
 /** Whether an entry may come again on another line. */
 export const comesAgain = (kind: InputEntry['kind']): boolean => !ofOneLine.includes(kind);

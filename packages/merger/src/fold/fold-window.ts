@@ -256,6 +256,8 @@ const decideOne = async (
     case 'incarnation':
       startIncarnation(window, state, entry);
       return;
+    case 'generation':
+      return;
     case 'again':
       window.counts.duplicates += 1;
   }

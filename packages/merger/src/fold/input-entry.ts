@@ -66,6 +66,10 @@ export type InputEntry =
       };
     }
   | {
+      /** First message of a generation that follows one which had grown to its size: it decides nothing. */
+      readonly kind: 'generation';
+    }
+  | {
       /** A server opened here: what it shows from now on is of this life. */
       readonly kind: 'life';
       /** Random, 32 hexadecimal digits. */
@@ -135,6 +139,7 @@ const kinds: readonly InputEntry['kind'][] = [
   'enroll',
   'revoke',
   'policy',
+  'generation',
 ];
 
 const count = new t.Type<number>(
@@ -272,6 +277,7 @@ const codecs = {
     id: t.string,
   }),
   policy: t.type({ by: t.string, identities: t.literal('required') }),
+  generation: t.type({}),
 };
 
 /** Length (2 bytes) and JSON of a head, then bytes as they came. */

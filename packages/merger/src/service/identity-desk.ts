@@ -13,6 +13,7 @@ import type { FoldState } from '../fold/fold-state.js';
 import type { InputEntry } from '../fold/input-entry.js';
 import { mergeRecord } from '../fold/stored-record.js';
 import type { AppliedStore } from './applied-store.js';
+import { takeCensus, type IdentityCensus } from './identity-census.js';
 import { oneTimePrefix } from './enroll.js';
 import { readEnrolment, systemRow } from './authenticate.js';
 
@@ -56,6 +57,8 @@ export interface IdentityDesk {
     readonly id: string;
     readonly by: string;
   }) => Promise<void>;
+  /** How enrolment stands: counts, and the first names of those that need a look. */
+  readonly census: () => Promise<IdentityCensus>;
   /** Enrolled replicas by id, at most 1,000 after one. */
   readonly list: (after?: string) => Promise<readonly EnrolledReplica[]>;
   /** Public keys (hexadecimal) that sign receipts: devices may be told before they first call. */
@@ -110,6 +113,7 @@ export const createIdentityDesk = (deps: IdentityDeskDeps): IdentityDesk => {
         throw new TidemarkError('invalid-id', 'no replica of this id is enrolled', { id });
       await submit({ kind: 'revoke', by, of, id });
     },
+    census: () => takeCensus(applied, deps.clock.nowMs()),
     list: async (after) => {
       const { records } = await applied.store.scanRecords(replicasTable, {
         maxBytes: Number.MAX_SAFE_INTEGER,

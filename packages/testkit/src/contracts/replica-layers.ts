@@ -46,6 +46,12 @@ export type LayerStep =
       readonly key: number[];
       readonly present: boolean;
     }
+  | {
+      readonly tag: 'block';
+      readonly layer: number;
+      readonly ids: readonly string[];
+      readonly text: string;
+    }
   | { readonly tag: 'fold'; readonly limit: number }
   | { readonly tag: 'clear'; readonly layer: number; readonly limit: number };
 
@@ -72,6 +78,15 @@ export const layerSteps = fc.array(
         present: fc.boolean(),
       }),
     },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        tag: fc.constant('block' as const),
+        layer: fc.integer({ min: 1, max: 3 }),
+        ids: fc.uniqueArray(ids, { minLength: 1, maxLength: 4 }),
+        text: fc.string({ maxLength: 4 }),
+      }),
+    },
     fc.record({ tag: fc.constant('fold' as const), limit: fc.integer({ min: 1, max: 5 }) }),
     fc.record({
       tag: fc.constant('clear' as const),
@@ -86,6 +101,8 @@ export const layerSteps = fc.array(
 export class LayerModel {
   readonly rows = new Map<number, Map<string, Uint8Array | null>>();
   readonly entries = new Map<number, Map<string, boolean>>();
+  /** Greatest id of the blocks of each layer: the next block lies above it. */
+  readonly blocksTo = new Map<number, string>();
 
   layer<A>(maps: Map<number, Map<string, A>>, layer: number): Map<string, A> {
     const found = maps.get(layer) ?? new Map<string, A>();
@@ -98,12 +115,18 @@ export class LayerModel {
       this.layer(this.rows, into).set(key, value);
     for (const [key, value] of this.layer(this.entries, from))
       this.layer(this.entries, into).set(key, value);
+    const ends = [this.blocksTo.get(into), this.blocksTo.get(from)].filter(
+      (id) => id !== undefined,
+    );
+    const end = ends.sort(byUtf8).at(-1);
+    if (end !== undefined) this.blocksTo.set(into, end);
     this.drop(from);
   }
 
   drop(layer: number): void {
     this.rows.delete(layer);
     this.entries.delete(layer);
+    this.blocksTo.delete(layer);
   }
 
   visibleRows(layers: readonly number[]): readonly { id: string; value: Uint8Array }[] {
@@ -142,6 +165,17 @@ export const applyStep = async (
   } else if (step.tag === 'index') {
     await store.write({ puts: [indexPut(step.layer, step.key, step.id, step.present)] }, 'os');
     model.layer(model.entries, step.layer).set(JSON.stringify([step.key, step.id]), step.present);
+  } else if (step.tag === 'block') {
+    const end = model.blocksTo.get(step.layer);
+    const above = step.ids.filter((id) => end === undefined || byUtf8(id, end) > 0).sort(byUtf8);
+    const last = above.at(-1);
+    if (last === undefined) return;
+    const rows = above.map((id) => ({ id, value: row(step.text) }));
+    await store.write({ blocks: [{ layer: step.layer, table: 1, rows }] }, 'os');
+    const known = model.layer(model.rows, step.layer);
+    // A row of its own hides that of a block.
+    for (const { id, value } of rows) if (!known.has(id)) known.set(id, value);
+    model.blocksTo.set(step.layer, last);
   } else if (step.tag === 'fold') {
     // A started fold is finished: half of it is not visible in any list of layers that has both.
     while (!(await store.foldLayer(2, 1, step.limit)))
@@ -168,6 +202,19 @@ export const expectEqual = async (
     expect(page).toEqual({ rows: expected, next: undefined });
     const reversed = await store.scanRows('image', 1, { layers, limit: 100, reverse: true });
     expect(reversed.rows).toEqual([...expected].reverse());
+    const half = expected[Math.floor(expected.length / 2)]?.id;
+    if (half !== undefined) {
+      const at = Math.floor(expected.length / 2);
+      const parts = { layers, limit: 100 };
+      const behind = await store.scanRows('image', 1, { ...parts, after: half });
+      expect(behind.rows).toEqual(expected.slice(at + 1));
+      const before = await store.scanRows('image', 1, { ...parts, after: half, reverse: true });
+      expect(before.rows).toEqual(expected.slice(0, at).reverse());
+      const upTo = await store.scanRows('image', 1, { ...parts, upTo: half });
+      expect(upTo.rows).toEqual(expected.slice(0, at + 1));
+      const downTo = await store.scanRows('image', 1, { ...parts, upTo: half, reverse: true });
+      expect(downTo.rows).toEqual(expected.slice(at).reverse());
+    }
     const asked = ['a', 'b', 'ba', 'c', '\u{1f600}', '\uffee', 'é'];
     const byId = new Map(expected.map(({ id, value }) => [id, value]));
     expect(await store.getRows('image', 1, asked, layers)).toEqual(asked.map((id) => byId.get(id)));

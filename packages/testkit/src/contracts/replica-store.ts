@@ -379,7 +379,7 @@ const layerContract = (context: Context): void => {
 };
 
 const modelContract = (context: Context): void => {
-  it('[STO-27] equals a model of maps under random puts, markers, folds and clears', async () => {
+  it('[STO-27, STO-42] equals a model of maps under random puts, blocks, markers, folds and clears', async () => {
     await fc.assert(
       fc.asyncProperty(layerSteps, async (list) => {
         await context.store.clear();
