@@ -327,6 +327,21 @@ describe('damage that a repair mends', () => {
     await opened.close();
   });
 
+  it.each([0, 100, 0.5])('[STO-38] counts what a cut .ldb took (length %s)', async (length) => {
+    await fill();
+    await (await openReplicaFolder(folder, { hash })).store.close();
+    const [table] = await namesOf(/\.ldb$/);
+    const path = join(store, table as string);
+    const bytes = await readFile(path);
+    await writeFile(path, bytes.subarray(0, length < 1 ? bytes.length * length : length));
+    const { kept, damage, store: opened } = await openAndCount();
+    expect(kept.size).toBeLessThan(batches);
+    expect(await damagedCopies()).toEqual(['store.damaged-1']);
+    const lost = count(damage, 'image') + count(damage, 'log-tail');
+    expect(lost).toBeGreaterThanOrEqual(batches - kept.size);
+    await opened.close();
+  });
+
   it('[STO-39] never passes a flipped bit of an .ldb off as data', async () => {
     await fill();
     await (await openReplicaFolder(folder, { hash })).store.close();

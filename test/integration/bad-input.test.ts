@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { openReplica, type Replica, type Transport } from '@tidemark/node';
 import { defineSchema, openServer, TidemarkError } from '@tidemark/server';
 import { ClassicLevel } from 'classic-level';
@@ -91,6 +93,28 @@ const refusals: readonly (readonly [string, string, Edit])[] = [
     'invalid-id',
     (one) => one.create('visits', { subject: 's' }, { id: 'é'.repeat(128) }),
   ],
+  [
+    'id of no text',
+    'invalid-id',
+    (one) => one.create('visits', { subject: 's' }, untyped({ id: 5 })),
+  ],
+  ['no id', 'unknown-record', (one) => one.update('visits', untyped(null), { subject: 'x' })],
+  ['list as id', 'unknown-record', (one) => one.delete('visits', untyped(['kept']))],
+  ['bigint', 'invalid-value', (one) => one.increment('visits', 'kept', 'count', untyped(1n))],
+  [
+    'unknown durability',
+    'invalid-option',
+    (one) => one.create('visits', { subject: 's' }, untyped({ durability: 'disc' })),
+  ],
+  [
+    'unknown atomicity',
+    'invalid-option',
+    (one) =>
+      one.transaction(
+        (edits) => edits.create('visits', { subject: 's' }),
+        untyped({ atomicity: 'per-field' }),
+      ),
+  ],
   ['same id', 'record-exists', (one) => one.create('visits', { subject: 's' }, { id: 'kept' })],
   [
     'large transaction',
@@ -119,6 +143,15 @@ const refusals: readonly (readonly [string, string, Edit])[] = [
   ],
 ];
 
+test('[SRV-63] a run ends by itself where nothing else keeps the process', async () => {
+  const program = await buildProgram('lonely-run');
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    program,
+    path.join(folder, 'lonely'),
+  ]);
+  expect(stdout).toBe('pending');
+});
+
 describe('edits', () => {
   beforeEach(async () => {
     await replica.create('visits', { subject: 'kept' }, { id: 'kept' });
@@ -138,6 +171,14 @@ describe('edits', () => {
     expect((await replica.pending()).map(({ index }) => index)).toEqual([1, 2]);
     expect(await replica.sync()).toMatchObject({ result: 'synced', parked: 0 });
     expect(await server.query('visits')).toHaveLength(2);
+  });
+
+  test('[REP-60] a read by what is no id finds nothing', async () => {
+    for (const id of ['', 'a\0b', '\ud800', 5, null, ['kept'], {}]) {
+      expect(await replica.get('visits', untyped(id))).toBeUndefined();
+      expect(await replica.recordState('visits', untyped(id))).toBe('current');
+      expect(await server.get('visits', untyped(id))).toBeUndefined();
+    }
   });
 
   test('[REP-60] a record that grows beyond its bound is refused at the edit that would do it', async () => {

@@ -226,6 +226,20 @@ describe('scope, clearing, logs', () => {
     expect(await a.replica.get('visits', id)).toMatchObject({ subject: 's' });
   });
 
+  test('[SYN-47] clear loses no edit that was called before it and resolves after', async () => {
+    await a.replica.sync();
+    for (const pending of ['refuse', 'upload-first'] as const) {
+      const edit = a.replica.create('visits', { subject: pending });
+      const cleared = a.replica.clear({ pending }).catch((error: TidemarkError) => error.code);
+      const late = a.replica.create('visits', { subject: `late, ${pending}` });
+      const ids = await Promise.all([edit, late]);
+      await cleared;
+      await a.replica.sync();
+      const kept = await Promise.all(ids.map((id) => a.replica.get('visits', id)));
+      expect(kept.map((visit) => visit?.subject)).toEqual([pending, `late, ${pending}`]);
+    }
+  });
+
   test('[SYN-48] every run leaves a log here and on the server; the newest 200 are kept', async () => {
     await a.replica.create('visits', { subject: 's' });
     const log = await a.replica.sync();
@@ -243,6 +257,9 @@ describe('scope, clearing, logs', () => {
     const logs = await a.replica.logs();
     expect(logs).toHaveLength(200);
     expect(logs.some(({ run }) => run === log.run)).toBe(false);
+    expect(await a.replica.logs(3)).toEqual(logs.slice(0, 3));
+    for (const limit of [1.5, -1, Number.NaN])
+      await expect(a.replica.logs(limit)).rejects.toMatchObject({ code: 'invalid-option' });
     expect(logs.map(({ startedOn }) => startedOn)).toEqual(
       logs.map(({ startedOn }) => startedOn).sort((x, y) => y - x),
     );
@@ -290,6 +307,14 @@ describe('scope, clearing, logs', () => {
     const refused = { code: 'replica-closed' };
     await expect(a.replica.sync()).rejects.toMatchObject(refused);
     await expect(a.replica.create('visits', { subject: 's' })).rejects.toMatchObject(refused);
+    const { replica } = a;
+    await expect(replica.get('visits', 'x')).rejects.toMatchObject(refused);
+    await expect(replica.query('visits')).rejects.toMatchObject(refused);
+    await expect(replica.pending()).rejects.toMatchObject(refused);
+    await expect(replica.errors.list()).rejects.toMatchObject(refused);
+    await expect(replica.logs()).rejects.toMatchObject(refused);
+    await expect(replica.fingerprint('visits')).rejects.toMatchObject(refused);
+    await expect(replica.clear({ pending: 'discard' })).rejects.toMatchObject(refused);
     expect(() => a.replica.connect()).toThrow(TidemarkError);
     await a.replica.close();
   });

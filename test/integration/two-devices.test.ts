@@ -167,6 +167,10 @@ describe('two devices and a server', () => {
     await expect(
       resolve(root, { action: 'merge', choices: [{ ...choice, pick: 'value', value: 5 }] }),
     ).rejects.toMatchObject({ code: 'invalid-value' });
+    const ours = { ...choice, pick: 'ours' } as never;
+    await expect(resolve(root, { action: 'merge', choices: [ours] })).rejects.toMatchObject(
+      refused,
+    );
     expect(a.replica.status.pending.operations).toBe(0);
   });
 

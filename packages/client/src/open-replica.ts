@@ -161,8 +161,8 @@ export const replicaOn = async <S extends AnySchema>(
     if (pending === 'refuse') refusePending(local);
     if (pending === 'upload-first') await runner.sync({ mode: 'foreground' });
     await runner.disconnect();
-    if (pending !== 'discard') refusePending(local);
-    await local.clear({ log: true });
+    const allow = pending === 'discard' ? {} : { allow: () => refusePending(local) };
+    await local.clear({ log: true, ...allow });
     await adoptScope(local, scope, crypto);
     lastLog = null;
     runner.forget();
@@ -199,7 +199,10 @@ export const replicaOn = async <S extends AnySchema>(
     watchStatus: (signal?: Parameters<Replica['watchStatus']>[0]) =>
       newestValues(status, (changed) => statuses.add(changed), signal),
     onEvent: (listener: (event: ReplicaEvent) => void) => events.add(listener),
-    logs: (limit?: number) => listSyncLogs(local, limit),
+    logs: async (limit?: number) => {
+      refuseClosed();
+      return listSyncLogs(local, limit);
+    },
     fingerprint: (table: string) => contentFingerprintOf(local, table, crypto),
     clear,
     close: async () => {

@@ -129,11 +129,14 @@ export interface Replica<S extends AnySchema = AnySchema> {
     query?: Query,
     signal?: AbortSignalLike,
   ) => AsyncIterable<readonly RecordOf<S, N>[]>;
-  /** Like `watch`, with a callback; returns the way to stop. */
+  /**
+   * Like `watch`, with a callback; returns the way to stop. A callback that fails, at once or by its promise,
+   * ends the watch and is told to `onError`.
+   */
   readonly watchWith: <N extends TableNameOf<S>>(
     table: N,
     query: Query,
-    onResult: (result: readonly RecordOf<S, N>[]) => void,
+    onResult: (result: readonly RecordOf<S, N>[]) => void | Promise<void>,
     onError?: (error: unknown) => void,
   ) => () => void;
   readonly recordState: (table: TableNameOf<S>, id: RecordId) => Promise<RecordState>;

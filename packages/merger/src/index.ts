@@ -49,6 +49,7 @@ export {
   type LedgerOutcome,
 } from './fold/ledger-segment.js';
 export {
+  hookMessageMax,
   validateReadsMax,
   type ValidateHook,
   type ValidateAnswer,

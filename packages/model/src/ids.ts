@@ -12,8 +12,9 @@ export type FieldId = number;
 /** Maximum length of a record id in UTF-8 bytes: it fits a length byte in keys and directories. */
 export const recordIdBytesMax = 255;
 
-/** Tells whether a text is a valid RecordId. */
+/** Tells whether a text is a valid RecordId. Nothing else is one. */
 export const isRecordId = (text: string): boolean =>
+  typeof text === 'string' &&
   text.length > 0 &&
   text.length <= recordIdBytesMax &&
   !text.includes('\0') &&

@@ -10,7 +10,6 @@ import {
 import type { TableSelection } from '@tidemark/filter';
 import {
   createFellows,
-  entryItemsMax,
   openMerger,
   type AuthenticateHook,
   type ChangesSince,
@@ -35,7 +34,7 @@ import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { createLocalTransport, type LocalTransport } from '@tidemark/transport-local';
 import { openNatsCheckpoints, openServerTalk, serveTenant } from '@tidemark/transport-nats/server';
 import { nodeCrypto } from '@tidemark/crypto-node';
-import { nodeTimer, systemClock, systemEntropy } from './node-effects.js';
+import { nodeTimer, systemClock, systemEntropy, waitingTimer } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
 import { readHealth, type ServerHealth } from './server-health.js';
 import { openRenewingMerger, type RenewingMerger } from './renewing-merger.js';
@@ -52,7 +51,8 @@ import type {
   WriteInput,
   Writer,
 } from './server-types.js';
-import { fieldsOf, tableOf, writeOperations, type WriteResult } from './server-writes.js';
+import { reportForeign } from './server-foreign.js';
+import { checkUser, writeOperations, type WriteResult } from './server-writes.js';
 
 /** Options of `openServer`. */
 export type ServerOptions<T extends Tables> = ServerPlace & {
@@ -99,13 +99,13 @@ export interface Server<T extends Tables> {
   /**
    * Writes as the server: operations always apply. Up to 1,000 operations and about 768 KB are one
    * transaction; more become several, in order. Resolves when all are applied. Rejects with coded errors
-   * before anything of the transaction at hand is stored.
+   * before anything of the transaction at hand is stored; `details.stored` counts the operations before it.
    */
   readonly write: (
     input: WriteInput<T>,
     options: { readonly user: string },
   ) => Promise<WriteResult>;
-  /** Reports rows of a system of record; each is merged as its own transaction. */
+  /** Reports rows of a system of record; each is merged as its own transaction. Rejects before any is stored. */
   readonly foreign: (backend: string, rows: readonly ForeignRow<T>[]) => Promise<void>;
   /** Publishes a customization. Rejects with `destructive-change` and every problem. */
   readonly publish: (
@@ -187,6 +187,7 @@ const publish = async (
   schema: TypedSchema<Tables>,
   user: string,
 ): Promise<void> => {
+  checkUser(user);
   const problems = destructiveChanges(merger.schema().customization, schema.customization);
   if (problems.length > 0) throw problemsError('destructive-change', problems);
   await merger.publish(schema.customization, user);
@@ -202,28 +203,6 @@ const publishAtOpen = async (merger: Merger, schema: TypedSchema<Tables>): Promi
       'destructive-change',
       `version ${next.version} of the schema was published with another content`,
     );
-};
-
-const reportForeign = async (
-  merger: Merger,
-  backend: string,
-  rows: readonly ForeignRow<Tables>[],
-): Promise<void> => {
-  if (!/^[A-Za-z0-9_-]{1,64}$/.test(backend))
-    throw new TidemarkError('invalid-id', 'a backend is named by 1 to 64 of [A-Za-z0-9_-]');
-  const bound = rows.map(({ table: name, id, fields, modifiedOn, rowVersion, deleted }) => {
-    const table = tableOf(merger.schema(), name);
-    return {
-      table: table.id,
-      id,
-      fields: fieldsOf(table, fields as never),
-      modifiedOn,
-      ...(rowVersion === undefined ? {} : { rowVersion }),
-      ...(deleted === undefined ? {} : { deleted }),
-    };
-  });
-  for (let at = 0; at < bound.length; at += entryItemsMax)
-    await merger.submit({ kind: 'foreign', backend, rows: bound.slice(at, at + entryItemsMax) });
 };
 
 /** The door over an open renewing.current(). */
@@ -253,7 +232,10 @@ const doorOf = <T extends Tables>(
   errors: {
     list: (options = {}) => renewing.current().syncErrors(options),
     get: (id) => renewing.current().syncError(id),
-    resolve: (id, input) => renewing.current().resolve(id, input),
+    resolve: async (id, input) => {
+      checkUser(input.user);
+      return renewing.current().resolve(id, input);
+    },
   },
   identities: {
     required: () => renewing.current().identities.required(),
@@ -397,7 +379,10 @@ export const openServer = async <const T extends Tables>(
       await renewing.settle();
       await publishAtOpen(renewing.current(), options.schema as TypedSchema<Tables>);
       if (options.identities === 'required') await renewing.current().identities.require('server');
-      const transport = createLocalTransport({ service: renewing.service, timer });
+      const transport = createLocalTransport({
+        service: renewing.service,
+        timer: options.timer ?? waitingTimer,
+      });
       if (connection !== undefined) {
         switched = switchService(() =>
           serveTenant({

@@ -10,6 +10,7 @@ import {
   decodeRow,
   fieldBytesOfRow,
   isLeft,
+  isRecordId,
   problemsError,
   projectRow,
   TidemarkError,
@@ -53,6 +54,7 @@ export const getRecord = async (
   id: string,
 ): Promise<NamedRecord | undefined> => {
   const table = tableOf(merger.schema(), tableName);
+  if (!isRecordId(id)) return undefined;
   const [stored] = await merger.store.getRecords(table.id, [id]);
   return stored === undefined || stored.deleted
     ? undefined

@@ -1,6 +1,7 @@
 import {
   checkValue,
   isRecordId,
+  isWellFormed,
   TidemarkError,
   userTableIdMax,
   utf8Length,
@@ -30,8 +31,23 @@ export const tableOf = (schema: Schema, name: string): SchemaTable => {
   return table;
 };
 
-const checkId = (id: string): void => {
+/** Refuses what is no record id. Throws `invalid-id`. */
+export const checkId = (id: string): void => {
   if (!isRecordId(id)) throw new TidemarkError('invalid-id', 'the record id is not allowed');
+};
+
+const userLengthMax = 255;
+
+/** Refuses what is no user, since the fold would pass over what it cannot read. Throws `invalid-option`. */
+export const checkUser = (user: unknown): void => {
+  if (typeof user !== 'string' || user === '' || user.length > userLengthMax || !isWellFormed(user))
+    throw new TidemarkError(
+      'invalid-option',
+      `user is a text of 1 to ${userLengthMax} characters`,
+      {
+        option: 'user',
+      },
+    );
 };
 
 /** Fields by numeric id, each checked against its definition. */
@@ -89,6 +105,8 @@ export const bindOperation = (schema: Schema, op: LooseOperation): Operation => 
       return { kind: 'delete', ...target };
     case 'increment':
       return { kind: 'increment', ...target, by: incrementsOf(table, op.by ?? {}) };
+    default:
+      throw new TidemarkError('invalid-value', 'a write is a put, patch, delete or increment');
   }
 };
 
@@ -122,7 +140,8 @@ export interface WriteResult {
 
 /**
  * Writes a stream of operations as the server, in entries of at most 1,000. Each entry is checked before
- * it is stored; the first failure ends the write, and its message says how many operations went before.
+ * it is stored; the first failure ends the write, and a TidemarkError says in `details.stored` how many
+ * operations are stored before it.
  */
 export const writeOperations = async (
   merger: Merger,
@@ -134,6 +153,8 @@ export const writeOperations = async (
   let bytes = 0;
   let total = 0;
   let transactions = 0;
+  let stored = 0;
+  checkUser(user);
   const flush = async (): Promise<void> => {
     if (ops.length === 0) return;
     const entry: WriteEntry = { kind: 'write', user, ops };
@@ -141,7 +162,9 @@ export const writeOperations = async (
     bytes = 0;
     await checkRequired(merger, entry.ops);
     if (inFlight.length >= writeEntriesInFlightMax) await inFlight.shift();
-    const submitted = merger.submit(entry);
+    const submitted = merger.submit(entry).then(() => {
+      stored += entry.ops.length;
+    });
     // Its failure is met when it is awaited in turn.
     submitted.catch(() => undefined);
     inFlight.push(submitted);
@@ -162,9 +185,19 @@ export const writeOperations = async (
       bytes += size;
     }
     await flush();
-  } finally {
-    await Promise.all(inFlight);
+  } catch (cause) {
+    await Promise.allSettled(inFlight);
+    if (!(cause instanceof TidemarkError)) throw cause;
+    const { code, message, details } = cause;
+    const text = message.slice(`${code}: `.length);
+    throw new TidemarkError(
+      code,
+      `${text}; ${stored} stored before`,
+      { ...details, stored },
+      cause,
+    );
   }
+  await Promise.all(inFlight);
   const { incarnation, n } = merger.state();
   return { operations: total, transactions, version: { incarnation, n } };
 };

@@ -21,9 +21,14 @@ const messagesOf = (error: unknown): string => {
   return messages.join(': ');
 };
 
+/** What LevelDB says of a table file that ends before the place where it reads. */
+const cutTable = /\.(ldb|sst): Invalid argument/;
+
 /** Tells whether an error of a database says that its files are damaged. */
 export const isCorruption = (error: unknown): boolean =>
-  codesOf(error).includes('LEVEL_CORRUPTION') || /corrupt/i.test(messagesOf(error));
+  codesOf(error).includes('LEVEL_CORRUPTION') ||
+  /corrupt/i.test(messagesOf(error)) ||
+  cutTable.test(messagesOf(error));
 
 /** Tells whether an error of a database says that another process, or another handle, holds it. */
 export const isLocked = (error: unknown): boolean => codesOf(error).includes('LEVEL_LOCKED');

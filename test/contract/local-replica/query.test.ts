@@ -25,7 +25,24 @@ const settle = async (): Promise<void> => {
   for (let i = 0; i < 5; i += 1) await new Promise((done) => setImmediate(done));
 };
 
+/** Bytes of a text that an index key holds. */
+const indexTextBytesMax = 1_024;
+
 describe('queries', () => {
+  test('[REP-20] an index finds texts that go on behind a bound as long as its keys', async () => {
+    const bound = 'x'.repeat(indexTextBytesMax);
+    const titles = [bound.slice(1), bound, `${bound}a`, `${bound}b`, `${bound.slice(1)}y`];
+    for (const [i, title] of titles.entries())
+      await replica.create('tasks', { title }, { id: `r${i}` });
+    const found = async (condition: string): Promise<string[]> =>
+      idsOf(await replica.query('tasks', { filter: `title ${condition} "${bound}"` })).sort();
+    expect(await found('>')).toEqual(['r2', 'r3', 'r4']);
+    expect(await found('>=')).toEqual(['r1', 'r2', 'r3', 'r4']);
+    expect(await found('<')).toEqual(['r0']);
+    expect(await found('<=')).toEqual(['r0', 'r1']);
+    expect(await found('=')).toEqual(['r1']);
+  });
+
   test('[REP-20] an index gives what a scan gives: filters, orders, limits', async () => {
     const rank = fc.option(
       fc
@@ -165,6 +182,31 @@ describe('watching', () => {
     await replica.create('tasks', { title: 'x', rank: 2 }, { id: 'two' });
     await settle();
     expect(seen).toEqual([[], ['five'], ['three', 'four'], ['four', 'five'], ['five', 'three']]);
+  });
+
+  test('[REP-24] a callback that fails ends its watch, at once or later, and tells onError', async () => {
+    const failures: unknown[] = [];
+    let calls = 0;
+    const fail = (how: string): Error => {
+      calls += 1;
+      return new Error(how);
+    };
+    const told = (error: unknown): void => void failures.push((error as Error).message);
+    replica.watchWith(
+      'tasks',
+      {},
+      () => {
+        throw fail('at once');
+      },
+      told,
+    );
+    replica.watchWith('tasks', {}, () => Promise.reject(fail('later')), told);
+    replica.watchWith('tasks', {}, () => Promise.reject(fail('nobody asks')));
+    await settle();
+    await replica.create('tasks', { title: 'a' });
+    await settle();
+    expect(failures).toEqual(['at once', 'later']);
+    expect(calls).toBe(3);
   });
 
   test('[REP-24] a slow consumer gets the newest result; abort and close end the iteration', async () => {

@@ -5,6 +5,7 @@ import {
   decodeLedgerSegment,
   encodeInputEntry,
   headAt,
+  hookMessageMax,
   openFold,
   rewindRow,
 } from '@tidemark/merger';
@@ -240,6 +241,22 @@ describe('other entries', () => {
       kind: 'rejected',
       message: 'the area is closed',
     });
+  });
+
+  it('[SRV-14] keeps of a message what a sync error can carry, well-formed', async () => {
+    let message: unknown = '';
+    const world = await FoldWorld.open({ validate: () => message as string });
+    const a = await world.enrol('a', 'user-1');
+    const shown = async (given: unknown): Promise<string | undefined> => {
+      message = given;
+      const record = `v${(await world.syncErrors()).length}`;
+      await world.give(a.send({ ...visit, record, kind: 'create', set: set({ 1: [null, 'x'] }) }));
+      return (await world.syncErrors()).at(-1)?.message;
+    };
+    const whole = 'm'.repeat(hookMessageMax - 1);
+    expect(await shown(`${whole}😀`)).toBe(whole);
+    expect(await shown(`${whole}é${'é'.repeat(1_000_000)}`)).toBe(`${whole}é`);
+    expect(await shown('a\ud800b')).toBe('a�b');
   });
 
   it('[SRV-15] stops before the transaction when the hook throws, and goes on when it is mended', async () => {

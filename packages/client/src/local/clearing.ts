@@ -16,9 +16,13 @@ const viewsPerWrite = 200;
 const allTables = (core: ReplicaCore): ReadonlyMap<TableId, null> =>
   new Map([...core.schema.tablesById.keys()].map((id) => [id, null]));
 
-/** Removes everything; the replica goes on under a new id, since its log starts again. */
-export const clearEverything = (core: ReplicaCore): Promise<void> =>
+/**
+ * Removes everything; the replica goes on under a new id, since its log starts again. `allow` is asked while
+ * no edit is under way: what it throws refuses.
+ */
+export const clearEverything = (core: ReplicaCore, allow: () => void): Promise<void> =>
   core.turn.run(async () => {
+    allow();
     const { meta, schema, options } = core;
     const { tenant, user, scopeText, scopeHash } = meta;
     await core.stamps.around('all', async () => {

@@ -45,12 +45,13 @@ const pushText = (out: number[], text: string): boolean => {
     if (byte === 0) out.push(0xff);
   }
   out.push(0, 0);
-  return length < bytes.length;
+  // A text of just that length shares its key with those that go on behind it.
+  return bytes.length >= indexTextBytesMax;
 };
 
 /**
  * Appends the ordered component of a value: null < false < true < numbers < decimals < text by UTF-8 bytes.
- * Returns true when a long text was cut.
+ * Returns true when other texts, equal in what a key holds, have the same component.
  */
 export const pushComponent = (out: number[], type: FieldType, value: Value): boolean => {
   if (value === null || typeof value === 'object') out.push(tag.null);

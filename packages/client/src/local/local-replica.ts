@@ -305,11 +305,14 @@ export interface LocalReplica {
     query?: Query,
     signal?: AbortSignalLike,
   ) => AsyncIterable<readonly RecordView[]>;
-  /** Like `watch`, with a callback; returns the way to stop. */
+  /**
+   * Like `watch`, with a callback; returns the way to stop. A callback that fails, at once or by its promise,
+   * ends the watch and is told to `onError`.
+   */
   readonly watchWith: (
     table: string,
     query: Query,
-    onResult: (result: readonly RecordView[]) => void,
+    onResult: (result: readonly RecordView[]) => void | Promise<void>,
     onError?: (error: unknown) => void,
   ) => () => void;
   /** Operations that are pending or parked, in log order, after index `after`. */
@@ -326,9 +329,13 @@ export interface LocalReplica {
   readonly onChange: (listener: (change: LocalChange) => void) => () => void;
   /**
    * Removes the image and everything downloaded. With `log` also the log and pending operations;
-   * without it they stay and the view of pending records is rebuilt on an empty image.
+   * without it they stay and the view of pending records is rebuilt on an empty image. `allow` is asked with
+   * `log`, after every edit called before: what it throws refuses, and nothing is removed.
    */
-  readonly clear: (options: { readonly log: boolean }) => Promise<void>;
+  readonly clear: (options: {
+    readonly log: boolean;
+    readonly allow?: () => void;
+  }) => Promise<void>;
   /** Waits for the write in flight, then refuses everything with `replica-closed`. */
   readonly close: () => Promise<void>;
 }

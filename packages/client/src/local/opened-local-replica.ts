@@ -1,5 +1,6 @@
 import {
   decodeRow,
+  isRecordId,
   TidemarkError,
   type Atomicity,
   type Customization,
@@ -61,6 +62,12 @@ import { watchCallback, watchIterable } from './watch.js';
 
 /** Most records of one page of `scan`. */
 export const scanPageMax = 1_000;
+
+/** A misspelt option must not pass for the default one. */
+const oneOf = (option: string, value: string, known: readonly string[]): void => {
+  if (!known.includes(value))
+    throw new TidemarkError('invalid-option', `${option} is ${known.join(' or ')}`, { option });
+};
 
 /** The local half of a replica, open. */
 export class OpenedLocalReplica implements LocalReplica {
@@ -151,11 +158,14 @@ export class OpenedLocalReplica implements LocalReplica {
     work: (session: EditSession) => Promise<A>,
   ): Promise<A> {
     const core = this.#core;
+    const durability = options?.durability ?? core.options.durability ?? 'os';
+    const atomicity = options?.atomicity ?? 'whole';
     return core.turn.run(async () => {
+      oneOf('durability', durability, ['os', 'disk']);
+      oneOf('atomicity', atomicity, ['whole', 'per-record']);
       const session = new EditSession(core);
       const result = await work(session);
-      const durability = options?.durability ?? core.options.durability ?? 'os';
-      await session.finish(options?.atomicity ?? 'whole', durability);
+      await session.finish(atomicity, durability);
       return result;
     });
   }
@@ -215,6 +225,7 @@ export class OpenedLocalReplica implements LocalReplica {
   readonly get = (table: string, id: RecordId): Promise<RecordView | undefined> =>
     layoutRead(this.#core, async () => {
       const found = this.#core.table(table);
+      if (!isRecordId(id)) return undefined;
       const [row] = await visibleRows(this.#core, found.id, [id]);
       return row === undefined ? undefined : recordView(found, id, row.fields);
     });
@@ -223,6 +234,7 @@ export class OpenedLocalReplica implements LocalReplica {
     layoutRead(this.#core, async () => {
       const core = this.#core;
       const { id: tableId } = core.table(table);
+      if (!isRecordId(id)) return 'current';
       const [bytes] = await core.store.getRows('view', tableId, [id], core.readStack(tableId));
       if (bytes === undefined) return 'current';
       for (const index of indexesOf(decodeView(bytes).ops))
@@ -316,7 +328,7 @@ export class OpenedLocalReplica implements LocalReplica {
   readonly watchWith = (
     table: string,
     query: Query,
-    onResult: (result: readonly RecordView[]) => void,
+    onResult: (result: readonly RecordView[]) => void | Promise<void>,
     onError?: (error: unknown) => void,
   ): (() => void) => watchCallback(this.#core, this.#core.table(table), query, onResult, onError);
 
@@ -331,8 +343,8 @@ export class OpenedLocalReplica implements LocalReplica {
   readonly onChange = (listener: (change: LocalChange) => void): (() => void) =>
     this.#core.listen(listener);
 
-  readonly clear = ({ log }: { readonly log: boolean }): Promise<void> =>
-    log ? clearEverything(this.#core) : clearImage(this.#core);
+  readonly clear: LocalReplica['clear'] = ({ log, allow }) =>
+    log ? clearEverything(this.#core, allow ?? (() => undefined)) : clearImage(this.#core);
 
   readonly close = (): Promise<void> => this.#core.close();
 }

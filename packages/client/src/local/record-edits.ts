@@ -261,8 +261,8 @@ export const incrementField = async (
   const field = fieldNamed(table, fieldName);
   const record = await live(session, table, id);
   const before = record.view?.row.fields[field.id];
-  const sum = (typeof before === 'number' ? before : 0) + by;
-  if (typeof by !== 'number' || !Number.isFinite(by) || !Number.isFinite(sum))
+  const sum = (typeof before === 'number' ? before : 0) + Number(by);
+  if (!Number.isFinite(by) || !Number.isFinite(sum))
     throw new TidemarkError('invalid-value', 'an increment is a finite number', {
       table: tableName,
       field: fieldName,

@@ -172,7 +172,7 @@ export const watchCallback = (
   core: ReplicaCore,
   table: SchemaTable,
   query: Query,
-  onResult: (result: readonly RecordView[]) => void,
+  onResult: (result: readonly RecordView[]) => void | Promise<void>,
   onError: ((error: unknown) => void) | undefined,
 ): (() => void) => {
   const watched = new WatchedQuery(core, table, query);
@@ -180,7 +180,8 @@ export const watchCallback = (
     for (;;) {
       const result = await watched.next();
       if (result === undefined) return;
-      onResult(result);
+      // One that works on a result may fail later: without a listener that would end the process.
+      await onResult(result);
     }
   };
   loop().catch((error: unknown) => {

@@ -237,7 +237,8 @@ const choiceOf = (local: LocalReplica, id: string, choice: ConflictChoice): Reso
   if (table === undefined || (choice.field !== null && field === undefined))
     return refuse('a choice names an unknown table or field', id);
   const base = { table: table.id, record: choice.record, field: field?.id ?? 0 } as const;
-  if (choice.pick !== 'value') return { ...base, pick: choice.pick };
+  if (choice.pick === 'mine' || choice.pick === 'theirs') return { ...base, pick: choice.pick };
+  if (choice.pick !== 'value') return refuse('a choice picks mine, theirs or a value', id);
   if (field === undefined || choice.value === undefined)
     return refuse('a choice of a value needs a field and the value', id);
   const problem = checkValue(table, field, choice.value);

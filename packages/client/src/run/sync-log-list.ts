@@ -1,4 +1,4 @@
-import { utf8Decode, utf8Encode, type SyncLog } from '@tidemark/model';
+import { TidemarkError, utf8Decode, utf8Encode, type SyncLog } from '@tidemark/model';
 import type { LocalReplica } from '../local/local-replica.js';
 
 /** Sync logs that a replica keeps: the newest. */
@@ -21,11 +21,15 @@ export const keepSyncLog = async (notes: Notes, log: SyncLog): Promise<void> => 
   ]);
 };
 
-/** Sync logs, newest first. */
+/** Sync logs, newest first. Rejects with `invalid-option`. */
 export const listSyncLogs = async (
   notes: Pick<Notes, 'scanNotes'>,
   limit: number = syncLogsMax,
-): Promise<readonly SyncLog[]> =>
-  (await notes.scanNotes(prefix, Math.min(limit, syncLogsMax), true)).map(
-    ({ value }) => JSON.parse(utf8Decode(value)) as SyncLog,
-  );
+): Promise<readonly SyncLog[]> => {
+  if (!Number.isSafeInteger(limit) || limit < 0)
+    throw new TidemarkError('invalid-option', 'limit is a whole number from 0', {
+      option: 'limit',
+    });
+  const kept = await notes.scanNotes(prefix, Math.min(limit, syncLogsMax), true);
+  return kept.map(({ value }) => JSON.parse(utf8Decode(value)) as SyncLog);
+};

@@ -26,7 +26,7 @@ export interface ValidateView {
   readonly get: (table: string, id: string) => Promise<Readonly<Record<string, Value>> | null>;
 }
 
-/** What a hook may answer: nothing to accept, a message (no values) to refuse. */
+/** What a hook may answer: nothing to accept, a message (no values; `hookMessageMax` of it is kept) to refuse. */
 export type ValidateAnswer = undefined | null | string | { readonly message: string };
 
 /**
@@ -37,6 +37,9 @@ export type ValidateHook = (
   transaction: ValidateTransaction,
   view: ValidateView,
 ) => ValidateAnswer | Promise<ValidateAnswer>;
+
+/** Longest message of a refusal that is kept, in UTF-16 units: it travels in a sync error. */
+export const hookMessageMax = 1_000;
 
 /** Most reads of one call of a hook. */
 export const validateReadsMax = 1_000;

@@ -5,9 +5,16 @@ import {
   type SchemaTable,
   type Transaction,
   type Value,
+  utf8Decode,
+  utf8Encode,
 } from '@tidemark/model';
 import type { Window } from './window.js';
-import { validateReadsMax, type ValidateOperation, type ValidateView } from './validate-hook.js';
+import {
+  hookMessageMax,
+  validateReadsMax,
+  type ValidateOperation,
+  type ValidateView,
+} from './validate-hook.js';
 
 const fieldNames = (
   table: SchemaTable,
@@ -28,6 +35,14 @@ const describe = (table: SchemaTable, op: Operation): ValidateOperation => {
     increments: Object.fromEntries(op.inc.map(({ field, by }) => [name(field), by])),
     texts: op.crdt.map(({ field }) => name(field)),
   };
+};
+
+/** The message as a sync error can carry it: well-formed, at most `hookMessageMax` units. */
+const boundedMessage = (message: string): string => {
+  const next = message.charCodeAt(hookMessageMax);
+  // A pair is not cut through.
+  const end = next >= 0xdc00 && next <= 0xdfff ? hookMessageMax - 1 : hookMessageMax;
+  return utf8Decode(utf8Encode(message.slice(0, end)));
 };
 
 /**
@@ -69,7 +84,8 @@ export const askHook = async (
     // Also when the hook caught the refusal to read more: it must not decide on part of the facts.
     if (reads > validateReadsMax) throw new TidemarkError('hook-failed', 'too many reads');
     if (answer === undefined || answer === null) return null;
-    return typeof answer === 'string' ? answer : answer.message;
+    const message: unknown = typeof answer === 'string' ? answer : answer.message;
+    return typeof message === 'string' ? boundedMessage(message) : null;
   } catch (cause) {
     if (cause instanceof TidemarkError && cause.code.startsWith('storage-')) throw cause;
     const details = { replica: author.replica, n: window.n };
