@@ -52,14 +52,10 @@ export const beginWork = (part: Part, position: number): Work => {
   };
 };
 
-/** Life to remember: the one that the chain met, unless the author's base or its own create tells it. */
-const lifeAfter = (
-  { met, op, part }: Work,
-  earlier: ChainState | undefined,
-): string | undefined => {
+/** Life that the chain is in, unless the author's base tells it. */
+const lifeAfter = ({ met, op }: Work, earlier: ChainState | undefined): string | undefined => {
   const born = met ?? earlier?.life?.born;
-  if (born === undefined || born === op.base?.born) return undefined;
-  return isOwnOperation(part.context.author, born) ? undefined : born;
+  return born === op.base?.born ? undefined : born;
 };
 
 /**
@@ -77,7 +73,9 @@ export const chainAfter = (work: Work): ChainState | null => {
   }
   const record = recordEnd === null ? (earlier?.record ?? null) : { end: recordEnd, index };
   const born = lifeAfter(work, earlier);
-  if (record === null && born === undefined && Object.keys(fields).length === 0) return null;
+  // Without a memory the author's own create tells the life.
+  const isTold = born === undefined || isOwnOperation(work.part.context.author, born);
+  if (record === null && isTold && Object.keys(fields).length === 0) return null;
   return { record, ...(born === undefined ? {} : { life: { born, index } }), fields };
 };
 

@@ -46,8 +46,8 @@ export interface ChainState {
   /** Set when the create itself, or the whole record, was superseded or same. */
   readonly record: { readonly end: ChainEnd; readonly index: number } | null;
   /**
-   * Life of the record that the chain met last, where the author's base does not tell it and its own create
-   * did not begin it: the chain goes on in that life.
+   * Life of the record that the chain met last, where the author's base does not tell it: the chain goes on in
+   * that life. One that the author's own create began is kept only beside other memories: without any, it is that.
    */
   readonly life?: { readonly born: string; readonly index: number };
   readonly fields: Readonly<Record<FieldId, ChainField>>;

@@ -414,23 +414,6 @@ describe('people, server and backends', () => {
     expect(again({ action: 'take-server', by, choices: [] })).toEqual(['superseded']);
   });
 
-  test('[MRG-6] a delete behind an increment or typing that a person dropped is not clean', () => {
-    const inc = [{ field: 4, by: 1 }];
-    const typed = { crdt: typing(2, 'hello', 'hello you', 1) };
-    for (const parts of [{ inc }, typed, { set: set(1, 'A', 'B'), inc }]) {
-      const { world, op } = seeded();
-      world.send('other', [op('update', 1, { set: set(1, 'A', 'X') })]);
-      const both = [op('update', 2, parts), op('update', 1, { set: set(1, 'A', 'B') })];
-      expect(outcomesOf(world.send('author', both))).toEqual(['parked', 'parked']);
-      const resolution = { action: 'take-server', by: 'ann', choices: [] } as const;
-      world.send('author', both, { firstIndex: 1, resolution });
-      const edit = op('update', 2, { prev: 2, since: 2, set: set(2, '1', '9') });
-      const last = op('delete', 2, { prev: 1, since: 3 });
-      const after = [world.send('author', [edit]), world.send('author', [last])];
-      expect(outcomesOf(...after)).toEqual(['applied', 'parked']);
-    }
-  });
-
   test('[MRG-27] server writes apply to the current record, and equal values are left out', () => {
     const { world } = seeded();
     const write = (...writes: Parameters<typeof serverTransaction>[1]) =>
