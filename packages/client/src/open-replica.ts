@@ -5,6 +5,7 @@ import { scopeHashOf, startContentFingerprint } from '@tidemark/protocol';
 import type { LocalReplica } from './local/local-replica.js';
 import type { AnySchema, ClearPending, Replica } from './replica.js';
 import type { IdentityOptions } from './run/identity.js';
+import { MetDamage } from './run/met-damage.js';
 import { newestValues } from './run/newest-values.js';
 import { pendingAge } from './run/pending-age.js';
 import type { ReplicaEvent } from './run/replica-event.js';
@@ -136,8 +137,9 @@ export const replicaOn = async <S extends AnySchema>(
     moved,
   );
   const age = pendingAge(local, clock, moved);
+  const met = new MetDamage(moved);
   const status = (): ReplicaStatus =>
-    statusOf({ local, runner, scope, lastLog: () => lastLog, oldestAt: age.oldestAt });
+    statusOf({ local, runner, scope, met, lastLog: () => lastLog, oldestAt: age.oldestAt });
   const stopChanges = local.onChange(moved);
   await age.settled();
 
@@ -175,9 +177,9 @@ export const replicaOn = async <S extends AnySchema>(
     increment: local.increment,
     editText: local.editText,
     transaction: local.transaction,
-    get: local.get,
-    query: local.query,
-    count: local.count,
+    get: met.watching(local.get),
+    query: met.watching(local.query),
+    count: met.watching(local.count),
     watch: local.watch,
     watchWith: local.watchWith,
     recordState: local.recordState,
@@ -203,7 +205,7 @@ export const replicaOn = async <S extends AnySchema>(
       refuseClosed();
       return listSyncLogs(local, limit);
     },
-    fingerprint: (table: string) => contentFingerprintOf(local, table, crypto),
+    fingerprint: met.watching((table) => contentFingerprintOf(local, table, crypto)),
     clear,
     close: async () => {
       if (state.closed) return;

@@ -4,6 +4,7 @@ import type { SyncPhase } from '@tidemark/protocol';
 import type { LocalReplica } from '../local/local-replica.js';
 import { tableMeta } from '../local/replica-meta.js';
 import type { ConnectionState } from './link-holder.js';
+import type { MetDamage } from './met-damage.js';
 import type { SyncProgress } from './run-context.js';
 import { userTables } from './scope-tables.js';
 import { progressOfRun, type SyncRunner } from './sync-runner.js';
@@ -35,9 +36,15 @@ export interface ReplicaStatus {
       readonly reason: 'foreground' | 'refused';
     } | null;
   };
-  /** Why the last run or the last attempt to connect failed; null when it did not. */
+  /**
+   * Why the last run or the last attempt to connect failed, or damage that a read met (the next opening repairs
+   * it); null when nothing did.
+   */
   readonly error: { readonly code: ErrorCode; readonly message: string } | null;
-  /** True only when nothing is pending or parked and a receipt that the image contains covers the last operation. */
+  /**
+   * True only when nothing is pending or parked, a receipt that the image contains covers the last operation, and
+   * no read met damage.
+   */
   readonly synced: boolean;
   /** The log up to `to` is in a checkpoint; `complete` when that is all of it. */
   readonly archived: { readonly to: number; readonly complete: boolean };
@@ -51,19 +58,20 @@ export interface StatusSources {
   readonly local: LocalReplica;
   readonly runner: SyncRunner;
   readonly scope: Scope;
+  readonly met: MetDamage;
   readonly lastLog: () => SyncLog | null;
   readonly oldestAt: () => number | null;
 }
 
-const currentError = (runner: SyncRunner): ReplicaStatus['error'] => {
-  const refused = runner.connectError();
+const currentError = ({ met, runner }: StatusSources): ReplicaStatus['error'] => {
+  const refused = met.error() ?? runner.connectError();
   if (refused !== null) return { code: refused.code, message: refused.message };
   return runner.last()?.error ?? null;
 };
 
 /** Derives the status from log, image state and run. */
 export const statusOf = (sources: StatusSources): ReplicaStatus => {
-  const { local, runner, scope } = sources;
+  const { local, runner, scope, met } = sources;
   const meta = local.meta();
   const run = runner.active();
   const { pending, parked } = local.pendingCount();
@@ -73,7 +81,7 @@ export const statusOf = (sources: StatusSources): ReplicaStatus => {
   for (const { id, name } of userTables(scope, local.schema())) {
     const table = tableMeta(meta, id);
     asOf[name] = table.state === 'current' ? table.asOfMs : null;
-    hydrated[name] = table.state === 'current' && !table.repair;
+    hydrated[name] = table.state === 'current' && !table.repair && !met.isIn(name);
   }
   // The sync errors of an operation come with the image: before that nobody can say it is not parked.
   const contained = tableMeta(meta, syncErrorsTable).mergedTo >= lastIndex;
@@ -91,9 +99,14 @@ export const statusOf = (sources: StatusSources): ReplicaStatus => {
       version: local.schema().customization.version,
       waiting: runner.last()?.waiting ?? null,
     },
-    error: currentError(runner),
+    error: currentError(sources),
     synced:
-      pending === 0 && parked === 0 && meta.mergedTo >= lastIndex && contained && !meta.awaitsGrant,
+      pending === 0 &&
+      parked === 0 &&
+      meta.mergedTo >= lastIndex &&
+      contained &&
+      !meta.awaitsGrant &&
+      met.error() === null,
     archived: { to: meta.archivedTo, complete: meta.archivedTo >= lastIndex },
     replica: meta.replica,
     epoch: meta.epoch,
