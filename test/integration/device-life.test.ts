@@ -208,6 +208,10 @@ describe('scope, clearing, logs', () => {
     await expect(a.replica.clear({ pending: 'refuse' })).rejects.toMatchObject({
       code: 'pending-operations',
     });
+    // What a caller without types may leave out.
+    await expect((a.replica.clear as () => Promise<void>)()).rejects.toMatchObject({
+      code: 'invalid-option',
+    });
     const before = a.replica.status.replica;
     await a.replica.clear({ pending: 'upload-first' });
     expect(await a.replica.count('visits')).toBe(0);

@@ -156,8 +156,9 @@ export const replicaOn = async <S extends AnySchema>(
   const refuseClosed = (): void => {
     if (state.closed) throw new TidemarkError('replica-closed', 'the replica is closed', {});
   };
-  const clear = async ({ pending }: { readonly pending: ClearPending }): Promise<void> => {
+  const clear = async (wanted?: { readonly pending: ClearPending }): Promise<void> => {
     refuseClosed();
+    const pending = wanted?.pending;
     if (pending !== 'refuse' && pending !== 'upload-first' && pending !== 'discard')
       throw new TidemarkError('invalid-option', 'pending: refuse, upload-first or discard', {});
     if (pending === 'refuse') refusePending(local);

@@ -133,6 +133,15 @@ describe('queries', () => {
     await expect(replica.query('tasks', { limit: -1 })).rejects.toMatchObject({
       code: 'invalid-option',
     });
+    // What a caller without types may give.
+    for (const order of [null, 'rank', [null], [{}], { field: 'rank' }])
+      await expect(replica.query('tasks', { order: order as never })).rejects.toMatchObject({
+        code: 'invalid-option',
+      });
+    for (const filter of [null, 7, {}, { and: null }, []])
+      await expect(replica.query('tasks', { filter: filter as never })).rejects.toMatchObject({
+        code: 'invalid-filter',
+      });
   });
 
   test('[REP-22] scan and count see image and view as one', async () => {

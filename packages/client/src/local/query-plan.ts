@@ -2,6 +2,7 @@ import {
   compileFilter,
   compareOrdered,
   compareTexts,
+  decodeFilter,
   metaFieldIds,
   parseFilter,
   planIndex,
@@ -127,7 +128,11 @@ const resolve = (table: SchemaTable, filter: string | FilterExpression): Resolve
     const parsed = parseFilter(filter);
     if (isLeft(parsed)) throw problemsError('invalid-filter', [parsed.left]);
     expression = parsed.right;
-  } else expression = filter;
+  } else {
+    const decoded = decodeFilter(filter);
+    if (isLeft(decoded)) throw problemsError('invalid-filter', decoded.left);
+    expression = decoded.right;
+  }
   const resolved = resolveFilter(expression, table);
   if (isLeft(resolved)) throw problemsError('invalid-filter', resolved.left);
   return resolved.right;
@@ -216,7 +221,14 @@ export const planQuery = (
 ): QueryPlan => {
   wholeNumber(query.limit, 'limit');
   wholeNumber(query.offset, 'offset');
-  const order = (query.order ?? []).map((one) => orderField(table, one));
+  const { order: fields = [] } = query;
+  const isField = (one: unknown): boolean =>
+    typeof one === 'object' &&
+    one !== null &&
+    typeof (one as { field?: unknown }).field === 'string';
+  if (!Array.isArray(fields) || !fields.every(isField))
+    throw new TidemarkError('invalid-option', 'order is a list of fields', { option: 'order' });
+  const order = fields.map((one) => orderField(table, one));
   if (order.length > orderFieldsMax)
     throw new TidemarkError('invalid-option', `at most ${orderFieldsMax} order fields`, {});
   const resolved = query.filter === undefined ? null : resolve(table, query.filter);
