@@ -66,8 +66,8 @@ export const plants = [
   plant(
     'the status says synced while operations pend',
     client('run/replica-status.ts'),
-    'pending === 0 && parked === 0 && meta.mergedTo >= lastIndex && contained && !meta.awaitsGrant',
-    'parked === 0',
+    'pending === 0 &&\n      parked === 0 &&\n      meta.mergedTo >= lastIndex &&\n      contained &&\n      !meta.awaitsGrant &&',
+    'parked === 0 &&',
   ),
   plant(
     'a rejection of the server is swallowed',
