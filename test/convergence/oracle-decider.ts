@@ -185,7 +185,7 @@ export class OracleDecider {
     if (found !== undefined && this.#isOwnBirth(sent, found)) return found.life;
     // Behind a predecessor whose own create is out of reach, it is still that one's life that goes on.
     const [newest] = chain;
-    if (base === null && newest !== undefined) return newest[1].life;
+    if (base === null && newest !== undefined && newest[1].life > 0) return newest[1].life;
     // Who saw no version, and whose create came to nothing, means whatever is there.
     if (base === null) return found?.life ?? 0;
     return [...(found?.changes ?? [])].reverse().find(({ n }) => n <= base.n)?.life ?? 0;
