@@ -208,18 +208,20 @@ export const createCheckpoints = (
     chunks: AsyncIterable<Uint8Array>,
   ): Promise<void> => {
     const name = checkpointName(manifest.incarnation, manifest.n);
-    const isThere = async (): Promise<boolean> => {
-      if (!(await folder.list()).includes(name)) return false;
+    const look = async (): Promise<'none' | 'same' | 'other'> => {
+      if (!(await folder.list()).includes(name)) return 'none';
       const found = await readManifest(folder, name, tenant, hash).catch(() => undefined);
-      return found?.digest === manifest.digest;
+      return found?.digest === manifest.digest ? 'same' : 'other';
     };
-    if (await isThere()) return endDump(chunks);
-    await folder.remove(name);
+    const found = await look();
+    if (found === 'same') return endDump(chunks);
+    // Only what is listed: what is not may be another server's that is being written.
+    if (found === 'other') await folder.remove(name);
     try {
       await folder.write(name, utf8Encode(JSON.stringify(manifest)), chunks);
     } catch (cause) {
       await endDump(chunks);
-      if (!(await isThere())) throw cause;
+      if ((await look()) !== 'same') throw cause;
     }
   };
   return {
