@@ -189,6 +189,29 @@ describeOnNats('input on JetStream that several servers share', () => {
     expect(await fresh.extent()).toEqual({ generation: 2, first: 1, last: 1 });
   });
 
+  it('[NAT-4] an ended generation that nobody could seal is sealed at the next look', async () => {
+    await open();
+    const ask = async (verb: string, generation: number, body = {}) => {
+      const subject = `$JS.API.STREAM.${verb}.OPS-${tenant}-${generation}`;
+      const answer = await connection.core.request(subject, JSON.stringify(body));
+      return (answer.json() as { readonly config: Readonly<Record<string, unknown>> }).config;
+    };
+    const config = await ask('INFO', 1);
+    // The server that ended it died when the next one had begun.
+    await publish(`tm.${tenant}.in.1.end`, 'first of 2');
+    await ask('CREATE', 2, {
+      ...config,
+      name: `OPS-${tenant}-2`,
+      subjects: [`tm.${tenant}.ops.2.*.*`, `tm.${tenant}.in.2.entry`, `tm.${tenant}.in.2.end`],
+    });
+    await publish(`tm.${tenant}.in.2.entry`, 'first of 2');
+    const log = await open();
+    expect(await log.extent()).toEqual({ generation: 2, first: 1, last: 1 });
+    expect(await ask('INFO', 1)).toMatchObject({ sealed: true });
+    const refused = await publish(`tm.${tenant}.ops.1.-.r1`, 'too late');
+    expect(utf8Decode(refused.data)).toContain('sealed');
+  });
+
   it('[NAT-6] goes on behind a generation that was removed, where nothing of it is missing', async () => {
     const [one, two] = [await open(), await open()];
     await one.append([utf8Encode('a'), utf8Encode('b')]);
