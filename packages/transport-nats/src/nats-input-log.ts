@@ -205,10 +205,9 @@ class JetStreamInputLog implements NatsInputLog {
           await this.#removeGeneration(generation);
           hasRemoved = true;
         }
-        if (hasRemoved) {
-          this.#generations.forgetSpace();
-          await this.#streams.raise(current);
-        }
+        if (hasRemoved) this.#generations.forgetSpace();
+        // Also for what others removed, who may have died before this; refused, it is for the next trim.
+        if (current > 1) await this.#streams.raise(current).catch(() => undefined);
         // A generation that has ended is kept until it is behind as a whole.
         if (position.generation < current) return;
         const upTo = position.generation > current ? last : Math.min(position.seq, last);
