@@ -103,7 +103,8 @@ class NatsCheckpoints implements CheckpointFolder {
     });
 
   readonly list = (): Promise<readonly string[]> =>
-    this.#guarded('the checkpoints cannot be listed', async (store) => {
+    this.#looking('the checkpoints cannot be listed', async (store) => {
+      if (store === undefined) return [];
       const names = (await store.list())
         .filter((one) => !one.deleted && isManifest(one))
         .map(({ name }) => name.slice('manifest/'.length));
@@ -111,19 +112,20 @@ class NatsCheckpoints implements CheckpointFolder {
     });
 
   readonly readManifest = (name: string): Promise<Uint8Array> =>
-    this.#guarded(`the manifest of ${name} cannot be read`, async (store) => {
+    this.#looking(`the manifest of ${name} cannot be read`, async (store) => {
       await this.#partsOf(store, name);
-      const body = await store.getBlob(manifestName(name));
-      if (body === null) throw noCheckpoint(name);
+      const body = await store?.getBlob(manifestName(name));
+      if (body === null || body === undefined) throw noCheckpoint(name);
       return body;
     });
 
   readonly readChunks = (name: string): AsyncIterable<Uint8Array> => this.#read(name);
 
   readonly remove = (name: string): Promise<void> =>
-    this.#guarded(`checkpoint ${name} could not be removed`, async (store) => {
+    this.#looking(`checkpoint ${name} could not be removed`, async (store) => {
       if (!isWellNamed(name))
         throw new TidemarkError('invalid-option', 'a checkpoint name is malformed');
+      if (store === undefined) return;
       const manifest = await store.info(manifestName(name));
       await this.#removeObject(store, manifestName(name));
       const parts = manifest === null ? undefined : partsIn(manifest);
@@ -136,22 +138,22 @@ class NatsCheckpoints implements CheckpointFolder {
 
   async *#read(name: string): AsyncGenerator<Uint8Array> {
     const unreadable = `checkpoint ${name} cannot be read`;
-    const { token, count } = await this.#guarded(unreadable, (store) => this.#partsOf(store, name));
+    const { token, count } = await this.#looking(unreadable, (store) => this.#partsOf(store, name));
     for (let part = 0; part < count; part += 1) {
-      const bytes = await this.#guarded(unreadable, (store) =>
-        store.getBlob(partName(name, token, part)),
+      const bytes = await this.#looking(unreadable, (store) =>
+        Promise.resolve(store?.getBlob(partName(name, token, part))),
       );
-      if (bytes === null)
+      if (bytes === null || bytes === undefined)
         throw new TidemarkError('checkpoint-invalid', `checkpoint ${name} lacks a part`, { part });
       for (let at = 0; at < bytes.length; at += chunkBytesMax)
         yield bytes.subarray(at, at + chunkBytesMax);
     }
   }
 
-  async #partsOf(store: ObjectStore, name: string): Promise<Parts> {
+  async #partsOf(store: ObjectStore | undefined, name: string): Promise<Parts> {
     if (!isWellNamed(name))
       throw new TidemarkError('invalid-option', 'a checkpoint name is malformed');
-    const manifest = await store.info(manifestName(name));
+    const manifest = (await store?.info(manifestName(name))) ?? null;
     const parts = manifest === null || manifest.deleted ? undefined : partsIn(manifest);
     if (parts === undefined) throw noCheckpoint(name);
     return parts;
@@ -192,6 +194,32 @@ class NatsCheckpoints implements CheckpointFolder {
     for (const one of orphans)
       if (Date.now() - (newestMs.get(writerOf(one)) ?? 0) > stalePartMs)
         await this.#removeObject(store, one.name);
+  }
+
+  /** Work that only looks: without any checkpoint yet there is nothing, and nothing is made. */
+  async #looking<A>(
+    message: string,
+    work: (store: ObjectStore | undefined) => Promise<A>,
+  ): Promise<A> {
+    try {
+      return await work(await (this.#store ?? this.#find()));
+    } catch (cause) {
+      throw failed(cause, message);
+    }
+  }
+
+  async #find(): Promise<ObjectStore | undefined> {
+    const { core } = this.#options.connection;
+    const manager = await jetstreamManager(core, { checkAPI: false });
+    try {
+      await manager.streams.info(`OBJ_${this.#bucket}`);
+    } catch (cause) {
+      if (refusalIn(cause) === 'missing') return undefined;
+      throw cause;
+    }
+    const store = await new Objm(core).open(this.#bucket, false);
+    this.#store ??= Promise.resolve(store);
+    return store;
   }
 
   async #guarded<A>(message: string, work: (store: ObjectStore) => Promise<A>): Promise<A> {

@@ -58,6 +58,20 @@ describeOnNats('checkpoints in NATS', () => {
     await dispose();
   });
 
+  test('[NAT-80] who looks for checkpoints before there is any finds none and makes no bucket', async () => {
+    const { folder, connection, dispose } = await open('none');
+    expect(await folder.list()).toEqual([]);
+    const missing = { code: 'checkpoint-invalid' };
+    await expect(folder.readManifest('x')).rejects.toMatchObject(missing);
+    await expect(marksOf(folder.readChunks('x'))).rejects.toMatchObject(missing);
+    await folder.remove('x');
+    const answer = await connection.core.request('$JS.API.STREAM.INFO.OBJ_CHECKPOINTS-none');
+    expect(answer.json()).toMatchObject({ error: { code: 404 } });
+    await folder.write('x', Uint8Array.of(1), twoParts(1));
+    expect(await folder.list()).toEqual(['x']);
+    await dispose();
+  });
+
   const part = (mark: number): Uint8Array => new Uint8Array(checkpointPartBytesMax).fill(mark);
   /** Two parts of one byte; `between` runs when the first is stored. */
   const twoParts = async function* (
