@@ -243,7 +243,9 @@ class JetStreamInputLog implements NatsInputLog {
         lastSeq: last,
       }),
     );
-    if (offered.tag === 'refused' && offered.refusal !== 'wrong-sequence') throw offered.error;
+    // Somebody stored more, or has ended it and sealed it already: the end that stands there tells.
+    const mayBeLate = ['wrong-sequence', 'other-generation'];
+    if (offered.tag === 'refused' && !mayBeLate.includes(offered.refusal)) throw offered.error;
     const end = await this.#streams.end(generation);
     if (end === undefined || end.header.get('Nats-Msg-Id') !== id) throw other;
     await this.#generations.followEnd(generation, end);

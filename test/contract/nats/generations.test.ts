@@ -12,7 +12,7 @@ import {
   type NatsServerConnection,
 } from '@tidemark/transport-nats/server';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
-import { NatsServer } from '../../processes/nats-server.js';
+import { NatsServer, Wire } from '../../processes/nats-server.js';
 import { describeOnNats } from '../../processes/on-nats.js';
 
 const start = { generation: 1, seq: 0 };
@@ -148,6 +148,36 @@ describeOnNats('input on JetStream that several servers share', () => {
       one.startGeneration({ generation: 1, last: 1 }, utf8Encode('x')),
     ).rejects.toMatchObject({ code: 'behind' });
     expect(await readAll(one)).toEqual(['1/1 a', '1/2 b']);
+  });
+
+  it('[NAT-3] who ends a generation that another server has just ended and sealed is told `behind`', async () => {
+    const winner = await open();
+    await winner.append([utf8Encode('a')]);
+    const wire = await Wire.open(server.port);
+    const slow = await connectServer({ servers: [wire.url] }, systemEntropy);
+    const loser = await open({ connection: slow });
+    await loser.extent();
+    // Answered, which the loser hears of only when the other one has won.
+    const looked = new Promise<void>((resolve) => {
+      connection.core.subscribe('$JS.EVENT.ADVISORY.API', {
+        callback: (_error, message) => {
+          const { subject } = message.json() as { readonly subject: string };
+          if (subject === `$JS.API.STREAM.INFO.OPS-${tenant}-1`) resolve();
+        },
+      });
+    });
+    await connection.core.flush();
+    wire.stopAfter(0);
+    const late = loser.startGeneration({ generation: 1, last: 1 }, utf8Encode('by the loser'));
+    await looked;
+    await winner.startGeneration({ generation: 1, last: 1 }, utf8Encode('by the winner'));
+    wire.letGo();
+    await expect(late).rejects.toMatchObject({ code: 'behind' });
+    expect(await readAll(winner)).toEqual(['1/1 a', '2/1 by the winner']);
+    await loser.close();
+    logs.splice(logs.indexOf(loser), 1);
+    await slow.close();
+    await wire.close();
   });
 
   it('[NAT-4] what was stored behind an end is no part of the input; a server stores it again', async () => {
