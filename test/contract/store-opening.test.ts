@@ -50,6 +50,8 @@ const contentOf = async (database: Memory): Promise<string> => {
 
 const u48 = (bytes: Uint8Array, at: number): number => Buffer.from(bytes).readUIntBE(at, 6);
 
+const formats = { replica: 2, server: 1, input: 1 } as const;
+
 describe.each(kindNames)('a store of kind %s', (kind) => {
   it('[STO-1] writes format, kind and an id of its own, and keeps them', async () => {
     const ids = new Set<string>();
@@ -59,7 +61,7 @@ describe.each(kindNames)('a store of kind %s', (kind) => {
       await (await kinds[kind](database, marker)).close();
       await database.open();
       const identity = new Uint8Array((await database.get(identityKey)) ?? []);
-      expect(identity[0]).toBe(1);
+      expect(identity[0]).toBe(formats[kind]);
       expect(utf8Decode(identity.subarray(17))).toBe(kind);
       ids.add(identity.subarray(1, 17).join());
       await (await kinds[kind](database, marker)).close();
@@ -79,12 +81,17 @@ describe.each(kindNames)('a store of kind %s', (kind) => {
       });
     expect(await contentOf(database)).toBe(before);
     const identity = new Uint8Array((await database.get(identityKey)) ?? []);
-    await database.put(identityKey, new Uint8Array([2, ...identity.subarray(1)]));
+    await database.put(identityKey, new Uint8Array([formats[kind] + 1, ...identity.subarray(1)]));
     const newer = await contentOf(database);
     await expect(kinds[kind](database, memoryMarker())).rejects.toMatchObject({
       code: 'newer-format',
     });
     expect(await contentOf(database)).toBe(newer);
+    // An older one is raised: an earlier version may not overlook what is written from now on.
+    await database.put(identityKey, new Uint8Array([formats[kind] - 1, ...identity.subarray(1)]));
+    await (await kinds[kind](database, memoryMarker())).close();
+    await database.open();
+    expect(new Uint8Array((await database.get(identityKey)) ?? [])).toEqual(identity);
   });
 });
 

@@ -39,4 +39,9 @@ test('[SYN-53] damage that a read meets is told by the status, and the replica i
   expect(await replica.get('tasks', 'task')).toMatchObject({ title: 'a task' });
   await replica.sync();
   expect(replica.status).toMatchObject({ synced: false, error: { code: 'storage-damaged' } });
+  // What was damaged is gone with all the rest.
+  await replica.clear({ pending: 'discard' });
+  await replica.sync();
+  expect(await replica.get('visits', 'visit')).toMatchObject({ status: null });
+  expect(replica.status).toMatchObject({ synced: true, hydrated: { visits: true }, error: null });
 });

@@ -1,3 +1,5 @@
+import { TidemarkError } from '@tidemark/server';
+import { MemoryLevel } from 'memory-level';
 import { describe, expect, test } from 'vitest';
 import { openFixture } from './server-fixture.js';
 
@@ -70,5 +72,36 @@ describe('what a server write refuses', () => {
     });
     expect(await f.server.query('places')).toHaveLength(1_000);
     await f.server.close();
+  });
+
+  test('[SRV-53] when entries on their way fail, it says what is known to be stored', async () => {
+    const memory = () =>
+      new MemoryLevel<Uint8Array, Uint8Array>({ keyEncoding: 'view', valueEncoding: 'view' });
+    const databases = { store: memory(), input: memory() };
+    const f = await openFixture({ databases });
+    const ops = function* () {
+      for (let i = 0; i < 6_000; i += 1) {
+        // Several entries are on their way: some fail, and none is awaited before the last was given.
+        if (i === 4_000) void f.server.close();
+        yield {
+          kind: 'put' as const,
+          table: 'places' as const,
+          id: `p${i}`,
+          fields: { name: 'x' },
+        };
+      }
+    };
+    const failed: unknown = await f.server.write(ops(), user).catch((cause: unknown) => cause);
+    expect(failed).toBeInstanceOf(TidemarkError);
+    const { stored, storedBehind } = (failed as TidemarkError).details as Record<string, number>;
+    await f.server.close();
+    await databases.store.open();
+    await databases.input.open();
+    const again = await openFixture({ databases });
+    // An entry whose answer was lost by the closing may be there, too: what is told is what is known.
+    const found = new Set((await again.server.query('places')).map(({ id }) => id));
+    expect(found.size).toBeGreaterThanOrEqual(Number(stored) + Number(storedBehind));
+    for (let i = 0; i < Number(stored); i += 1) expect(found.has(`p${i}`)).toBe(true);
+    await again.server.close();
   });
 });

@@ -166,6 +166,7 @@ export const replicaOn = async <S extends AnySchema>(
     await runner.disconnect();
     const allow = pending === 'discard' ? {} : { allow: () => refusePending(local) };
     await local.clear({ log: true, ...allow });
+    met.forget();
     await adoptScope(local, scope, crypto);
     lastLog = null;
     runner.forget();
@@ -183,7 +184,7 @@ export const replicaOn = async <S extends AnySchema>(
     count: met.watching(local.count),
     watch: local.watch,
     watchWith: local.watchWith,
-    recordState: local.recordState,
+    recordState: met.watching(local.recordState),
     pending: local.pending,
     sync: async (syncOptions?: Parameters<typeof runner.sync>[0]) => {
       refuseClosed();

@@ -99,7 +99,8 @@ export interface Server<T extends Tables> {
   /**
    * Writes as the server: operations always apply. Up to 1,000 operations and about 768 KB are one
    * transaction; more become several, in order. Resolves when all are applied. Rejects with coded errors
-   * before anything of the transaction at hand is stored; `details.stored` counts the operations before it.
+   * before anything of the transaction at hand is stored; `details.stored` counts the operations before it that are
+   * stored, `details.storedBehind` those behind it that were on their way.
    */
   readonly write: (
     input: WriteInput<T>,

@@ -138,17 +138,50 @@ export interface WriteResult {
   readonly version: { readonly incarnation: number; readonly n: number };
 }
 
+/** Entry on its way into the input. */
+interface Submitted {
+  readonly operations: number;
+  readonly done: Promise<unknown>;
+}
+
+/** Waits for all entries in order: how many operations are stored before the first that failed, and behind it. */
+const settle = async (
+  inFlight: readonly Submitted[],
+): Promise<{ readonly before: number; readonly behind: number; readonly cause: unknown }> => {
+  let [before, behind] = [0, 0];
+  let failed: { readonly cause: unknown } | undefined;
+  for (const { operations, done } of inFlight)
+    try {
+      await done;
+      if (failed === undefined) before += operations;
+      else behind += operations;
+    } catch (cause) {
+      failed ??= { cause };
+    }
+  return { before, behind, cause: failed?.cause };
+};
+
+/** The failure with what is stored all the same. */
+const withStored = (cause: unknown, stored: number, behind: number): unknown => {
+  if (!(cause instanceof TidemarkError)) return cause;
+  const { code, message, details } = cause;
+  const more = behind === 0 ? '' : `, and ${behind} behind it`;
+  const text = `${message.slice(`${code}: `.length)}; ${stored} stored before${more}`;
+  return new TidemarkError(code, text, { ...details, stored, storedBehind: behind }, cause);
+};
+
 /**
  * Writes a stream of operations as the server, in entries of at most 1,000. Each entry is checked before
- * it is stored; the first failure ends the write, and a TidemarkError says in `details.stored` how many
- * operations are stored before it.
+ * it is stored; the first failure ends the write. A TidemarkError says in `details.stored` how many operations
+ * are known to be stored before it, and in `details.storedBehind` how many of those that were on their way behind
+ * it; nothing is under way any more when it rejects.
  */
 export const writeOperations = async (
   merger: Merger,
   user: string,
   operations: Iterable<LooseOperation> | AsyncIterable<LooseOperation>,
 ): Promise<WriteResult> => {
-  const inFlight: Promise<unknown>[] = [];
+  const inFlight: Submitted[] = [];
   let ops: Operation[] = [];
   let bytes = 0;
   let total = 0;
@@ -161,13 +194,16 @@ export const writeOperations = async (
     ops = [];
     bytes = 0;
     await checkRequired(merger, entry.ops);
-    if (inFlight.length >= writeEntriesInFlightMax) await inFlight.shift();
-    const submitted = merger.submit(entry).then(() => {
-      stored += entry.ops.length;
-    });
+    const first = inFlight.length < writeEntriesInFlightMax ? undefined : inFlight[0];
+    if (first !== undefined) {
+      await first.done;
+      inFlight.shift();
+      stored += first.operations;
+    }
+    const done = merger.submit(entry);
     // Its failure is met when it is awaited in turn.
-    submitted.catch(() => undefined);
-    inFlight.push(submitted);
+    done.catch(() => undefined);
+    inFlight.push({ operations: entry.ops.length, done });
     total += entry.ops.length;
     transactions += 1;
   };
@@ -186,18 +222,11 @@ export const writeOperations = async (
     }
     await flush();
   } catch (cause) {
-    await Promise.allSettled(inFlight);
-    if (!(cause instanceof TidemarkError)) throw cause;
-    const { code, message, details } = cause;
-    const text = message.slice(`${code}: `.length);
-    throw new TidemarkError(
-      code,
-      `${text}; ${stored} stored before`,
-      { ...details, stored },
-      cause,
-    );
+    const rest = await settle(inFlight);
+    throw withStored(cause, stored + rest.before, rest.behind);
   }
-  await Promise.all(inFlight);
+  const rest = await settle(inFlight);
+  if (rest.cause !== undefined) throw withStored(rest.cause, stored + rest.before, rest.behind);
   const { incarnation, n } = merger.state();
   return { operations: total, transactions, version: { incarnation, n } };
 };

@@ -28,7 +28,7 @@ export interface OpenedDatabase {
 export interface OpenDatabaseOptions {
   readonly database: Database;
   readonly kind: StoreKind;
-  /** Newest format of this kind that the caller reads; it is written into new stores. */
+  /** Newest format of this kind that the caller reads; new stores get it, and older ones once they are opened. */
   readonly format: number;
   /** Id of the store that was here before, from its marker; undefined when there was none. */
   readonly expectedId: Uint8Array | undefined;
@@ -65,8 +65,18 @@ const writeIdentity = async (database: Database, value: Uint8Array): Promise<voi
   await batch.write({ sync: true } as object);
 };
 
+const kinds: readonly string[] = ['replica', 'server', 'input'] satisfies readonly StoreKind[];
+
 const checkIdentity = (identity: Uint8Array, options: OpenDatabaseOptions): Uint8Array => {
   const bytes = new Uint8Array(identity);
+  const kind = utf8Decode(bytes.subarray(1 + storeIdBytes));
+  const inUse = (): TidemarkError =>
+    new TidemarkError('folder-in-use', `the folder holds a store of kind ${kind}`, {
+      found: kind,
+      wanted: options.kind,
+    });
+  // Each kind counts its own formats.
+  if (kind !== options.kind && kinds.includes(kind)) throw inUse();
   const format = bytes[0] ?? 0;
   if (format > options.format)
     throw new TidemarkError('newer-format', 'a newer version wrote this store', {
@@ -76,12 +86,7 @@ const checkIdentity = (identity: Uint8Array, options: OpenDatabaseOptions): Uint
   const id = bytes.slice(1, 1 + storeIdBytes);
   if (id.length !== storeIdBytes)
     throw new TidemarkError('storage-damaged', 'the identity of the store is too short', {});
-  const kind = utf8Decode(bytes.subarray(1 + storeIdBytes));
-  if (kind !== options.kind)
-    throw new TidemarkError('folder-in-use', `the folder holds a store of kind ${kind}`, {
-      found: kind,
-      wanted: options.kind,
-    });
+  if (kind !== options.kind) throw inUse();
   if (options.expectedId !== undefined && !equalBytes(id, options.expectedId))
     throw new TidemarkError('storage-damaged', 'marker and store belong to different stores', {
       marker: toHex(options.expectedId),
@@ -104,6 +109,9 @@ export const openDatabase = (options: OpenDatabaseOptions): Promise<OpenedDataba
     const identity = await database.get(identityKey);
     if (identity !== undefined) {
       const storeId = checkIdentity(identity, options);
+      // From now on it may hold what an earlier version would overlook.
+      if ((identity[0] ?? 0) < format)
+        await writeIdentity(database, identityValue(kind, format, storeId));
       const ring = await verifyRing(database);
       return { database, storeId, created: false, identityRestored: false, ring };
     }

@@ -259,6 +259,16 @@ describe('other entries', () => {
     expect(await shown('a\ud800b')).toBe('a�b');
   });
 
+  it('[SRV-15] takes nothing but nothing for consent: an answer of another form stops it', async () => {
+    const answers: readonly unknown[] = [false, {}, { message: undefined }, { reason: 'no' }, 7];
+    for (const answer of answers) {
+      const world = await FoldWorld.open({ validate: () => answer as undefined });
+      const a = await world.enrol('a', 'user-1');
+      await world.append(create(a));
+      await expect(world.fold.advance()).rejects.toMatchObject({ code: 'hook-failed' });
+    }
+  });
+
   it('[SRV-15] stops before the transaction when the hook throws, and goes on when it is mended', async () => {
     let broken = true;
     const world = await FoldWorld.open({

@@ -23,6 +23,12 @@ export class MetDamage {
     return this.#tables.has(table);
   }
 
+  /** Forgets all: what was damaged is no longer there. */
+  forget(): void {
+    this.#error = null;
+    this.#tables.clear();
+  }
+
   /** The same reading of a table, which notes the damage that it meets before it rejects. */
   watching<A extends readonly unknown[], R>(
     read: (table: string, ...args: A) => Promise<R>,

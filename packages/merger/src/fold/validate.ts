@@ -84,8 +84,14 @@ export const askHook = async (
     // Also when the hook caught the refusal to read more: it must not decide on part of the facts.
     if (reads > validateReadsMax) throw new TidemarkError('hook-failed', 'too many reads');
     if (answer === undefined || answer === null) return null;
+    // Nothing else is taken for consent: a check that fails must not fail open.
     const message: unknown = typeof answer === 'string' ? answer : answer.message;
-    return typeof message === 'string' ? boundedMessage(message) : null;
+    if (typeof message !== 'string')
+      throw new TidemarkError(
+        'hook-failed',
+        'the validate hook gave neither nothing nor a message',
+      );
+    return boundedMessage(message);
   } catch (cause) {
     if (cause instanceof TidemarkError && cause.code.startsWith('storage-')) throw cause;
     const details = { replica: author.replica, n: window.n };
