@@ -1,3 +1,4 @@
+import { cp, readdir, truncate } from 'node:fs/promises';
 import path from 'node:path';
 import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -169,6 +170,35 @@ describeOnNats('servers of one stream at different places', () => {
     expect(await counted(await opening)).toBe(1_003);
     expect(ofType('checkpoint-loaded')).toMatchObject([{ of: 'two' }]);
     await world.sync(a);
+    await world.expectEqual();
+  });
+
+  test('[SRV-57] where the newest checkpoint is damaged the next older one is loaded, which an event tells; it is written anew', async () => {
+    const one = await world.serve('one', {}, shared);
+    await begin(one);
+    await count(one, 3);
+    const folder = path.join(world.folder, shared.checkpoints);
+    const kept = path.join(world.folder, 'kept');
+    await one.checkpoint();
+    const [older = ''] = await readdir(folder);
+    await cp(path.join(folder, older), kept, { recursive: true });
+    await count(one, 3);
+    await one.checkpoint();
+    const [newer = ''] = await readdir(folder);
+    await cp(kept, path.join(folder, older), { recursive: true });
+    await truncate(path.join(folder, newer, 'chunks.bin'), 100);
+    const two = await world.serve('two', {}, shared);
+    expect(ofType('checkpoint-loaded')).toMatchObject([
+      { of: 'two', checkpoint: older, unreadable: [newer] },
+    ]);
+    expect(await counted(two)).toBe(6);
+    await two.checkpoint();
+    await world.serve('three', {}, shared);
+    expect(ofType('checkpoint-loaded')[1]).toMatchObject({
+      of: 'three',
+      checkpoint: newer,
+      unreadable: [],
+    });
     await world.expectEqual();
   });
 });

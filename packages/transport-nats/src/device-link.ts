@@ -235,13 +235,28 @@ export class DeviceLink implements Link {
   async #ask(ask: Ask, body: Uint8Array, signal: AbortSignalLike | undefined): Promise<Uint8Array> {
     const { choice, clock } = this.#parts;
     const server = choice.next(clock.nowMs());
+    if (server === undefined) return this.#askAt(undefined, ask, body, signal);
+    try {
+      return await this.#askAt(server, ask, body, signal);
+    } catch (cause) {
+      // It is gone: that cost no time. Or a server that knows no names took the call for one of no endpoint.
+      const isOther = cause instanceof TidemarkError && cause.code === 'malformed-message';
+      if (!isOther && !isNoResponders(cause)) throw cause;
+      choice.avoid(server);
+      return this.#askAt(undefined, ask, body, signal);
+    }
+  }
+
+  /** Calls the named server, or any. */
+  async #askAt(
+    server: string | undefined,
+    ask: Ask,
+    body: Uint8Array,
+    signal: AbortSignalLike | undefined,
+  ): Promise<Uint8Array> {
+    const { choice, clock } = this.#parts;
     const until = [signal, this.#ended];
     const message = await this.#askOne(ask, body, until, server).catch((cause: unknown) => {
-      if (server !== undefined && isNoResponders(cause)) {
-        choice.avoid(server);
-        // It is gone: that cost no time, and any other may answer.
-        return this.#askOne(ask, body, until);
-      }
       if (cause instanceof TidemarkError && cause.code === 'timeout' && !isSlow(cause))
         choice.silent(clock.nowMs());
       throw cause;

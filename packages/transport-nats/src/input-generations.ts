@@ -109,8 +109,12 @@ export class InputGenerations {
   async #noteSpace(generation: number, { bytes, bytesMax }: StreamExtent): Promise<void> {
     const nowMs = this.#parts.clock.nowMs();
     const isOld = Math.abs(nowMs - this.#before.atMs) > spaceBeforeKeptMs;
-    if (this.#before.generation !== generation || (isOld && generation > 1))
-      this.#before = { generation, bytes: await this.streams.bytesBefore(generation), atMs: nowMs };
+    if (this.#before.generation !== generation || (isOld && generation > 1)) {
+      const { bytes: taken, unsealed } = await this.streams.before(generation);
+      // Whoever ended one may have failed or died before it was sealed, and devices still store there.
+      for (const one of unsealed) await this.streams.seal(one).catch(() => undefined);
+      this.#before = { generation, bytes: taken, atMs: nowMs };
+    }
     const { bytes: before } = this.#before;
     this.#parts.alarm.note(bytes + before, bytesMax < 0 ? bytesMax : bytesMax + before);
   }

@@ -1,6 +1,7 @@
 import { jetstreamManager, StorageType } from '@nats-io/jetstream';
+import { nuid } from '@nats-io/nats-core';
 import { Objm, type ObjectInfo, type ObjectStore } from '@nats-io/obj';
-import { TidemarkError, utf8Decode, utf8Encode } from '@tidemark/model';
+import { TidemarkError } from '@tidemark/model';
 import type { CheckpointFolder } from '@tidemark/ports';
 import type { NatsServerConnection } from './server-connection.js';
 import { refusalIn, streamFailure } from './stream-store.js';
@@ -29,13 +30,26 @@ export interface NatsCheckpointsOptions {
 /*
  * Objects of the bucket:
  *
- *   part/<name>/<number>    bytes of the checkpoint, in order
- *   manifest/<name>         stored last and removed first: number of parts (8 digits), then the manifest
+ *   part/<name>/<token>/<number>   bytes of the checkpoint, in order; each writer has a token of its own
+ *   manifest/<name>                stored last and removed first; says which token's parts, and how many
+ *
+ * Several servers may write one checkpoint at once. The first manifest stands, and nobody removes parts that a
+ * writer at work has stored, but that one itself.
  */
-const partName = (name: string, part: number): string =>
-  `part/${name}/${String(part).padStart(8, '0')}`;
+interface Parts {
+  readonly token: string;
+  readonly count: number;
+}
+const partsPrefix = (name: string, token: string): string => `part/${name}/${token}/`;
+const partName = (name: string, token: string, part: number): string =>
+  `${partsPrefix(name, token)}${String(part).padStart(8, '0')}`;
 const manifestName = (name: string): string => `manifest/${name}`;
-const partsDigits = 8;
+const isManifest = ({ name }: ObjectInfo): boolean => name.startsWith('manifest/');
+
+const partsIn = ({ metadata }: ObjectInfo): Parts | undefined => {
+  const { token = '', parts = '' } = metadata ?? {};
+  return token !== '' && /^\d{1,8}$/.test(parts) ? { token, count: Number(parts) } : undefined;
+};
 
 const bucketOf = (tenant: string): string => `CHECKPOINTS-${tenantToken(tenant)}`;
 
@@ -45,6 +59,12 @@ const failed = (cause: unknown, message: string): TidemarkError =>
     : new TidemarkError('storage-unavailable', message, {}, cause);
 
 const isWellNamed = (name: string): boolean => namePattern.test(name);
+
+const inUse = (name: string): TidemarkError =>
+  new TidemarkError('invalid-option', `checkpoint ${name} exists`, { checkpoint: name });
+
+const noCheckpoint = (name: string): TidemarkError =>
+  new TidemarkError('checkpoint-invalid', `there is no checkpoint ${name}`, { checkpoint: name });
 
 class NatsCheckpoints implements CheckpointFolder {
   readonly #options: NatsCheckpointsOptions;
@@ -62,77 +82,91 @@ class NatsCheckpoints implements CheckpointFolder {
         throw new TidemarkError('invalid-option', 'a checkpoint name is malformed');
       if (manifest.length > manifestBytesMax)
         throw new TidemarkError('invalid-option', `the manifest exceeds ${manifestBytesMax} bytes`);
-      if ((await store.info(manifestName(name))) !== null)
-        throw new TidemarkError('invalid-option', `checkpoint ${name} exists`, {
-          checkpoint: name,
-        });
+      if ((await store.info(manifestName(name))) !== null) throw inUse(name);
       await this.#removeStale(store);
+      const token = nuid.next();
       let parts = 0;
       try {
         for await (const part of partsOf(chunks)) {
-          await store.putBlob({ name: partName(name, parts) }, part);
+          await store.putBlob({ name: partName(name, token, parts) }, part);
           parts += 1;
         }
-        const head = utf8Encode(String(parts).padStart(partsDigits, '0'));
-        const body = new Uint8Array(head.length + manifest.length);
-        body.set(head);
-        body.set(manifest, head.length);
-        await store.putBlob({ name: manifestName(name) }, body);
+        const metadata = { token, parts: String(parts) };
+        // Another server may have stored its own meanwhile: that one stands.
+        const none = { previousRevision: 0 };
+        await store.putBlob({ name: manifestName(name), metadata }, manifest, none);
       } catch (cause) {
         // The failure matters, not whether its parts could be removed: a later write removes them as well.
-        for (let part = 0; part < parts; part += 1)
-          await this.#removeObject(store, partName(name, part)).catch(() => undefined);
-        throw cause;
+        await this.#withdraw(store, name, { token, count: parts }).catch(() => undefined);
+        throw refusalIn(cause) === 'wrong-sequence' ? inUse(name) : cause;
       }
     });
 
   readonly list = (): Promise<readonly string[]> =>
-    this.#guarded('the checkpoints cannot be listed', async (store) => {
+    this.#looking('the checkpoints cannot be listed', async (store) => {
+      if (store === undefined) return [];
       const names = (await store.list())
-        .filter(({ name, deleted }) => !deleted && name.startsWith('manifest/'))
+        .filter((one) => !one.deleted && isManifest(one))
         .map(({ name }) => name.slice('manifest/'.length));
       return names.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
     });
 
   readonly readManifest = (name: string): Promise<Uint8Array> =>
-    this.#guarded(`the manifest of ${name} cannot be read`, async (store) => {
-      const body = await this.#manifestOf(store, name);
-      return body.slice(partsDigits);
+    this.#looking(`the manifest of ${name} cannot be read`, async (store) => {
+      await this.#partsOf(store, name);
+      const body = await store?.getBlob(manifestName(name));
+      if (body === null || body === undefined) throw noCheckpoint(name);
+      return body;
     });
 
   readonly readChunks = (name: string): AsyncIterable<Uint8Array> => this.#read(name);
 
   readonly remove = (name: string): Promise<void> =>
-    this.#guarded(`checkpoint ${name} could not be removed`, async (store) => {
+    this.#looking(`checkpoint ${name} could not be removed`, async (store) => {
       if (!isWellNamed(name))
         throw new TidemarkError('invalid-option', 'a checkpoint name is malformed');
+      if (store === undefined) return;
+      const manifest = await store.info(manifestName(name));
       await this.#removeObject(store, manifestName(name));
-      const prefix = `part/${name}/`;
-      for (const one of await store.list())
-        if (one.name.startsWith(prefix)) await this.#removeObject(store, one.name);
+      const parts = manifest === null ? undefined : partsIn(manifest);
+      if (parts !== undefined)
+        for (const one of await store.list())
+          if (one.name.startsWith(partsPrefix(name, parts.token)))
+            await this.#removeObject(store, one.name);
+      await this.#removeStale(store);
     });
 
   async *#read(name: string): AsyncGenerator<Uint8Array> {
     const unreadable = `checkpoint ${name} cannot be read`;
-    const head = await this.#guarded(unreadable, (store) => this.#manifestOf(store, name));
-    const parts = Number(utf8Decode(head.subarray(0, partsDigits)));
-    for (let part = 0; part < parts; part += 1) {
-      const bytes = await this.#guarded(unreadable, (store) => store.getBlob(partName(name, part)));
-      if (bytes === null)
+    const { token, count } = await this.#looking(unreadable, (store) => this.#partsOf(store, name));
+    for (let part = 0; part < count; part += 1) {
+      const bytes = await this.#looking(unreadable, (store) =>
+        Promise.resolve(store?.getBlob(partName(name, token, part))),
+      );
+      if (bytes === null || bytes === undefined)
         throw new TidemarkError('checkpoint-invalid', `checkpoint ${name} lacks a part`, { part });
       for (let at = 0; at < bytes.length; at += chunkBytesMax)
         yield bytes.subarray(at, at + chunkBytesMax);
     }
   }
 
-  async #manifestOf(store: ObjectStore, name: string): Promise<Uint8Array> {
+  async #partsOf(store: ObjectStore | undefined, name: string): Promise<Parts> {
     if (!isWellNamed(name))
       throw new TidemarkError('invalid-option', 'a checkpoint name is malformed');
-    const body = await store.getBlob(manifestName(name));
-    if (body !== null) return body;
-    throw new TidemarkError('checkpoint-invalid', `there is no checkpoint ${name}`, {
-      checkpoint: name,
-    });
+    const manifest = (await store?.info(manifestName(name))) ?? null;
+    const parts = manifest === null || manifest.deleted ? undefined : partsIn(manifest);
+    if (parts === undefined) throw noCheckpoint(name);
+    return parts;
+  }
+
+  /** Takes back what a write has stored; what stays when NATS is away becomes stale. */
+  async #withdraw(store: ObjectStore, name: string, { token, count }: Parts): Promise<void> {
+    const manifest = await store.info(manifestName(name));
+    // Its word was lost, and yet it was stored.
+    if (manifest !== null && partsIn(manifest)?.token === token)
+      await this.#removeObject(store, manifestName(name));
+    for (let part = 0; part <= count; part += 1)
+      await this.#removeObject(store, partName(name, token, part));
   }
 
   /** Removes an object with its history: nothing of it stays in the stream. */
@@ -146,15 +180,46 @@ class NatsCheckpoints implements CheckpointFolder {
     await manager.streams.purge(stream, { filter: `$O.${this.#bucket}.C.${info.nuid}` });
   }
 
+  /** Removes what writers that died have left: parts that no manifest names, and beside which none came for long. */
   async #removeStale(store: ObjectStore): Promise<void> {
     const all = await store.list();
-    const complete = new Set(all.map(({ name }) => name));
-    const isStale = ({ name, mtime }: ObjectInfo): boolean => {
-      const [kind, checkpoint = ''] = name.split('/');
-      const ageMs = Date.now() - Date.parse(mtime);
-      return kind === 'part' && !complete.has(manifestName(checkpoint)) && ageMs > stalePartMs;
-    };
-    for (const one of all) if (isStale(one)) await this.#removeObject(store, one.name);
+    const named = new Set(all.flatMap((one) => (isManifest(one) ? [partsIn(one)?.token] : [])));
+    const writerOf = ({ name }: ObjectInfo): string => name.split('/')[2] ?? '';
+    const orphans = all.filter((one) => one.name.startsWith('part/') && !named.has(writerOf(one)));
+    const newestMs = new Map<string, number>();
+    for (const one of orphans) {
+      const atMs = Date.parse(one.mtime);
+      newestMs.set(writerOf(one), Math.max(newestMs.get(writerOf(one)) ?? atMs, atMs));
+    }
+    for (const one of orphans)
+      if (Date.now() - (newestMs.get(writerOf(one)) ?? 0) > stalePartMs)
+        await this.#removeObject(store, one.name);
+  }
+
+  /** Work that only looks: without any checkpoint yet there is nothing, and nothing is made. */
+  async #looking<A>(
+    message: string,
+    work: (store: ObjectStore | undefined) => Promise<A>,
+  ): Promise<A> {
+    try {
+      return await work(await (this.#store ?? this.#find()));
+    } catch (cause) {
+      throw failed(cause, message);
+    }
+  }
+
+  async #find(): Promise<ObjectStore | undefined> {
+    const { core } = this.#options.connection;
+    const manager = await jetstreamManager(core, { checkAPI: false });
+    try {
+      await manager.streams.info(`OBJ_${this.#bucket}`);
+    } catch (cause) {
+      if (refusalIn(cause) === 'missing') return undefined;
+      throw cause;
+    }
+    const store = await new Objm(core).open(this.#bucket, false);
+    this.#store ??= Promise.resolve(store);
+    return store;
   }
 
   async #guarded<A>(message: string, work: (store: ObjectStore) => Promise<A>): Promise<A> {

@@ -205,10 +205,9 @@ class JetStreamInputLog implements NatsInputLog {
           await this.#removeGeneration(generation);
           hasRemoved = true;
         }
-        if (hasRemoved) {
-          this.#generations.forgetSpace();
-          await this.#streams.raise(current);
-        }
+        if (hasRemoved) this.#generations.forgetSpace();
+        // Also for what others removed, who may have died before this; refused, it is for the next trim.
+        if (current > 1) await this.#streams.raise(current).catch(() => undefined);
         // A generation that has ended is kept until it is behind as a whole.
         if (position.generation < current) return;
         const upTo = position.generation > current ? last : Math.min(position.seq, last);
@@ -244,7 +243,9 @@ class JetStreamInputLog implements NatsInputLog {
         lastSeq: last,
       }),
     );
-    if (offered.tag === 'refused' && offered.refusal !== 'wrong-sequence') throw offered.error;
+    // Somebody stored more, or has ended it and sealed it already: the end that stands there tells.
+    const mayBeLate = ['wrong-sequence', 'other-generation'];
+    if (offered.tag === 'refused' && !mayBeLate.includes(offered.refusal)) throw offered.error;
     const end = await this.#streams.end(generation);
     if (end === undefined || end.header.get('Nats-Msg-Id') !== id) throw other;
     await this.#generations.followEnd(generation, end);

@@ -110,14 +110,20 @@ export class StreamStore {
     return found.sort((a, b) => a - b);
   }
 
-  /** Bytes that the generations before one take. */
-  async bytesBefore(generation: number): Promise<number> {
+  /** Bytes that the generations before one take, and those of them that are not sealed yet. */
+  async before(
+    generation: number,
+  ): Promise<{ readonly bytes: number; readonly unsealed: readonly number[] }> {
     let bytes = 0;
+    const unsealed: number[] = [];
     if (generation > 1)
-      for await (const { config, state } of this.#manager.streams.list(`tm.${this.token}.in.>`))
-        if ((streamGeneration(this.token, config.name) ?? generation) < generation)
-          bytes += state.bytes;
-    return bytes;
+      for await (const { config, state } of this.#manager.streams.list(`tm.${this.token}.in.>`)) {
+        const found = streamGeneration(this.token, config.name) ?? generation;
+        if (found >= generation) continue;
+        bytes += state.bytes;
+        if (!config.sealed || config.max_bytes > state.bytes) unsealed.push(found);
+      }
+    return { bytes, unsealed };
   }
 
   /** Fewest bytes that a generation may take, whatever others hold: its beginning must always fit. */
@@ -127,7 +133,7 @@ export class StreamStore {
 
   /** Bytes that a generation may take: what those before it leave. */
   async #roomOf(generation: number, bytesMax = this.#limits.bytesMax): Promise<number> {
-    return Math.max(bytesMax - (await this.bytesBefore(generation)), this.roomMin);
+    return Math.max(bytesMax - (await this.before(generation)).bytes, this.roomMin);
   }
 
   /** Makes the stream of a generation unless it is there. */

@@ -212,6 +212,30 @@ describeOnNats('generations of an input on JetStream that roll by their size', (
     positionsOf(await log.append([named('more')]));
   });
 
+  it('[NAT-83] a generation gets the room of those that a server removed which then died', async () => {
+    const bytesMax = 512 * kilobyte;
+    const log = await open({ bytesMax });
+    await rollOnce(log, 0);
+    await ofStream('DELETE', 1);
+    const roomOf = async (): Promise<unknown> => (await ofStream('INFO', 2)).config['max_bytes'];
+    expect(await roomOf()).toBeLessThan(bytesMax);
+    await log.trim({ generation: 2, seq: 0 });
+    expect(await roomOf()).toBe(bytesMax);
+  });
+
+  it('[NAT-83] room that NATS refuses to give does not keep a trim from removing', async () => {
+    await rollOnce(await open(), 0);
+    const refused: Error[] = [];
+    const greedy = await open({
+      bytesMax: 2 ** 50,
+      onLimitsRefused: (cause) => refused.push(cause),
+    });
+    expect(refused).toMatchObject([{ code: 'input-full' }]);
+    await greedy.trim({ generation: 2, seq: 1 });
+    expect(await streamNames()).toEqual([`OPS-${tenant}-2`]);
+    expect(await greedy.extent()).toMatchObject({ generation: 2, first: 2 });
+  });
+
   it('[NAT-84] a generation whose end is lost together with what stood before it is a gap, not shorter', async () => {
     const log = await open();
     await rollOnce(log, 0);

@@ -12,7 +12,7 @@ import {
   type NatsServerConnection,
 } from '@tidemark/transport-nats/server';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
-import { NatsServer } from '../../processes/nats-server.js';
+import { NatsServer, Wire } from '../../processes/nats-server.js';
 import { describeOnNats } from '../../processes/on-nats.js';
 
 const start = { generation: 1, seq: 0 };
@@ -150,6 +150,36 @@ describeOnNats('input on JetStream that several servers share', () => {
     expect(await readAll(one)).toEqual(['1/1 a', '1/2 b']);
   });
 
+  it('[NAT-3] who ends a generation that another server has just ended and sealed is told `behind`', async () => {
+    const winner = await open();
+    await winner.append([utf8Encode('a')]);
+    const wire = await Wire.open(server.port);
+    const slow = await connectServer({ servers: [wire.url] }, systemEntropy);
+    const loser = await open({ connection: slow });
+    await loser.extent();
+    // Answered, which the loser hears of only when the other one has won.
+    const looked = new Promise<void>((resolve) => {
+      connection.core.subscribe('$JS.EVENT.ADVISORY.API', {
+        callback: (_error, message) => {
+          const { subject } = message.json() as { readonly subject: string };
+          if (subject === `$JS.API.STREAM.INFO.OPS-${tenant}-1`) resolve();
+        },
+      });
+    });
+    await connection.core.flush();
+    wire.stopAfter(0);
+    const late = loser.startGeneration({ generation: 1, last: 1 }, utf8Encode('by the loser'));
+    await looked;
+    await winner.startGeneration({ generation: 1, last: 1 }, utf8Encode('by the winner'));
+    wire.letGo();
+    await expect(late).rejects.toMatchObject({ code: 'behind' });
+    expect(await readAll(winner)).toEqual(['1/1 a', '2/1 by the winner']);
+    await loser.close();
+    logs.splice(logs.indexOf(loser), 1);
+    await slow.close();
+    await wire.close();
+  });
+
   it('[NAT-4] what was stored behind an end is no part of the input; a server stores it again', async () => {
     const log = await open();
     await log.append([utf8Encode('a')]);
@@ -187,6 +217,29 @@ describeOnNats('input on JetStream that several servers share', () => {
     const fresh = await open();
     expect(await readAll(fresh)).toEqual(['1/1 a', '2/1 first of 2']);
     expect(await fresh.extent()).toEqual({ generation: 2, first: 1, last: 1 });
+  });
+
+  it('[NAT-4] an ended generation that nobody could seal is sealed at the next look', async () => {
+    await open();
+    const ask = async (verb: string, generation: number, body = {}) => {
+      const subject = `$JS.API.STREAM.${verb}.OPS-${tenant}-${generation}`;
+      const answer = await connection.core.request(subject, JSON.stringify(body));
+      return (answer.json() as { readonly config: Readonly<Record<string, unknown>> }).config;
+    };
+    const config = await ask('INFO', 1);
+    // The server that ended it died when the next one had begun.
+    await publish(`tm.${tenant}.in.1.end`, 'first of 2');
+    await ask('CREATE', 2, {
+      ...config,
+      name: `OPS-${tenant}-2`,
+      subjects: [`tm.${tenant}.ops.2.*.*`, `tm.${tenant}.in.2.entry`, `tm.${tenant}.in.2.end`],
+    });
+    await publish(`tm.${tenant}.in.2.entry`, 'first of 2');
+    const log = await open();
+    expect(await log.extent()).toEqual({ generation: 2, first: 1, last: 1 });
+    expect(await ask('INFO', 1)).toMatchObject({ sealed: true });
+    const refused = await publish(`tm.${tenant}.ops.1.-.r1`, 'too late');
+    expect(utf8Decode(refused.data)).toContain('sealed');
   });
 
   it('[NAT-6] goes on behind a generation that was removed, where nothing of it is missing', async () => {

@@ -1,3 +1,4 @@
+import { headers } from '@nats-io/nats-core';
 import { systemClock, systemEntropy, systemTimer } from '@tidemark/node';
 import type { Service, Timer } from '@tidemark/ports';
 import { tcpTransport } from '@tidemark/transport-nats/node';
@@ -62,6 +63,7 @@ describeOnNats('a server that falls silent', () => {
       return all;
     };
     return {
+      tenant,
       paused,
       stopFirst,
       calls,
@@ -115,6 +117,33 @@ describeOnNats('a server that falls silent', () => {
     const rest = await world.calls(20);
     expect(slowOf(rest)).toBe(0);
     expect(marksOf(rest)).toEqual(new Set([2]));
+    await world.close();
+  });
+
+  it('[NAT-85] a named call that a server without names takes for one of no endpoint is made again to any', async () => {
+    const world = await begin(['a1', 'b2']);
+    await world.calls(4);
+    world.paused.stopAfter(0);
+    // Until the paused one got a call: from then on a1 is called by its name.
+    expect(slowOf(await world.calls(60))).toBe(1);
+    world.paused.letGo();
+    const older = await connectServer({ servers: [nats.url] }, systemEntropy);
+    const refusal = headers();
+    refusal.set('Tidemark-Error', 'malformed-message');
+    older.core.subscribe(`tm.${world.tenant}.ask.*.*.*`, {
+      queue: 'servers',
+      callback: (_error, message) => {
+        if (message.subject.includes('~')) message.respond(new Uint8Array(0), { headers: refusal });
+        else message.respond(Uint8Array.of(3));
+      },
+    });
+    await older.core.flush();
+    expect(slowOf(await world.calls(20))).toBe(0);
+    await world.stopFirst();
+    const rest = await world.calls(20);
+    expect(slowOf(rest)).toBe(0);
+    expect(marksOf(rest).has(1)).toBe(false);
+    await older.close();
     await world.close();
   });
 

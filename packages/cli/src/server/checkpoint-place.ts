@@ -43,7 +43,10 @@ export const withCheckpoints = async <A>(
   const { systemEntropy } = await import('@tidemark/node');
   const connection = await connectServer(nats, systemEntropy);
   try {
-    return await work(openNatsCheckpoints({ connection, tenant: settings.needed('tenant') }));
+    const tenant = settings.needed('tenant');
+    const replicas = settings.count('nats.replicas');
+    const more = replicas === undefined ? {} : { replicas };
+    return await work(openNatsCheckpoints({ connection, tenant, ...more }));
   } finally {
     await connection.close();
   }

@@ -63,11 +63,12 @@ export const readManifest = async (
   return manifest;
 };
 
-/** Newest checkpoint that can be read, with the names that cannot. */
+/** Newest checkpoint that can be read, with the names that cannot; those known as `damaged` are not tried again. */
 export const newestCheckpoint = async (
   folder: CheckpointFolder,
   tenant: string,
   hash: Hash,
+  damaged: ReadonlySet<string> = new Set(),
 ): Promise<
   | {
       readonly name: string;
@@ -78,6 +79,10 @@ export const newestCheckpoint = async (
 > => {
   const unreadable: string[] = [];
   for (const name of [...(await folder.list())].reverse()) {
+    if (damaged.has(name)) {
+      unreadable.push(name);
+      continue;
+    }
     try {
       return { name, manifest: await readManifest(folder, name, tenant, hash), unreadable };
     } catch (cause) {
@@ -130,6 +135,8 @@ export interface CheckpointOptions {
   readonly tenant: string;
   readonly hash: Hash;
   readonly newest: CheckpointManifest | undefined;
+  /** Names of checkpoints that could not be loaded: they are written anew, whatever their manifest says. */
+  readonly damaged: ReadonlySet<string>;
   /** Called with the oldest position that a kept checkpoint needs. */
   readonly onWritten: (oldest: InputPosition) => Promise<void>;
 }
@@ -152,6 +159,7 @@ export const createCheckpoints = (
 ): Checkpoints => {
   const { folder, keep, tenant, hash } = options;
   let newest = options.newest;
+  const damaged = new Set(options.damaged);
   let running: Promise<CheckpointManifest | undefined> | null = null;
 
   const isOfThisLine = (manifest: CheckpointManifest, state: FoldState): boolean =>
@@ -208,18 +216,22 @@ export const createCheckpoints = (
     chunks: AsyncIterable<Uint8Array>,
   ): Promise<void> => {
     const name = checkpointName(manifest.incarnation, manifest.n);
-    const isThere = async (): Promise<boolean> => {
-      if (!(await folder.list()).includes(name)) return false;
+    const look = async (): Promise<'none' | 'same' | 'other'> => {
+      if (!(await folder.list()).includes(name)) return 'none';
+      if (damaged.has(name)) return 'other';
       const found = await readManifest(folder, name, tenant, hash).catch(() => undefined);
-      return found?.digest === manifest.digest;
+      return found?.digest === manifest.digest ? 'same' : 'other';
     };
-    if (await isThere()) return endDump(chunks);
-    await folder.remove(name);
+    const found = await look();
+    if (found === 'same') return endDump(chunks);
+    // Only what is listed: what is not may be another server's that is being written.
+    if (found === 'other') await folder.remove(name);
+    damaged.delete(name);
     try {
       await folder.write(name, utf8Encode(JSON.stringify(manifest)), chunks);
     } catch (cause) {
       await endDump(chunks);
-      if (!(await isThere())) throw cause;
+      if ((await look()) !== 'same') throw cause;
     }
   };
   return {

@@ -290,6 +290,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
           keep: Math.max(1, options.checkpoints.keep ?? checkpointsKeptDefault),
           tenant,
           hash: crypto.sha256,
+          damaged: line.damaged,
           newest: line.checkpoint?.manifest,
           onWritten: async (oldest) => {
             await fold.forgetInput(oldest);

@@ -22,6 +22,8 @@ const looksMax = 8;
 export interface OpenedLine {
   readonly checkpoint: { readonly name: string; readonly manifest: CheckpointManifest } | undefined;
   readonly isNewIncarnation: boolean;
+  /** Names of checkpoints that could not be loaded. */
+  readonly damaged: ReadonlySet<string>;
   /** The newest checkpoint is of input that is missing now: store and input were put back together. */
   readonly isRewound: boolean;
 }
@@ -132,6 +134,7 @@ class LineOpening {
   #extent: InputExtent;
   #newest: Newest | undefined;
   #loaded: string | null = null;
+  readonly #damaged = new Set<string>();
 
   constructor(options: OpenLineOptions, extent: InputExtent) {
     this.#options = options;
@@ -164,6 +167,7 @@ class LineOpening {
     }
     return {
       checkpoint: this.#newest,
+      damaged: this.#damaged,
       isNewIncarnation: hasBegun || found === 'announced',
       isRewound: found === 'continues' && (await this.#isRewound()),
     };
@@ -171,7 +175,9 @@ class LineOpening {
 
   async #newestCheckpoint(): Promise<Newest | undefined> {
     const { checkpoints, tenant, hash } = this.#options;
-    return checkpoints === undefined ? undefined : newestCheckpoint(checkpoints, tenant, hash);
+    return checkpoints === undefined
+      ? undefined
+      : newestCheckpoint(checkpoints, tenant, hash, this.#damaged);
   }
 
   async #find(): Promise<InputFound> {
@@ -185,8 +191,9 @@ class LineOpening {
     return { input, extent: this.#extent, isShared: fellows !== undefined };
   }
 
+  /** Loads a checkpoint; where its bytes are damaged, the next older one. */
   async #load(newest: Newest | undefined): Promise<void> {
-    const { applied, checkpoints, fellows, damage, onEvent } = this.#options;
+    const { checkpoints, damage, applied, fellows } = this.#options;
     if (newest === undefined || checkpoints === undefined)
       throw new TidemarkError(
         'storage-damaged',
@@ -195,18 +202,30 @@ class LineOpening {
       );
     // What this store has folded and the checkpoint's line lacks is brought back.
     if (fellows !== undefined) await setKeptAside(applied.store);
-    this.#state = await applied.reload(checkpoints.readChunks(newest.name));
-    if (this.#state.digest !== newest.manifest.digest)
-      throw new TidemarkError(
-        'checkpoint-invalid',
-        `checkpoint ${newest.name} is not what it says`,
-      );
-    this.#loaded = newest.name;
-    onEvent({
+    for (let found = newest; ;) {
+      try {
+        return await this.#loadOne(found, checkpoints);
+      } catch (cause) {
+        if (!(cause instanceof TidemarkError) || cause.code !== 'checkpoint-invalid') throw cause;
+        this.#damaged.add(found.name);
+        const older = await this.#newestCheckpoint();
+        if (older === undefined) throw cause;
+        this.#newest = found = older;
+      }
+    }
+  }
+
+  async #loadOne(found: Newest, checkpoints: CheckpointFolder): Promise<void> {
+    const { name, manifest, unreadable } = found;
+    this.#state = await this.#options.applied.reload(checkpoints.readChunks(name));
+    if (this.#state.digest !== manifest.digest)
+      throw new TidemarkError('checkpoint-invalid', `checkpoint ${name} is not what it says`);
+    this.#loaded = name;
+    this.#options.onEvent({
       type: 'checkpoint-loaded',
-      checkpoint: newest.name,
+      checkpoint: name,
       n: this.#state.n,
-      unreadable: newest.unreadable,
+      unreadable,
     });
   }
 
