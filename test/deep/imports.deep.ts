@@ -9,7 +9,7 @@ import { buildProgram } from '../processes/program.js';
 const rowsWanted = 1_000_000;
 const minutes = Number(process.env['TIDEMARK_MINUTES'] ?? 10);
 /** Rows per minute of budget on a slow machine: a short budget imports fewer, and says so. */
-const rowsPerMinute = 100_000;
+const rowsPerMinute = 250_000;
 const peakMbMax = 400;
 
 const folders: CommandFolder[] = [];

@@ -15,7 +15,7 @@ const propertyLimitMs = 20_000;
 /** How the rest is shared out; what a suite leaves over goes to those after it. */
 const weights = {
   'convergence.deep.ts': 4,
-  'imports.deep.ts': 2,
+  'imports.deep.ts': 4,
   'kills.deep.ts': 5,
   'memory.deep.ts': 3,
   'servers.deep.ts': 4,
