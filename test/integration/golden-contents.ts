@@ -140,6 +140,7 @@ const row: Row = {
 const page: TablePage = {
   table: 59_999,
   mode: 'repair',
+  blocks: [],
   entries: [
     { kind: 'upsert', id: 'a', version: row.version, row: encodeRow(row) },
     {

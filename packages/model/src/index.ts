@@ -129,6 +129,18 @@ export {
   type Row,
   type RowFields,
 } from './row.js';
+export {
+  blockBytes,
+  blockRowsMax,
+  checkBlock,
+  openBlock,
+  packBlocks,
+  rowInBlock,
+  rowsOfBlock,
+  type BlockRow,
+  type OpenBlock,
+  type RowBlock,
+} from './row-block.js';
 export type { Outcome, Disposition, Receipt } from './outcome.js';
 export {
   resolutionActions,

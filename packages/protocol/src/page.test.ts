@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { compareBytes, utf8Encode } from '@tidemark/model';
+import { compareBytes, packBlocks, utf8Encode } from '@tidemark/model';
 import { mutatedBytes, recordId, serverVersion } from '@tidemark/testkit';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -9,9 +9,10 @@ import { decodePage, decodePages, encodePage, encodePages, type TablePage } from
 const hash = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(createHash('sha256').update(bytes).digest());
 
-const page: fc.Arbitrary<TablePage> = fc.record({
+const entriesPage: fc.Arbitrary<TablePage> = fc.record({
   table: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
   mode: fc.constantFrom('full', 'incremental', 'repair'),
+  blocks: fc.constant([]),
   entries: fc.array(
     fc.oneof(
       fc.record({
@@ -24,10 +25,27 @@ const page: fc.Arbitrary<TablePage> = fc.record({
     { maxLength: 6 },
   ),
 });
+const blocksPage: fc.Arbitrary<TablePage> = fc
+  .tuple(
+    fc.integer({ min: 1, max: 2 ** 32 - 1 }),
+    fc.uniqueArray(fc.record({ id: recordId, value: fc.uint8Array({ maxLength: 9_000 }) }), {
+      minLength: 1,
+      maxLength: 6,
+      selector: ({ id }) => id,
+    }),
+  )
+  .map(([table, rows]) => ({
+    ...{ table, mode: 'full' as const, entries: [] },
+    blocks: packBlocks(
+      rows.sort((a, b) => compareBytes(utf8Encode(a.id), utf8Encode(b.id))),
+    ),
+  }));
+const page = fc.oneof(entriesPage, blocksPage);
 const encoded = page.map((one) => encodePage(one, hash));
 const example: TablePage = {
   table: 258,
   mode: 'incremental',
+  blocks: [],
   entries: [
     { kind: 'upsert', id: 'é', version: { incarnation: 1, n: 2 ** 32 + 3 }, row: Uint8Array.of(9) },
     { kind: 'evict', id: 'b' },
@@ -100,7 +118,8 @@ test('[SYN-72] hostile directories are malformed', () => {
   expect(change(6, 0, 0, 0, 1)).toEqual(malformed); // bytes left over
   expect(change(1, 3)).toEqual(malformed); // an unknown mode
   expect(change(0, 0)).toEqual(malformed);
-  expect(change(0, 2)).toEqual({ _tag: 'Left', left: 'newer-format' });
+  expect(change(0, 2)).toEqual(malformed); // blocks in another mode
+  expect(change(0, 3)).toEqual({ _tag: 'Left', left: 'newer-format' });
 });
 
 test('[SYN-73] a change of any byte of directory or rows is seen', () => {

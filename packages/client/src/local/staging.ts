@@ -81,7 +81,7 @@ export class LayerStaging implements Staging {
         pages,
         this.#staging().layer,
       );
-      const rows = blocks.reduce((sum, block) => sum + block.rows.length, puts.length);
+      const rows = blocks.reduce((sum, { block }) => sum + block.count, puts.length);
       const tables: Record<TableId, TableMeta> = { ...meta.tables };
       for (const table of missing) tables[table] = { ...tableMeta(meta, table), repair: true };
       const staging: StagingMeta = {

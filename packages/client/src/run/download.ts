@@ -39,7 +39,7 @@ const changesNothing = (
 ): boolean =>
   meta.staging === null &&
   closing.incarnation === meta.incarnation &&
-  pages.every(({ entries }) => entries.length === 0) &&
+  pages.every(({ entries, blocks }) => entries.length + blocks.length === 0) &&
   closing.tables.every((id) => {
     const table = tableMeta(meta, id);
     return table.state === 'current' && !table.repair && table.mergedTo === closing.mergedTo;
@@ -82,7 +82,12 @@ const askFrom = (context: RunContext, cursor: string | null): Promise<PulledPage
   const { local, scope } = context.ports;
   const seen = seenVersion(local.meta());
   return askForPages(context, (maxBytes) =>
-    ask(context.links, 'pull', { cursor, tables: null, scope, seen, maxBytes }, context.signal),
+    ask(
+      context.links,
+      'pull',
+      { cursor, tables: null, scope, seen, maxBytes, blocks: true },
+      context.signal,
+    ),
   );
 };
 

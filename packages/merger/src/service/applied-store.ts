@@ -83,6 +83,9 @@ export interface CountedReads {
   >;
   readonly counters: () => ReadCounters;
   readonly total: () => number;
+  /** Counts what was read for the answer by others. */
+  readonly countRecords: (count: number) => void;
+  readonly countBlocks: (count: number) => void;
 }
 
 /** Counts the values that are read through it. */
@@ -90,9 +93,16 @@ export const countReads = (inner: ServerStore): CountedReads => {
   let records = 0;
   let segments = 0;
   let entries = 0;
+  let blocks = 0;
   return {
-    counters: () => ({ records, segments, entries }),
-    total: () => records + segments + entries,
+    counters: () => ({ records, segments, entries, blocks }),
+    total: () => records + segments + entries + blocks,
+    countRecords: (count) => {
+      records += count;
+    },
+    countBlocks: (count) => {
+      blocks += count;
+    },
     store: {
       getRecords: async (table, ids) => {
         const found = await inner.getRecords(table, ids);

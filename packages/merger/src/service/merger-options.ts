@@ -54,6 +54,8 @@ export interface MergerOptions {
   /** Versions of the protocol that devices may speak; this program's own and the one before when left out. */
   readonly protocols?: Protocols;
   readonly horizon?: Partial<HorizonLimits>;
+  /** Bytes of a table from which on it is kept in blocks for first fills; `preparedBytesMin` when absent. */
+  readonly preparedBytesMin?: number;
   readonly window?: Partial<WindowBounds>;
   readonly logger?: Logger;
   readonly onEvent?: (event: ServerEvent) => void;
