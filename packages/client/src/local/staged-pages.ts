@@ -49,6 +49,8 @@ export interface StagedPuts {
   readonly blocks: LayerBlock[];
   readonly counts: Map<TableId, StagedCounts>;
   readonly missing: Set<TableId>;
+  /** Last ids of the blocks, by table: known of a layer that holds nothing of the table behind them. */
+  readonly ends: Map<TableId, RecordId>;
 }
 
 interface PageContext {
@@ -59,6 +61,8 @@ interface PageContext {
   readonly stack: readonly number[];
   /** Rows put by earlier entries of the same write. */
   readonly fresh: Map<RecordId, Uint8Array | null>;
+  /** Last id that the layer holds of the table, when an earlier write left it known. */
+  readonly end: RecordId | undefined;
 }
 
 const heldRows = async (
@@ -94,14 +98,11 @@ const blocksOf = async (
   context: PageContext,
   { mode, entries, blocks }: TablePage,
 ): Promise<readonly RowBlock[] | undefined> => {
-  const { core, table, layer, fresh } = context;
+  const { core, table, layer, fresh, end } = context;
   if (mode !== 'full' || !core.isFilling(table.id) || fresh.size > 0) return undefined;
-  const above = await core.store.scanRows('image', table.id, {
-    layers: [layer],
-    limit: 1,
-    reverse: true,
-  });
-  let last = above.rows[0]?.id ?? '';
+  const lastRow = { layers: [layer], limit: 1, reverse: true };
+  let last =
+    end ?? (await core.store.scanRows('image', table.id, lastRow)).rows[0]?.id ?? '';
   const [first] = blocks;
   if (first !== undefined) {
     const [id] = openBlock(first.bytes).ids;
@@ -142,6 +143,9 @@ const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext)
   const { table, indexes, layer, fresh, core } = context;
   const blocks = await blocksOf(context, page);
   for (const block of blocks ?? []) out.blocks.push({ layer, table: table.id, block });
+  const lastBlock = blocks?.at(-1);
+  if (lastBlock === undefined) out.ends.delete(table.id);
+  else out.ends.set(table.id, utf8Decode(lastBlock.last));
   if (blocks !== undefined && page.blocks.length > 0 && indexes.length === 0) {
     // Nothing else is to be known of these rows: they are stored as they came. A later page of the same
     // write must see that it is not the first.
@@ -190,13 +194,20 @@ const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext)
   addCounts(out, table.id, count);
 };
 
-/** Turns pages into puts on the staged layer. Rows are stored as they came, undecoded without indexes. */
+/**
+ * Turns pages into puts on the staged layer. Rows are stored as they came, undecoded without indexes. `ends` is
+ * what the write before left known of the layer.
+ */
 export const stagePages = async (
   core: ReplicaCore,
   pages: readonly TablePage[],
   layer: number,
+  ends: ReadonlyMap<TableId, RecordId>,
 ): Promise<StagedPuts> => {
-  const out: StagedPuts = { puts: [], blocks: [], counts: new Map(), missing: new Set() };
+  const out: StagedPuts = {
+    ...{ puts: [], blocks: [], counts: new Map(), missing: new Set() },
+    ends: new Map(ends),
+  };
   const freshByTable = new Map<TableId, Map<RecordId, Uint8Array | null>>();
   for (const page of pages) {
     const table = core.schema.tablesById.get(page.table);
@@ -213,6 +224,7 @@ export const stagePages = async (
       layer,
       stack: core.stagedStack(),
       fresh,
+      end: ends.get(page.table),
     });
   }
   return out;

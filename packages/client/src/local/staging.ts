@@ -35,6 +35,11 @@ const everything = (tables: Iterable<TableId>): ReadonlyMap<TableId, null> =>
 export class LayerStaging implements Staging {
   readonly #core: ReplicaCore;
   readonly #folding: Folding;
+  /** Last ids of blocks staged in a layer, by table: in memory alone, read again where it is not known. */
+  #ends: { readonly layer: number; readonly ids: ReadonlyMap<TableId, RecordId> } = {
+    layer: 0,
+    ids: new Map(),
+  };
 
   constructor(core: ReplicaCore, folding: Folding) {
     this.#core = core;
@@ -76,11 +81,11 @@ export class LayerStaging implements Staging {
       invariant(this.#staging().closing === null, 'the closing page came already');
       invariant(progress.length <= progressLengthMax, 'progress exceeds its bound');
       const { meta, filling } = this.#withFilling(pages);
-      const { puts, blocks, counts, missing } = await stagePages(
-        core,
-        pages,
-        this.#staging().layer,
-      );
+      const { layer } = this.#staging();
+      const known = this.#ends.layer === layer ? this.#ends.ids : new Map<TableId, RecordId>();
+      const { puts, blocks, counts, missing, ends } = await stagePages(core, pages, layer, known);
+      // Until it is written, what was known before may be wrong.
+      this.#ends = { layer, ids: new Map() };
       const rows = blocks.reduce((sum, { block }) => sum + block.count, puts.length);
       const tables: Record<TableId, TableMeta> = { ...meta.tables };
       for (const table of missing) tables[table] = { ...tableMeta(meta, table), repair: true };
@@ -98,6 +103,7 @@ export class LayerStaging implements Staging {
         touched: new Set(touched),
         ...(touched.length === 0 ? {} : { change: { kind: 'fill', tables: everything(touched) } }),
       });
+      this.#ends = { layer, ids: ends };
       return counts;
     });
 

@@ -169,8 +169,8 @@ export const createEndpoints = (
     signed: deps.receiptKey.sign,
     prepared: deps.prepared,
     lineage: async (replica) => (await readReplica(deps.applied.store, replica))?.lineage ?? [],
-    tableSize: (table) => {
-      deps.sizes.want(table);
+    tableSize: (table, mayCount) => {
+      if (mayCount) deps.sizes.want(table);
       return deps.sizes.of(table);
     },
   };

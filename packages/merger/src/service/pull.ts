@@ -51,8 +51,8 @@ export interface PullSource {
   /** Parts of its origins' logs that a clone shares: fixed when its first epoch was granted. */
   readonly lineage: (replica: string) => Promise<readonly LogPart[]>;
   readonly prepared: PreparedTables;
-  /** Records of a table, for progress; 0 when unknown. */
-  readonly tableSize: (table: TableId) => number;
+  /** Records of a table, for progress; 0 when unknown, and counted for later if it may be. */
+  readonly tableSize: (table: TableId, mayCount: boolean) => number;
 }
 
 interface PullWork {
@@ -189,7 +189,9 @@ const progressOf = (work: PullWork, cursor: CursorState): PullAnswer['progress']
   const scope = filling && work.scope.tables.get(filling.table);
   if (scope === undefined) return null;
   const done = cursor.pull?.done ?? 0;
-  const total = Math.max(done, work.source.tableSize(scope.tableId));
+  // Nobody counts a table that is passed on in blocks: that would cost more than to prepare it.
+  const mayCount = !goesInBlocks(work, scope);
+  const total = Math.max(done, work.source.tableSize(scope.tableId, mayCount));
   return { table: scope.tableName, done, total };
 };
 
