@@ -85,11 +85,7 @@ export interface PreparedBlocks {
   /** What the engine noted of a table; undefined when nothing is noted. */
   readonly readNote: (table: number) => Promise<Uint8Array | undefined>;
   /** Writes blocks and the note in one batch. */
-  readonly put: (
-    table: number,
-    blocks: readonly RowBlock[],
-    note: Uint8Array,
-  ) => Promise<void>;
+  readonly put: (table: number, blocks: readonly RowBlock[], note: Uint8Array) => Promise<void>;
   /** Blocks with rows behind the id `after`, in order, at least one if any, up to `maxBytes`; `isEnd` when none are left. */
   readonly scan: (
     table: number,

@@ -36,9 +36,7 @@ const blocksPage: fc.Arbitrary<TablePage> = fc
   )
   .map(([table, rows]) => ({
     ...{ table, mode: 'full' as const, entries: [] },
-    blocks: packBlocks(
-      rows.sort((a, b) => compareBytes(utf8Encode(a.id), utf8Encode(b.id))),
-    ),
+    blocks: packBlocks(rows.sort((a, b) => compareBytes(utf8Encode(a.id), utf8Encode(b.id)))),
   }));
 const page = fc.oneof(entriesPage, blocksPage);
 const encoded = page.map((one) => encodePage(one, hash));

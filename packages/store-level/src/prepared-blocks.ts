@@ -53,8 +53,6 @@ export const createPreparedBlocks = (
   clear: async (table) => {
     // Before the first block: without a note the others are nobody's.
     await writer.write([del(noteKey(table))], 'os');
-    await guardedRead(guard, () =>
-      database.clear({ gt: noteKey(table), lt: preparedEnd(table) }),
-    );
+    await guardedRead(guard, () => database.clear({ gt: noteKey(table), lt: preparedEnd(table) }));
   },
 });

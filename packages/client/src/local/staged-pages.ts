@@ -101,8 +101,7 @@ const blocksOf = async (
   const { core, table, layer, fresh, end } = context;
   if (mode !== 'full' || !core.isFilling(table.id) || fresh.size > 0) return undefined;
   const lastRow = { layers: [layer], limit: 1, reverse: true };
-  let last =
-    end ?? (await core.store.scanRows('image', table.id, lastRow)).rows[0]?.id ?? '';
+  let last = end ?? (await core.store.scanRows('image', table.id, lastRow)).rows[0]?.id ?? '';
   const [first] = blocks;
   if (first !== undefined) {
     const [id] = openBlock(first.bytes).ids;

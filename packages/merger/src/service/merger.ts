@@ -25,7 +25,7 @@ import {
   showSyncError,
   type SyncErrorView,
 } from './sync-error-desk.js';
-import { openPreparedTables, preparedBytesMin, type PreparedTables } from './prepared-tables.js';
+import { openPreparedTables, preparedDefault, type PreparedTables } from './prepared-tables.js';
 import { createReceiptKey, type ReceiptKey } from './receipt-key.js';
 import { createRewindGuard, type RewindGuard } from './rewind-guard.js';
 import { createSyncLogBook } from './sync-log-book.js';
@@ -292,7 +292,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   prepared = openPreparedTables({
     applied,
     horizon: horizon.horizon,
-    bytesMin: options.preparedBytesMin ?? preparedBytesMin,
+    limits: { ...preparedDefault, ...options.prepared },
     onPrepared: sizes.learn,
     onFailed: ({ code }) => emit({ type: 'background-failed', work: 'preparing blocks', code }),
   });

@@ -24,10 +24,7 @@ export const createPageWriter = (bytesMax: number): PageWriter => {
     add: (table, mode, entry) => {
       const last = pages[pages.length - 1];
       const fresh =
-        last === undefined ||
-        last.table !== table ||
-        last.mode !== mode ||
-        last.blocks.length > 0;
+        last === undefined || last.table !== table || last.mode !== mode || last.blocks.length > 0;
       const size =
         entryOverheadBytes +
         utf8Length(entry.id) +

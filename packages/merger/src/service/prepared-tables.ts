@@ -13,13 +13,25 @@ import type { AppliedStore } from './applied-store.js';
 import type { Horizon } from './pull-cursor.js';
 import { TurnQueue } from './turn-queue.js';
 
-/** Bytes of a table below which its records are read anew for each fill. */
-export const preparedBytesMin = 256 * 1_024;
+/** How tables are prepared for first fills. */
+export interface PreparedLimits {
+  /** Bytes of rows below which a table's records are read anew for each fill. */
+  readonly bytesMin: number;
+  /** Bytes of rows that one answer prepares. */
+  readonly stepBytes: number;
+  /** Bytes that the feed may bring behind a table's blocks in any case. */
+  readonly staleBytesMin: number;
+}
+
+/** Default limits: tables from 256 KB on, in steps of 512 KB. */
+export const preparedDefault: PreparedLimits = {
+  bytesMin: 256 * 1_024,
+  stepBytes: 512 * 1_024,
+  staleBytesMin: 1_024 * 1_024,
+};
 /** Part of a table's bytes that the feed may bring behind its blocks; with more they are prepared anew. */
 export const preparedStaleShare = 0.25;
-const staleBytesMin = 1_024 * 1_024;
-/** Bytes of rows and number of records of one step of preparing. */
-const stepBytes = 512 * 1_024;
+/** Records that one answer prepares at most. */
 const stepRecords = 10_000;
 const segmentsBytes = 1_024 * 1_024;
 
@@ -45,7 +57,11 @@ interface Changed {
 
 /** What a fill gets next: blocks and the id behind which it goes on, or the records of a small table. */
 export type PreparedStep =
-  | { readonly kind: 'blocks'; readonly blocks: readonly RowBlock[]; readonly filling: string | null }
+  | {
+      readonly kind: 'blocks';
+      readonly blocks: readonly RowBlock[];
+      readonly filling: string | null;
+    }
   | { readonly kind: 'records'; readonly page: RecordPage };
 
 /** Tables as blocks for first fills: prepared by the first replica that asks, passed on as they are to all. */
@@ -69,7 +85,7 @@ export interface PreparedTables {
 export interface PreparedSource {
   readonly applied: AppliedStore;
   readonly horizon: () => Horizon;
-  readonly bytesMin: number;
+  readonly limits: PreparedLimits;
   /** A table was prepared to its end: it has so many live records. */
   readonly onPrepared: (table: TableId, rows: number) => void;
   /** Blocks could not be written; the fill goes on with records. */
@@ -92,7 +108,7 @@ const behind = (block: RowBlock, after: string): readonly RowBlock[] => {
  * what changed since. So a fill from them is a first pass over an older state, and a catch-up pass follows.
  */
 export const openPreparedTables = (source: PreparedSource): PreparedTables => {
-  const { applied, horizon, bytesMin } = source;
+  const { applied, horizon, limits } = source;
   const { prepared } = applied.store;
   /** Versions that builds begin from which have no block yet. */
   const wanted = new Map<TableId, { readonly incarnation: number; readonly n: number }>();
@@ -107,7 +123,7 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
   };
 
   const staleBytes = ({ bytes }: Note): number =>
-    Math.max(staleBytesMin, bytes * preparedStaleShare);
+    Math.max(limits.staleBytesMin, bytes * preparedStaleShare);
 
   /** Bytes of the feed since a note; no more is read than tells that the blocks are stale. */
   const changedSince = async (table: TableId, note: Note): Promise<number> => {
@@ -148,7 +164,7 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     const isFirst = note.upTo === '';
     const page = await applied.store.scanRecords(table, {
       ...(isFirst ? {} : { after: note.upTo as string }),
-      maxBytes: isFirst ? Math.min(bytesMin, stepBytes) : stepBytes,
+      maxBytes: isFirst ? Math.min(limits.bytesMin, limits.stepBytes) : limits.stepBytes,
       maxRecords: stepRecords,
     });
     if (isFirst && page.next === undefined) return page;
