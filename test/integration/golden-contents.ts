@@ -278,7 +278,7 @@ export const goldenFiles: readonly GoldenFile[] = [
   },
   {
     name: 'message-pull-answer',
-    encode: () => encodeMessage('PullAnswer', pull, Uint8Array.of(1, 2, 3)),
+    encode: () => encodeMessage('PullAnswer', pull, [Uint8Array.of(1, 2, 3)]),
     decode: (bytes) => opened(decodeMessage('PullAnswer', bytes)),
     content: { message: pull, tail: Uint8Array.of(1, 2, 3) },
   },

@@ -32,22 +32,25 @@ export interface Frame {
   readonly tail: Uint8Array;
 }
 
-const empty = new Uint8Array(0);
-
 /**
- * Encodes a message: version byte, length of the JSON part (4 bytes, big-endian), JSON, tail.
+ * Encodes a message: version byte, length of the JSON part (4 bytes, big-endian), JSON, the parts of the tail.
  *
  * Throws InvariantViolation over `messageBytesMax` or `messageJsonBytesMax`: no receiver would take it.
  */
-export const encodeFrame = (json: unknown, tail: Uint8Array = empty): Uint8Array => {
+export const encodeFrame = (json: unknown, tail: readonly Uint8Array[] = []): Uint8Array => {
   const text = utf8Encode(JSON.stringify(json));
   invariant(text.length <= messageJsonBytesMax, 'the JSON part of a message is too long');
-  invariant(5 + text.length + tail.length <= messageBytesMax, 'a message is too long');
-  const out = new Uint8Array(5 + text.length + tail.length);
+  const length = tail.reduce((sum, part) => sum + part.length, 5 + text.length);
+  invariant(length <= messageBytesMax, 'a message is too long');
+  const out = new Uint8Array(length);
   out[0] = protocolVersion;
   new DataView(out.buffer).setUint32(1, text.length);
   out.set(text, 5);
-  out.set(tail, 5 + text.length);
+  let at = 5 + text.length;
+  for (const part of tail) {
+    out.set(part, at);
+    at += part.length;
+  }
   return out;
 };
 

@@ -102,7 +102,7 @@ const arbitraries: { readonly [N in MessageName]: fc.Arbitrary<Messages[N]> } = 
 const messageNames = Object.keys(arbitraries) as MessageName[];
 
 test('[SYN-60] a message is version, length of the JSON, JSON, tail', () => {
-  const bytes = encodeFrame({ have: 3 }, Uint8Array.of(7, 8));
+  const bytes = encodeFrame({ have: 3 }, [Uint8Array.of(7, 8)]);
   expect([...bytes.subarray(0, 5)]).toEqual([protocolVersion, 0, 0, 0, 10]);
   expect(Buffer.from(bytes.subarray(5, 15)).toString()).toBe('{"have":3}');
   expect([...bytes.subarray(15)]).toEqual([7, 8]);
@@ -114,7 +114,7 @@ describe.each(messageNames)('%s', (name) => {
   test('[SYN-61] decoding inverts encoding', () => {
     fc.assert(
       fc.property(message, fc.uint8Array(), (one, tail) => {
-        expect(decodeMessage(name, encodeMessage(name, one, tail))).toEqual({
+        expect(decodeMessage(name, encodeMessage(name, one, [tail]))).toEqual({
           _tag: 'Right',
           right: { message: one, tail },
         });
@@ -202,8 +202,8 @@ describe('[SYN-65] bounds of messages', () => {
   test('a frame over a maximum is refused and never made', () => {
     const long = 'x'.repeat(messageJsonBytesMax);
     expect(() => encodeFrame(long)).toThrow('too long');
-    expect(() => encodeFrame(0, new Uint8Array(messageBytesMax))).toThrow('too long');
-    const largest = encodeFrame(0, new Uint8Array(messageBytesMax - 6));
+    expect(() => encodeFrame(0, [new Uint8Array(messageBytesMax)])).toThrow('too long');
+    const largest = encodeFrame(0, [new Uint8Array(messageBytesMax - 6)]);
     expect(largest.length).toBe(messageBytesMax);
     expect(decodeFrame(largest)._tag).toBe('Right');
     const malformed = { _tag: 'Left', left: 'malformed-message' };

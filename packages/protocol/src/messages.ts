@@ -380,7 +380,7 @@ export type MessageName = keyof Messages;
 export const encodeMessage = <N extends MessageName>(
   _name: N,
   message: Messages[N],
-  tail?: Uint8Array,
+  tail?: readonly Uint8Array[],
 ): Uint8Array => encodeFrame(message, tail);
 
 /** Decodes a message of the named kind; a failure carries the code, without values. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { compareBytes, packBlocks, utf8Encode } from '@tidemark/model';
+import { compareBytes, concatBytes, packBlocks, utf8Encode } from '@tidemark/model';
 import { mutatedBytes, recordId, serverVersion } from '@tidemark/testkit';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -70,12 +70,37 @@ test('[SYN-70] a page is header, directory, rows', () => {
   ]);
 });
 
+test('[SYN-76] a page of blocks is header, lengths, blocks, and its ids ascend', () => {
+  const block = (...ids: readonly string[]) =>
+    packBlocks(ids.map((id) => ({ id, value: Uint8Array.of(7, 8) })));
+  const one: TablePage = { table: 258, mode: 'full', entries: [], blocks: block('a', 'é') };
+  const bytes = encodePage(one, hash);
+  expect([...bytes.subarray(0, 18)]).toEqual([
+    2, 0, 0, 0, 1, 2, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 20,
+  ]);
+  expect([...bytes.subarray(26)]).toEqual([
+    ...[0, 0, 0, 20],
+    ...[1, 0, 2, 1, 0, 0, 0, 2, 2, 0, 0, 0, 2, 97, 0xc3, 0xa9, 7, 8, 7, 8],
+  ]);
+  const problem = (blocks: TablePage['blocks']): unknown =>
+    decodePage(encodePage({ ...one, blocks }, hash), hash);
+  const malformed = { _tag: 'Left', left: 'malformed' };
+  expect(problem([...block('a'), ...block('b')])).toMatchObject({ _tag: 'Right' });
+  expect(problem([...block('b'), ...block('a')])).toEqual(malformed);
+  expect(problem([...block('a'), ...block('a')])).toEqual(malformed);
+  expect(problem(block('b', 'a'))).toEqual(malformed);
+  expect(problem(block('a\0'))).toEqual(malformed);
+  expect(problem(block(''))).toEqual(malformed);
+  const cut = block('a').map((some) => ({ ...some, bytes: some.bytes.subarray(1) }));
+  expect(problem(cut)).toEqual(malformed);
+});
+
 test('[SYN-71] decoding inverts encoding, for pages and for tails of pages', () => {
   fc.assert(
     fc.property(fc.array(page, { maxLength: 3 }), (pages) => {
       for (const one of pages)
         expect(decodePage(encodePage(one, hash), hash)).toEqual({ _tag: 'Right', right: one });
-      const tail = encodePages(pages.map((one) => encodePage(one, hash)));
+      const tail = concatBytes(encodePages(pages.map((one) => encodePage(one, hash))));
       expect(decodePages(tail, hash)).toEqual({ _tag: 'Right', right: pages });
     }),
   );

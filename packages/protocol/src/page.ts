@@ -1,6 +1,5 @@
 import {
   checkBlock,
-  concatBytes,
   equalBytes,
   left,
   right,
@@ -215,15 +214,15 @@ export const decodePage = (bytes: Uint8Array, hash: Hash): Result<PageProblem, T
   return entries === undefined ? left('malformed') : right({ table, mode, entries, blocks: [] });
 };
 
-/** Joins pages into the tail of a message: each preceded by its length (4 bytes, big-endian). */
-export const encodePages = (pages: readonly Uint8Array[]): Uint8Array => {
+/** Parts of the tail of a message that holds pages: each preceded by its length (4 bytes, big-endian). */
+export const encodePages = (pages: readonly Uint8Array[]): readonly Uint8Array[] => {
   const parts: Uint8Array[] = [];
   for (const page of pages) {
     const length = new Uint8Array(4);
     new DataView(length.buffer).setUint32(0, page.length);
     parts.push(length, page);
   }
-  return concatBytes(parts);
+  return parts;
 };
 
 /** Splits the tail of a message into pages and decodes them. */

@@ -260,10 +260,9 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   };
   const isNew = (await options.store.readState()) === undefined;
   const sizes = createTableSizes(isNew && options.checkpoints === undefined);
-  let prepared: PreparedTables | undefined;
+  const onCommits = [sizes.onCommit];
   const applied = await openAppliedStore(options.store, tenant, (batch) => {
-    sizes.onCommit(batch);
-    prepared?.onCommit(batch);
+    for (const onCommit of onCommits) onCommit(batch);
   });
   sizes.attach(applied);
   const line = await openLine({
@@ -289,13 +288,14 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     ...(options.window === undefined ? {} : { window: options.window }),
   });
   const horizon = await openFeedHorizon(applied, { ...horizonDefault, ...options.horizon });
-  prepared = openPreparedTables({
+  const prepared = openPreparedTables({
     applied,
     horizon: horizon.horizon,
     limits: { ...preparedDefault, ...options.prepared },
     onPrepared: sizes.learn,
     onFailed: ({ code }) => emit({ type: 'background-failed', work: 'preparing blocks', code }),
   });
+  onCommits.push(prepared.onCommit);
   const checkpoints =
     options.checkpoints === undefined
       ? undefined

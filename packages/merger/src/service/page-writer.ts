@@ -12,8 +12,8 @@ export interface PageWriter {
   readonly addBlocks: (table: TableId, blocks: readonly RowBlock[]) => number;
   readonly room: () => number;
   readonly isEmpty: () => boolean;
-  /** Tail of the message: one page per run of entries of the same table and mode. */
-  readonly tail: (hash: Hash) => Uint8Array;
+  /** Parts of the message's tail: one page per run of entries of the same table and mode. */
+  readonly tail: (hash: Hash) => readonly Uint8Array[];
 }
 
 /** Starts the pages of an answer of at most `bytesMax` bytes. */
