@@ -65,6 +65,7 @@ export const plants = [
       'const fresh = opened.transactions.filter(({ first }) => first > state.mergedTo);',
       'const fresh = opened.transactions;',
     ],
+    [merger('fold/open-envelope.ts'), 'if (last > mergedTo) {', 'if (last > 0) {'],
   ),
   plant(
     'any envelope is taken for its named replica',
@@ -118,7 +119,7 @@ export const plants = [
     'a write of a server is confirmed before it is stored',
     merger('service/merger.ts'),
     'const position = await parts.append(encodeInputEntry(entry));\n  await parts.driver.until(() => isApplied(parts.applied.applied(), position));',
-    'parts.append(encodeInputEntry(entry)).catch(() => undefined);',
+    "const stored = parts.append(encodeInputEntry(entry));\n  if (entry.kind === 'write') return (stored.catch(() => undefined), parts.applied.applied());\n  const position = await stored;\n  await parts.driver.until(() => isApplied(parts.applied.applied(), position));",
   ),
   plant(
     'a log is trimmed before it is archived',
