@@ -8,13 +8,11 @@ import { wireTargets } from '../fuzz/wire-targets.js';
 
 const seed = Number(process.env['TIDEMARK_SEED'] ?? 1);
 /** The deep suite reads many more; here as many as keep `npm test` short. */
-const mutantsHere = Number(process.env['MUTANTS'] ?? 400);
+const mutantsHere = 300;
 const crdtNames = ['crdt-changes', 'crdt-document'];
 
 const expectSafe = (target: FuzzTarget): void => {
   const { count, outcomes, faults } = fuzz(target, { seed, count: mutantsHere });
-  if (process.env['MUTANTS'] !== undefined)
-    console.log(target.name, count, [...outcomes].map(([a, b]) => `${a} ${b}`).join('; '));
   expect(faults.join('\n\n')).toBe('');
   expect(count).toBe(mutantsHere);
   // A mutator that every decoder sees through at once proves nothing, nor does one that none notices.
@@ -22,11 +20,11 @@ const expectSafe = (target: FuzzTarget): void => {
 };
 
 describe('bytes that others send', () => {
-  test.each([...wireTargets])('$name', (target) => expectSafe(target));
+  test.each([...wireTargets])('[SYN-99] $name', (target) => expectSafe(target));
 });
 
 describe('bytes that a damaged store holds', () => {
-  test.each([...storeTargets])('$name', (target) => expectSafe(target));
+  test.each([...storeTargets])('[SRV-94] $name', (target) => expectSafe(target));
 });
 
 describe('CRDT bytes', () => {
@@ -34,7 +32,7 @@ describe('CRDT bytes', () => {
   beforeAll(async () => {
     targets = crdtTargets(await crdt());
   });
-  test.each(crdtNames)('%s', (name) => {
+  test.each(crdtNames)('[SYN-99] %s', (name) => {
     const target = targets.find((one) => one.name === name);
     if (target === undefined) throw new Error(`there is no target ${name}`);
     expectSafe(target);
