@@ -2,13 +2,14 @@ import { openLocalReplica, replicaOn, type LocalReplica, type Replica } from '@t
 import { TidemarkError } from '@tidemark/model';
 import type { ReplicaStore } from '@tidemark/ports';
 import { openReplicaStore } from '@tidemark/store-level';
-import { crdt, crypto } from '../convergence/memory-parts.js';
+import { crdt } from '../convergence/memory-parts.js';
 import type { SeededRandom } from '../convergence/seeded-random.js';
 import { customizationOf, type fieldIds } from '../convergence/tables.js';
 import type { SimContext } from './context.js';
 import type { PlannedDevice } from './plan.js';
 import { PromiseBook, type Promised } from './promises.js';
 import { Life } from './scheduler.js';
+import { crypto } from './sim-crypto.js';
 import { SimDisk, type DiskBackup } from './sim-disk.js';
 import { databaseOn } from './sim-level.js';
 import type { SimNetwork } from './sim-network.js';
