@@ -17,6 +17,8 @@ import type { TypedTokens } from '../convergence/history.js';
 
 /** Tenant of every simulated world. */
 export const tenant = 'acme';
+/** Period of live devices whose plan names none, ms. */
+const livePeriodMs = 3_600_000;
 /** First pause before a device whose storage failed at open is opened again, ms; it doubles. */
 const openAgainMs = 1_000;
 /** Longest of these pauses, ms. */
@@ -143,6 +145,11 @@ export class DeviceActor {
     this.local = null;
     this.store = null;
     this.isEditing = false;
+  }
+
+  /** Stays in touch with the server from now on. */
+  goLive(): void {
+    this.replica?.connect({ periodMs: this.setup.livePeriodMs ?? livePeriodMs });
   }
 
   /** Closes properly. */
@@ -288,7 +295,7 @@ export class DeviceActor {
     context.note(
       `${this.name} is open as ${local.meta().replica}, log ${local.logEnd().lastIndex}`,
     );
-    if (this.wantsLive) replica.connect({ periodMs: 3_600_000 });
+    if (this.wantsLive) this.goLive();
   }
 
   /** Damage is told where there is any, and only there. */
