@@ -13,7 +13,6 @@ import { foreignRecord, nastyValue, pairRecords, pairTable, pairTableId } from '
 const tableNames = ['server_wins', 'device_wins', 'full_row', 'latest', 'manual', 'children'];
 /** Tables in which no rule parks a row of a backend. */
 const foreignTables = [2, 3];
-const livePeriodMs = 3_600_000;
 
 /** Codes with which a call of a server may end without anything being wrong. */
 const serverTroubles = new Set([
@@ -39,7 +38,7 @@ const deviceDeeds: Partial<
   background: (world, device) => sync(world, device, 'background'),
   connect: (_world, device) => {
     device.wantsLive = true;
-    device.replica?.connect({ periodMs: livePeriodMs });
+    device.goLive();
     return Promise.resolve();
   },
   disconnect: async (_world, device) => {
