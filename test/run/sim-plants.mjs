@@ -90,12 +90,6 @@ export const plants = [
     'for (const { reject } of [...group, ...behind]) reject(failure);',
     'for (const { resolve } of [...group, ...behind]) resolve();',
   ),
-  plant(
-    'a rejected upload is swallowed',
-    client('run/upload.ts'),
-    'sent.catch(() => undefined);\n      inFlight.push(sent);',
-    'inFlight.push(sent.catch(() => local.updateMeta({ mergedTo: target })));',
-  ),
   plantAll(
     'a receipt alone removes pending operations',
     [
