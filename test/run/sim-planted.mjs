@@ -34,7 +34,7 @@ const missed = [];
 const unfinished = [];
 let [seeds, faults, simulatedDays] = [0, 0, 0];
 const chosen = plants.filter(({ name }) => name.includes(only));
-for (const [at, { name, known, ...patch }] of chosen.entries()) {
+for (const [at, { name, known, patches }] of chosen.entries()) {
   const leftMs = Math.max(0, totalMs - (performance.now() - begun));
   if (leftMs === 0) {
     unfinished.push(name);
@@ -42,7 +42,7 @@ for (const [at, { name, known, ...patch }] of chosen.entries()) {
   }
   const { file } = await bundleSimulation({
     name: `plant-${plants.indexOf(chosen[at])}`,
-    patches: [patch],
+    patches,
   });
   const minutes = leftMs / 60_000 / (chosen.length - at);
   const output = await runBundle(file, option('from', known), minutes);

@@ -1,5 +1,5 @@
-// Faults that are planted into the engine, one at a time: each is a text of one source file that the bundle of
-// the simulator gets in another form. Nothing of them is in the engine itself. `known` is a seed that finds it.
+// Faults that are planted into the engine, one at a time: texts of source files that the bundle of the
+// simulator gets in another form. Nothing of them is in the engine itself. `known` is a seed that finds it.
 const client = (file) => `packages/client/src/${file}`;
 const merger = (file) => `packages/merger/src/${file}`;
 const merge = (file) => `packages/merge/src/${file}`;
@@ -25,13 +25,14 @@ const knownSeeds = {
   'bad input is not counted': 1601,
 };
 
-const plant = (name, file, find, replace = '') => ({
+/** A fault of several places: `[file, text, other text]` each. */
+const plantAll = (name, ...places) => ({
   name,
-  file,
-  find,
-  replace,
+  patches: places.map(([file, find, replace = '']) => ({ file, find, replace })),
   known: knownSeeds[name] ?? 1,
 });
+
+const plant = (name, file, find, replace) => plantAll(name, [file, find, replace]);
 
 export const plants = [
   plant(
@@ -52,11 +53,19 @@ export const plants = [
     "await core.store.sync();\n    await core.commit({ meta: { ...core.meta, publishedTo: to }, durability: 'disk' });",
     'await core.commit({ meta: { ...core.meta, publishedTo: to } });',
   ),
-  plant(
+  plantAll(
     'what an envelope brings again is merged again',
-    merger('fold/decide-envelope.ts'),
-    'const fresh = opened.transactions.filter(({ first }) => first > state.mergedTo);',
-    'const fresh = opened.transactions;',
+    [
+      merger('fold/decide-envelope.ts'),
+      'if (envelope.to <= state.mergedTo) {',
+      'if (envelope.to < state.mergedTo) {',
+    ],
+    [
+      merger('fold/decide-envelope.ts'),
+      'const fresh = opened.transactions.filter(({ first }) => first > state.mergedTo);',
+      'const fresh = opened.transactions;',
+    ],
+    [merger('fold/open-envelope.ts'), 'if (last > mergedTo) {', 'if (last > 0) {'],
   ),
   plant(
     'any envelope is taken for its named replica',
@@ -70,16 +79,71 @@ export const plants = [
     'parked === 0 &&',
   ),
   plant(
-    'a rejection of the server is swallowed',
-    client('run/upload.ts'),
-    'for (let next = inFlight.shift(); next !== undefined; next = inFlight.shift()) await next;',
-    'local.updateMeta({ mergedTo: target }).catch(() => undefined);',
+    'a refusal leaves no sync error',
+    merger('fold/parking.ts'),
+    'writeSyncError(window, newRow(window, origin, decided), origin.user);',
+    "if (decided.kind === 'conflict')\n      writeSyncError(window, newRow(window, origin, decided), origin.user);",
   ),
   plant(
+    'a rejected write of the disk is swallowed',
+    store('group-writer.ts'),
+    'for (const { reject } of [...group, ...behind]) reject(failure);',
+    'for (const { resolve } of [...group, ...behind]) resolve();',
+  ),
+  plant(
+    'a rejected upload is swallowed',
+    client('run/upload.ts'),
+    'sent.catch(() => undefined);\n      inFlight.push(sent);',
+    'inFlight.push(sent.catch(() => local.updateMeta({ mergedTo: target })));',
+  ),
+  plantAll(
     'a receipt alone removes pending operations',
+    [
+      client('local/row-reader.ts'),
+      "const views = await core.store.getRows('view', table, ids, stack);",
+      "const views = (await core.store.getRows('view', table, ids, stack)).map((view) =>\n    view !== undefined && lastOfRuns(decodeView(view).ops) <= core.meta.mergedTo ? undefined : view,\n  );",
+    ],
+    [
+      client('local/row-reader.ts'),
+      "import { decodeView } from './pending-view.js';",
+      "import { decodeView } from './pending-view.js';\nimport { lastOfRuns } from './op-runs.js';",
+    ],
+  ),
+  plant(
+    'a page removes operations that it does not cover',
     client('local/rebase.ts'),
     'return index > this.#target.mergedTo || this.#target.open.has(index);',
     'return this.#target.open.has(index);',
+  ),
+  plant(
+    'a write of a server is confirmed before it is stored',
+    merger('service/merger.ts'),
+    'const position = await parts.append(encodeInputEntry(entry));\n  await parts.driver.until(() => isApplied(parts.applied.applied(), position));',
+    "const stored = parts.append(encodeInputEntry(entry));\n  if (entry.kind === 'write') return (stored.catch(() => undefined), parts.applied.applied());\n  const position = await stored;\n  await parts.driver.until(() => isApplied(parts.applied.applied(), position));",
+  ),
+  plant(
+    'a log is trimmed before it is archived',
+    client('run/clean-up.ts'),
+    'const upTo = Math.min(archivedTo, mergedTo, ',
+    'const upTo = Math.min(Math.max(archivedTo, mergedTo), mergedTo, ',
+  ),
+  plant(
+    'a cursor goes by its number only',
+    merger('service/pull-cursor.ts'),
+    'if (cursor.incarnation !== state.incarnation || cursor.to > state.n)',
+    'if (cursor.to > state.n)',
+  ),
+  plant(
+    'chance decides equal times',
+    merge('decide-field.ts'),
+    "return { outcome: 'parked', rule: 'equal-times' };",
+    "return { outcome: Math.random() < 0.5 ? 'applied' : 'superseded', rule: 'equal-times' };",
+  ),
+  plant(
+    'nobody opens a failed database again to read',
+    store('group-writer.ts'),
+    "return this.#broken && this.#database.status !== 'open' ? this.recover() : undefined;",
+    'return undefined;',
   ),
   plant(
     'counters are set and not added',

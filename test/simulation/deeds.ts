@@ -4,6 +4,7 @@ import type { InputEntry, Merger } from '@tidemark/merger';
 import { SeededRandom } from '../convergence/seeded-random.js';
 import { customizationOf, fieldIds } from '../convergence/tables.js';
 import type { DeviceActor } from './device-actor.js';
+import { checkOwnEdits } from './own-edits.js';
 import type { DeedKind, PlannedEvent } from './plan.js';
 import type { ServerActor } from './server-actor.js';
 import { canary, type SimWorld } from './sim-world.js';
@@ -299,6 +300,7 @@ export const doDeed = async (world: SimWorld, event: PlannedEvent): Promise<void
     if (device?.isOpen !== true) return;
     try {
       await device.life.pass(own(world, device, random));
+      await device.life.pass(checkOwnEdits(world, device));
     } catch (cause) {
       const isClosed = cause instanceof TidemarkError && cause.code === 'replica-closed';
       const isStorage = cause instanceof TidemarkError && cause.code === 'storage-unavailable';

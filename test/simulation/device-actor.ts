@@ -7,6 +7,7 @@ import type { SeededRandom } from '../convergence/seeded-random.js';
 import { customizationOf, type fieldIds } from '../convergence/tables.js';
 import type { SimContext } from './context.js';
 import type { PlannedDevice } from './plan.js';
+import { OwnEdits, type OwnEdit } from './own-edits.js';
 import { PromiseBook, type Promised } from './promises.js';
 import { Life } from './scheduler.js';
 import { crypto } from './sim-crypto.js';
@@ -61,6 +62,12 @@ export class DeviceActor {
   isEditing = false;
   /** What the edit under way types, by `table/record`. */
   typing = new Map<string, TypedTokens>();
+  /** What the edit under way changes. */
+  editing: OwnEdit[] = [];
+  /** What its own edits must show. */
+  readonly own = new OwnEdits();
+  /** Set while its own edits are looked at beside everything else. */
+  isLookedAt = false;
   /** Replica ids that this device had. */
   readonly ids = new Set<string>();
   /** Whether it should be live. */
@@ -141,6 +148,9 @@ export class DeviceActor {
   forget(ending: Ending): void {
     const rank: readonly Ending[] = ['closed', 'kill', 'power', 'damage'];
     if (rank.indexOf(ending) > rank.indexOf(this.#ending)) this.#ending = ending;
+    // An edit that was cut may be stored; a power cut may take others.
+    if (this.isEditing || ending === 'power' || ending === 'damage') this.own.forget();
+    this.isLookedAt = false;
     this.replica = null;
     this.local = null;
     this.store = null;
@@ -185,6 +195,7 @@ export class DeviceActor {
     this.shown = { incarnation: 0, version: 0 };
     this.#ending = 'closed';
     this.wasDamaged = false;
+    this.own.forget();
     context.note(`${this.name} begins anew: ${why}`);
   }
 

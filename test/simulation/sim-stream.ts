@@ -174,8 +174,11 @@ export class SimStream {
     current.first += count;
   }
 
-  /** Loses the newest messages of the current generation, acknowledged ones, and says nothing. */
-  loseTail(count: number): number {
+  /**
+   * Loses the newest messages of the current generation, acknowledged ones, and says nothing. With `refill`
+   * other messages are stored under their numbers before anybody looks.
+   */
+  loseTail(count: number, refill: Uint8Array | null = null): number {
     const current = this.#generations.get(this.#current);
     if (current === undefined) return 0;
     const lost = current.messages.splice(Math.max(0, current.messages.length - count), count);
@@ -183,6 +186,7 @@ export class SimStream {
     const { last } = this.extent();
     for (const [id, { position }] of this.#ids)
       if (position.generation === this.#current && position.seq > last) this.#ids.delete(id);
+    if (refill !== null) for (const _ of lost) this.#store(refill);
     this.#tell();
     return lost.length;
   }
