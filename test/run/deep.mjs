@@ -17,7 +17,9 @@ const weights = {
   'convergence.deep.ts': 4,
   'imports.deep.ts': 4,
   'kills.deep.ts': 5,
+  'fuzz.deep.ts': 2,
   'memory.deep.ts': 3,
+  'oracle.deep.ts': 4,
   'servers.deep.ts': 4,
 };
 /** Suites whose shortest form takes minutes: shorter runs leave them out, by name. */
