@@ -279,7 +279,9 @@ export class SimInputLog implements InputLog {
   readonly read: InputLog['read'] = (after, bounds) =>
     this.#ask((stream) => {
       if (!stream.exists()) throw unreachable();
-      return stream.read(after, bounds);
+      return stream
+        .read(after, bounds)
+        .map((message) => ({ ...message, hash: this.#identity(message) }));
     });
 
   readonly extent = (): Promise<InputExtent> =>
@@ -291,8 +293,16 @@ export class SimInputLog implements InputLog {
   readonly hashAt = (position: InputPosition): Promise<Uint8Array | undefined> =>
     this.#ask((stream) => {
       const message = stream.message(position);
-      return message === undefined ? undefined : this.#options.hash(message.bytes);
+      return message === undefined ? undefined : this.#identity(message);
     });
+
+  /** As over NATS: the same bytes stored again are another message. */
+  #identity({ atMs, bytes }: StoredMessage): Uint8Array {
+    const timed = new Uint8Array(8 + bytes.length);
+    new DataView(timed.buffer).setFloat64(0, atMs);
+    timed.set(bytes, 8);
+    return this.#options.hash(timed);
+  }
 
   readonly startGeneration: InputLog['startGeneration'] = (expected, first) =>
     this.#inTurn(() => this.#ask((stream) => stream.begin(expected, first)));
