@@ -8,7 +8,7 @@ import { wireTargets } from '../fuzz/wire-targets.js';
 
 const seed = Number(process.env['TIDEMARK_SEED'] ?? 1);
 const minutes = Number(process.env['TIDEMARK_MINUTES'] ?? 2);
-const mutantsWanted = 20_000;
+const mutantsWanted = 10_000;
 /** Documents are opened by Automerge itself: each mutant costs a hundred times as much. */
 const crdtMutantsWanted = 2_000;
 /** Part of the minutes after which no further mutant is begun. */
