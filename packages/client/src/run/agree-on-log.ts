@@ -20,9 +20,12 @@ const isOfThisLog = async (local: LocalReplica, { mergedTo, head }: Receipt): Pr
 /** Rejects with `behind` when a receipt does not speak of this log: the next run agrees on it again. */
 export const checkOfThisLog = async (context: RunContext, receipt: Receipt): Promise<void> => {
   const { receipt: known, ports } = context;
-  // An agreement has compared it already.
-  if (known?.mergedTo === receipt.mergedTo && known.head === receipt.head) return;
-  if (await isOfThisLog(ports.local, receipt)) return;
+  // A newer epoch was granted to another copy: this one has to take a new id.
+  if (receipt.epoch <= ports.local.meta().epoch) {
+    // An agreement has compared it already.
+    if (known?.mergedTo === receipt.mergedTo && known.head === receipt.head) return;
+    if (await isOfThisLog(ports.local, receipt)) return;
+  }
   throw new TidemarkError('behind', 'the log must be agreed on again', {
     mergedTo: receipt.mergedTo,
   });
