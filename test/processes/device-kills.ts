@@ -47,7 +47,7 @@ export interface CampaignOptions {
 }
 
 /** Time within which a life comes to the storage call that it is killed in, ms. */
-const lifeMsMax = 1_500;
+const lifeMsMax = 700;
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -1,7 +1,7 @@
 import { ClassicLevel } from 'classic-level';
 
 /** Greatest number of a storage call that a life is killed in. */
-export const storageCallsMax = 150;
+export const storageCallsMax = 100;
 /** Steps between the calls of two lives: all come in turn, and a short campaign meets early and late ones. */
 const callStride = 37;
 

@@ -33,7 +33,7 @@ type Victim = Child<ServerSaying>;
 const recordsPerBatch = 20;
 
 /** Time within which a life comes to the storage call that it is killed in, ms. */
-const lifeMsMax = 2_000;
+const lifeMsMax = 700;
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -127,12 +127,6 @@ export const plants = [
     "const stored = parts.append(encodeInputEntry(entry));\n  if (entry.kind === 'write') return (stored.catch(() => undefined), parts.applied.applied());\n  const position = await stored;\n  await parts.driver.until(() => isApplied(parts.applied.applied(), position));",
   ),
   plant(
-    'a log is trimmed before it is archived',
-    client('run/clean-up.ts'),
-    'const upTo = Math.min(archivedTo, mergedTo, ',
-    'const upTo = Math.min(Math.max(archivedTo, mergedTo), mergedTo, ',
-  ),
-  plant(
     'a cursor goes by its number only',
     merger('service/pull-cursor.ts'),
     'if (cursor.incarnation !== state.incarnation || cursor.to > state.n)',
@@ -143,12 +137,6 @@ export const plants = [
     merge('decide-field.ts'),
     "return { outcome: 'parked', rule: 'equal-times' };",
     "return { outcome: Math.random() < 0.5 ? 'applied' : 'superseded', rule: 'equal-times' };",
-  ),
-  plant(
-    'nobody opens a failed database again to read',
-    store('group-writer.ts'),
-    "return this.#broken && this.#database.status !== 'open' ? this.recover() : undefined;",
-    'return undefined;',
   ),
   plant(
     'counters are set and not added',
@@ -196,12 +184,6 @@ export const plants = [
     merger('service/applied-store.ts'),
     'await inner.commit({ ...batch, after: stored.bytes }, durability);',
     'await inner.commit(batch, durability);',
-  ),
-  plant(
-    'a merger that failed to open goes on folding',
-    merger('service/merger.ts'),
-    'await stop();\n    throw cause;',
-    'throw cause;',
   ),
   plant(
     'a flip that was cut is forgotten',

@@ -4,7 +4,7 @@ import type { InputEntry, Merger } from '@tidemark/merger';
 import { SeededRandom } from '../convergence/seeded-random.js';
 import { customizationOf, fieldIds } from '../convergence/tables.js';
 import type { DeviceActor } from './device-actor.js';
-import { checkOwnEdits } from './own-edits.js';
+import { checkOwnEdits } from './own-edit-checks.js';
 import type { DeedKind, PlannedEvent } from './plan.js';
 import type { ServerActor } from './server-actor.js';
 import { canary, type SimWorld } from './sim-world.js';

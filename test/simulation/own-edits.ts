@@ -1,8 +1,3 @@
-import { tableMeta } from '@tidemark/client';
-import { TidemarkError } from '@tidemark/model';
-import type { DeviceActor } from './device-actor.js';
-import type { SimWorld } from './sim-world.js';
-
 /** One edit of a person, as far as it says what its author must see: null fields say that the record is gone. */
 export interface OwnEdit {
   readonly table: string;
@@ -13,7 +8,8 @@ export interface OwnEdit {
   readonly isWhole: boolean;
 }
 
-interface Shown {
+/** What a field shows because of an edit. */
+export interface Shown {
   readonly index: number;
   /** Undefined: the record is gone. */
   readonly value: unknown;
@@ -56,74 +52,3 @@ export class OwnEdits {
     this.#places.delete(place);
   }
 }
-
-/** Highest index that a page has covered in a table; undefined when the device holds no such table. */
-const coveredTo = (local: NonNullable<DeviceActor['local']>, table: string): number | undefined => {
-  const found = [...local.schema().tablesById.values()].find(({ name }) => name === table);
-  return found === undefined ? undefined : tableMeta(local.meta(), found.id).mergedTo;
-};
-
-/** Whether a receipt covers an own edit, and no page does yet: here a view that trusts receipts flickers. */
-export const awaitsPage = ({ local, own }: DeviceActor): boolean => {
-  if (local === null || own.size === 0) return false;
-  const { mergedTo } = local.meta();
-  return own.places().some(([place, fields]) => {
-    const covered = coveredTo(local, place.slice(0, place.indexOf('/'))) ?? Infinity;
-    return [...fields.values()].some(({ index }) => index <= mergedTo && index > covered);
-  });
-};
-
-const lookAt = async (
-  world: SimWorld,
-  device: DeviceActor,
-  place: string,
-  fields: Map<string, Shown>,
-): Promise<void> => {
-  const { replica, local, own } = device;
-  if (replica === null || local === null) return;
-  const at = place.indexOf('/');
-  const [table, record] = [place.slice(0, at), place.slice(at + 1)];
-  const { changes } = own;
-  const { mergedTo } = local.meta();
-  const row = (await replica.get(table, record)) as Readonly<Record<string, unknown>> | undefined;
-  if (device.local !== local || device.isEditing || own.changes !== changes) return;
-  const covered = coveredTo(local, table);
-  if (covered === undefined || world.inexact.size > 0) return own.drop(place);
-  for (const [field, { index, value }] of [...fields]) {
-    if (index <= covered) {
-      fields.delete(field);
-      continue;
-    }
-    const shown = field === '' ? row : row?.[field];
-    world.context.saw(
-      index <= mergedTo
-        ? 'an own edit was seen between its receipt and its page'
-        : 'an own edit was seen before its receipt',
-    );
-    if (shown !== value)
-      world.context.violate(
-        'I11',
-        `${device.name} does not show its own edit ${index} of ${place} ${field}: ` +
-          `${JSON.stringify(shown)} and not ${JSON.stringify(value)}, merged to ${mergedTo}, covered to ${covered}`,
-      );
-  }
-  if (fields.size === 0) own.drop(place);
-};
-
-/** Until a page with the verdict comes, whoever made an edit goes on seeing it. */
-export const checkOwnEdits = async (world: SimWorld, device: DeviceActor): Promise<void> => {
-  const { own, local } = device;
-  if (own.size === 0 || device.isEditing) return;
-  if (world.inexact.size > 0) return own.forget();
-  try {
-    for (const [place, fields] of own.places()) {
-      if (device.local !== local) return;
-      await lookAt(world, device, place, fields);
-    }
-  } catch (cause) {
-    // A disk that fails and a device that closes show nothing at all.
-    const { code } = cause as { readonly code?: string };
-    const isKnown = code === 'storage-unavailable' || code === 'replica-closed';
-    if (!(cause instanceof TidemarkError) || !isKnown) throw cause;
-  }
-};

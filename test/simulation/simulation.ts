@@ -6,7 +6,7 @@ import { SimContext } from './context.js';
 import { doDeed, firstWrites } from './deeds.js';
 import type { DeviceActor } from './device-actor.js';
 import { strike } from './nemesis.js';
-import { awaitsPage, checkOwnEdits } from './own-edits.js';
+import { awaitsPage, checkOwnEdits } from './own-edit-checks.js';
 import { deedKinds, type Plan, type PlannedEvent } from './plan.js';
 import { SimWorld } from './sim-world.js';
 

@@ -14,7 +14,6 @@ import {
   compareRangesMax,
   decodeMessage,
   encodeMessage,
-  receiptKeysMax,
   resumePointsMax,
   type MessageName,
   type Messages,

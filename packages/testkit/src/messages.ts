@@ -1,6 +1,4 @@
 import {
-  compareIdsMax,
-  compareRangesMax,
   receiptKeysMax,
   resumePointsMax,
   type MessageName,
