@@ -7,7 +7,12 @@ import type { SimWorld } from './sim-world.js';
 /** Highest index that a page has covered in a table; undefined when the device holds no such table. */
 const coveredTo = (local: NonNullable<DeviceActor['local']>, table: string): number | undefined => {
   const found = [...local.schema().tablesById.values()].find(({ name }) => name === table);
-  return found === undefined ? undefined : tableMeta(local.meta(), found.id).mergedTo;
+  if (found === undefined) return undefined;
+  const meta = local.meta();
+  const { mergedTo } = tableMeta(meta, found.id);
+  // A table that fills for the first time is read from what is staged: its closing page shows before the flip.
+  const closing = meta.staging?.filling.includes(found.id) === true ? meta.staging.closing : null;
+  return closing === null ? mergedTo : Math.max(mergedTo, closing.info.mergedTo);
 };
 
 /** Whether a receipt covers an own edit, and no page does yet: here a view that trusts receipts flickers. */
