@@ -12,4 +12,5 @@ test('[REP-64] a device killed at any moment keeps what it promised, once', asyn
   expect(counts.promised).toBeGreaterThan(50);
   expect(counts.killedEditing).toBeGreaterThan(5);
   expect(counts.runsEnded).toBeGreaterThan(2);
+  expect(counts.killedInCall).toBe(24);
 }, 300_000);

@@ -4,6 +4,7 @@ import type { InputEntry, Merger } from '@tidemark/merger';
 import { SeededRandom } from '../convergence/seeded-random.js';
 import { customizationOf, fieldIds } from '../convergence/tables.js';
 import type { DeviceActor } from './device-actor.js';
+import { checkOwnEdits } from './own-edit-checks.js';
 import type { DeedKind, PlannedEvent } from './plan.js';
 import type { ServerActor } from './server-actor.js';
 import { canary, type SimWorld } from './sim-world.js';
@@ -12,7 +13,6 @@ import { foreignRecord, nastyValue, pairRecords, pairTable, pairTableId } from '
 const tableNames = ['server_wins', 'device_wins', 'full_row', 'latest', 'manual', 'children'];
 /** Tables in which no rule parks a row of a backend. */
 const foreignTables = [2, 3];
-const livePeriodMs = 3_600_000;
 
 /** Codes with which a call of a server may end without anything being wrong. */
 const serverTroubles = new Set([
@@ -38,7 +38,7 @@ const deviceDeeds: Partial<
   background: (world, device) => sync(world, device, 'background'),
   connect: (_world, device) => {
     device.wantsLive = true;
-    device.replica?.connect({ periodMs: livePeriodMs });
+    device.goLive();
     return Promise.resolve();
   },
   disconnect: async (_world, device) => {
@@ -300,6 +300,7 @@ export const doDeed = async (world: SimWorld, event: PlannedEvent): Promise<void
     if (device?.isOpen !== true) return;
     try {
       await device.life.pass(own(world, device, random));
+      await device.life.pass(checkOwnEdits(world, device));
     } catch (cause) {
       const isClosed = cause instanceof TidemarkError && cause.code === 'replica-closed';
       const isStorage = cause instanceof TidemarkError && cause.code === 'storage-unavailable';

@@ -21,12 +21,13 @@ import type {
 import { openRenewingMerger, type RenewingMerger } from '@tidemark/server';
 import { openInputLog, openServerStore } from '@tidemark/store-level';
 import { createMemoryCheckpoints } from '@tidemark/testkit';
-import { crdt, crypto } from '../convergence/memory-parts.js';
+import { crdt } from '../convergence/memory-parts.js';
 import { customizationOf } from '../convergence/tables.js';
 import type { SeededRandom } from '../convergence/seeded-random.js';
 import type { SimContext } from './context.js';
 import { tenant } from './device-actor.js';
 import { Life } from './scheduler.js';
+import { crypto } from './sim-crypto.js';
 import { SimDisk, type DiskBackup } from './sim-disk.js';
 import { databaseOn } from './sim-level.js';
 import type { NetworkServer } from './sim-network.js';
@@ -168,13 +169,14 @@ export class ServerActor implements NetworkServer {
     });
   }
 
-  /** Ends the process where it stands. */
-  crash(kind: 'kill' | 'power'): void {
+  /** Ends the process where it stands; tells how many windows and messages went with the power. */
+  crash(kind: 'kill' | 'power'): number {
     this.life.end();
     this.forget();
-    if (kind === 'kill') return;
+    if (kind === 'kill') return 0;
     const lost = this.storeDisk.cutPower() + this.inputDisk.cutPower();
     if (lost > 0) this.#setup.context.saw('a power cut took windows of a server');
+    return lost;
   }
 
   forget(): void {

@@ -1,4 +1,12 @@
-import { invariant, left, right, utf8Decode, utf8Encode, type Result } from '@tidemark/model';
+import {
+  invariant,
+  isDeepJson,
+  left,
+  right,
+  utf8Decode,
+  utf8Encode,
+  type Result,
+} from '@tidemark/model';
 
 /** Newest version of the protocol that this package speaks. A side refuses greater ones. */
 export const protocolVersion = 1;
@@ -57,7 +65,7 @@ export const encodeFrame = (json: unknown, tail: readonly Uint8Array[] = []): Ui
 /** Reason why bytes are not a message. */
 export type FrameProblem = 'newer-protocol' | 'protocol-too-old' | 'malformed-message';
 
-/** Decodes a message's frame. Lengths are checked before anything is parsed. */
+/** Decodes a message's frame. Lengths and depth are checked before anything is parsed. */
 export const decodeFrame = (
   bytes: Uint8Array,
   { oldest, newest }: Protocols = spokenProtocols,
@@ -69,9 +77,11 @@ export const decodeFrame = (
   const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(1);
   if (version === 0 || length > messageJsonBytesMax || 5 + length > bytes.length)
     return left('malformed-message');
+  const text = bytes.subarray(5, 5 + length);
+  if (isDeepJson(text)) return left('malformed-message');
   try {
     return right({
-      json: JSON.parse(utf8Decode(bytes.subarray(5, 5 + length))) as unknown,
+      json: JSON.parse(utf8Decode(text)) as unknown,
       tail: bytes.subarray(5 + length),
     });
   } catch {

@@ -2,7 +2,7 @@ import { TidemarkError, type TableId } from '@tidemark/model';
 import type { PullAnswer, TablePage } from '@tidemark/protocol';
 import type { Closing, ReplicaMeta } from '../local/replica-meta.js';
 import { seenVersion, tableMeta } from '../local/replica-meta.js';
-import { checkNotOlder } from './agree-on-log.js';
+import { checkNotOlder, checkOfThisLog } from './agree-on-log.js';
 import { ask } from './link-holder.js';
 import type { PulledPage } from './page-ahead.js';
 import { askForPages, pagesOf, stagePages } from './page-staging.js';
@@ -92,6 +92,19 @@ const askFrom = (context: RunContext, cursor: string | null): Promise<PulledPage
 };
 
 /**
+ * Refuses a closing page that speaks of another log: it would take operations from the view that nobody has
+ * merged. Its cursor holds the same receipt, so the download begins again.
+ */
+const checkClosing = async (context: RunContext, receipt: PullAnswer['receipt']): Promise<void> => {
+  try {
+    await checkOfThisLog(context, receipt);
+  } catch (cause) {
+    await context.ports.local.staging.abandon();
+    throw cause;
+  }
+};
+
+/**
  * Asks for the next page and stages it; the closing page makes the image current. A staging that was cut
  * goes on at the page where it stopped.
  */
@@ -119,6 +132,7 @@ export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
   const pages = pagesOf(context, tail);
   countAnswer(context, message, bytes);
   if (message.closing) {
+    await checkClosing(context, message.receipt);
     await close(
       context,
       closingOf(

@@ -269,12 +269,15 @@ class LineOpening {
     for (let waited = 0; ; waited += lineCheckpointEveryMs) {
       const newest = await this.#newestCheckpoint();
       this.#newest = newest;
+      const isOver = waited >= lineCheckpointMsMax;
       if (newest !== undefined && isOlder(this.#state, newest.manifest)) {
         const state = asState(newest.manifest);
         const would = await findInput(state, this.#lookAt());
         if (would === 'continues' || would === 'announced') return this.#load(newest);
+        // The line of that checkpoint was the last, and lost its end: a new incarnation begins from it.
+        if (isOver && would === 'missing') return this.#load(newest);
       }
-      if (waited >= lineCheckpointMsMax) throw missing;
+      if (isOver) throw missing;
       await timer.sleep(lineCheckpointEveryMs);
       this.#extent = await this.#options.input.extent();
     }
