@@ -222,7 +222,8 @@ const crashServer = (
   random: SeededRandom,
 ): void => {
   world.context.saw(server.renewing === null ? 'a server died at open' : 'a server died at work');
-  server.crash(kind);
+  // With its windows went what it knew of messages that the input has lost.
+  if (server.crash(kind) > 0) world.lostFolded.delete(server);
   restart(world, server, random);
 };
 
@@ -300,6 +301,7 @@ const serverFaults: Partial<Record<FaultKind, ServerFault>> = {
     world.context.fault(kind, server.name);
     crashServer(world, server, 'kill', random);
     server.noteDamage();
+    world.lostFolded.delete(server);
     // LevelDB may lose batches out of the middle, and says nothing.
     if (random.chance(50) && server.storeDisk.loseBatches() > 0)
       world.context.saw('a server lost batches of its store');
@@ -311,6 +313,7 @@ const serverFaults: Partial<Record<FaultKind, ServerFault>> = {
     world.context.fault(kind, server.name);
     crashServer(world, server, 'kill', random);
     server.noteDamage();
+    world.lostFolded.delete(server);
     // A store older than an intact input folds the tail: no history is lost.
     server.storeDisk.restore(backup.store, true);
   },
@@ -320,6 +323,7 @@ const serverFaults: Partial<Record<FaultKind, ServerFault>> = {
     world.context.fault(kind, server.name);
     crashServer(world, server, 'kill', random);
     server.noteDamage();
+    world.lostFolded.delete(server);
     world.inexact.add('a server was put back');
     world.lostInput = true;
     server.storeDisk.restore(backup.store, true);
@@ -368,7 +372,7 @@ const streamFaults: Partial<Record<FaultKind, (world: SimWorld, event: Struck) =
     for (const server of world.servers) {
       const position = server.merger()?.state().position;
       if (position?.generation === generation && position.seq > last - lost)
-        world.lostFolded = true;
+        world.lostFolded.add(server);
     }
     context.fault(kind, `${lost} messages`);
     if (random.chance(50)) return;
@@ -380,8 +384,8 @@ const streamFaults: Partial<Record<FaultKind, (world: SimWorld, event: Struck) =
     if (world.stream?.exists() !== true) return;
     world.inexact.add('the stream was removed');
     world.lostInput = true;
-    if (world.servers.some((one) => (one.merger()?.state().position.seq ?? 0) > 0))
-      world.lostFolded = true;
+    for (const one of world.servers)
+      if ((one.merger()?.state().position.seq ?? 0) > 0) world.lostFolded.add(one);
     world.stream.remove();
     world.context.fault(kind, 'all messages');
   },

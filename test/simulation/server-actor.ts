@@ -169,13 +169,14 @@ export class ServerActor implements NetworkServer {
     });
   }
 
-  /** Ends the process where it stands. */
-  crash(kind: 'kill' | 'power'): void {
+  /** Ends the process where it stands; tells how many windows and messages went with the power. */
+  crash(kind: 'kill' | 'power'): number {
     this.life.end();
     this.forget();
-    if (kind === 'kill') return;
+    if (kind === 'kill') return 0;
     const lost = this.storeDisk.cutPower() + this.inputDisk.cutPower();
     if (lost > 0) this.#setup.context.saw('a power cut took windows of a server');
+    return lost;
   }
 
   forget(): void {
