@@ -6,7 +6,7 @@ import { MemoryLevel } from 'memory-level';
 import { SeededRandom } from '../convergence/seeded-random.js';
 import { Spares, type Child } from './child.js';
 import type { VictimSaying } from './device-victim.js';
-import { callOfLife } from './dying-storage.js';
+import { callOfLife, inCallEvery } from './dying-storage.js';
 import { everyVisit } from './every-visit.js';
 import { serveChannel } from './ipc-transport.js';
 import {
@@ -46,7 +46,7 @@ export interface CampaignOptions {
   readonly endsAtMs?: number;
 }
 
-/** Time within which a life comes to the storage call that it is killed in, ms. */
+/** Time within which an open life comes to the storage call that it is killed in, ms. */
 const lifeMsMax = 700;
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -147,7 +147,7 @@ export const killDevices = async (options: CampaignOptions): Promise<DeviceKills
     while (counts.kills < options.kills && problems.length === 0) {
       if (options.endsAtMs !== undefined && Date.now() > options.endsAtMs) break;
       const begin = random.chance(40) ? 'settle' : 'edit';
-      const isInCall = counts.kills % 2 === 0;
+      const isInCall = counts.kills % inCallEvery === 0;
       const call = isInCall ? callOfLife(counts.killedInCall) : 0;
       const child = start(String(1 + counts.kills), begin, String(call));
       await server.write((writer) => writer.increment('tally', tallyId, { total: serverStep }), {
@@ -156,6 +156,7 @@ export const killDevices = async (options: CampaignOptions): Promise<DeviceKills
       if (isInCall) {
         counts.killedInCall += 1;
         // A life that comes to fewer calls is ended like the others.
+        await child.hear('open');
         await Promise.race([child.gone, wait(lifeMsMax)]);
       } else {
         // One life in six ends while it opens.

@@ -1,5 +1,7 @@
 import { ClassicLevel } from 'classic-level';
 
+/** One of so many lives is killed in a storage call. */
+export const inCallEvery = 3;
 /** Greatest number of a storage call that a life is killed in. */
 export const storageCallsMax = 100;
 /** Steps between the calls of two lives: all come in turn, and a short campaign meets early and late ones. */

@@ -5,7 +5,7 @@ import { openReplica, TidemarkError, type Replica, type Transport } from '@tidem
 import { SeededRandom } from '../convergence/seeded-random.js';
 import { Spares, type Child } from './child.js';
 import type { CampaignOptions } from './device-kills.js';
-import { callOfLife } from './dying-storage.js';
+import { callOfLife, inCallEvery } from './dying-storage.js';
 import { channelTransport } from './ipc-transport.js';
 import { schema, serverStep, tallyId, tenant } from './kill-schema.js';
 import { buildProgram } from './program.js';
@@ -32,7 +32,7 @@ type Victim = Child<ServerSaying>;
 
 const recordsPerBatch = 20;
 
-/** Time within which a life comes to the storage call that it is killed in, ms. */
+/** Time within which an open life comes to the storage call that it is killed in, ms. */
 const lifeMsMax = 700;
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -183,7 +183,7 @@ class ServerCampaign {
   async life(): Promise<void> {
     const random = this.#random;
     const opening = random.chance(14);
-    const isInCall = this.counts.kills % 2 === 0;
+    const isInCall = this.counts.kills % inCallEvery === 0;
     const victim = this.start(isInCall ? callOfLife(this.counts.killedInCall) : 0);
     if (!opening && !isInCall) await victim.hear('open');
     const stop = new AbortController();
@@ -192,6 +192,7 @@ class ServerCampaign {
     if (isInCall) {
       this.counts.killedInCall += 1;
       // A life that comes to fewer calls is ended like the others.
+      await victim.hear('open');
       await Promise.race([victim.gone, wait(lifeMsMax)]);
     } else await wait(random.below(random.chance(50) ? 80 : 400));
     this.counts.killedInRun += this.#editors.some(({ replica }) => replica.status.phase !== 'idle')
