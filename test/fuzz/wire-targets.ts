@@ -1,6 +1,13 @@
-import { decodeFilter, decodeScope, parseFilter, printFilter } from '@tidemark/filter';
+import {
+  compareTexts,
+  decodeFilter,
+  decodeScope,
+  parseFilter,
+  printFilter,
+} from '@tidemark/filter';
 import { decodeInputEntry, encodeInputEntry, type InputEntry } from '@tidemark/merger';
 import {
+  concatBytes,
   decodeCustomization,
   decodeEnvelope,
   decodeTransaction,
@@ -10,6 +17,7 @@ import {
   eraseTransaction,
   isDeepJson,
   openTransaction,
+  packBlocks,
   printOpId,
   storeTransaction,
   utf8Encode,
@@ -124,7 +132,7 @@ const ofMessages = messageNames.map((name): FuzzTarget => {
     name: `message-${name}`,
     samples: (seed) =>
       drawn<Messages[MessageName]>(messages[name], seed).map((one) => {
-        const bytes = encodeMessage(name, one, Uint8Array.of(1, 2, 3));
+        const bytes = encodeMessage(name, one, [Uint8Array.of(1, 2, 3)]);
         return { bytes, cores: [framed(bytes, 1, 4)] };
       }),
     read: (bytes) =>
@@ -132,7 +140,7 @@ const ofMessages = messageNames.map((name): FuzzTarget => {
         expectSame(
           `a ${name}`,
           { message, tail },
-          rightOf(decodeMessage(name, encodeMessage(name, message, tail))),
+          rightOf(decodeMessage(name, encodeMessage(name, message, [tail]))),
         ),
       ),
   };
@@ -152,11 +160,23 @@ const pageEntry = fc.oneof(
   }),
   fc.record({ kind: fc.constant('evict' as const), id: recordId }),
 );
-const page: fc.Arbitrary<TablePage> = fc.record({
+const entriesPage: fc.Arbitrary<TablePage> = fc.record({
   table: fc.nat(70_000),
+  blocks: fc.constant([]),
   mode: fc.constantFrom('full', 'incremental', 'repair'),
   entries: fc.array(pageEntry, { maxLength: 4 }),
 });
+const blocksPage: fc.Arbitrary<TablePage> = fc
+  .uniqueArray(fc.record({ id: recordId, value: row.map(encodeRow) }), {
+    minLength: 1,
+    maxLength: 4,
+    selector: ({ id }) => id,
+  })
+  .map((rows) => ({
+    ...{ table: 7, mode: 'full' as const, entries: [] },
+    blocks: packBlocks(rows.sort((a, b) => compareTexts(a.id, b.id))),
+  }));
+const page = fc.oneof(entriesPage, blocksPage);
 const pageHead = 26;
 
 /** A page with other directory and rows: its lengths and checksum fit again. */
@@ -201,11 +221,11 @@ const pageTails: FuzzTarget = {
   name: 'pages',
   samples: (seed) =>
     drawn(fc.array(page, { minLength: 1, maxLength: 3 }), seed).map((many) =>
-      plain(encodePages(many.map((one) => encodePage(one, sha256)))),
+      plain(concatBytes(encodePages(many.map((one) => encodePage(one, sha256))))),
     ),
   read: (bytes) =>
     resultOf(decodePages(bytes, sha256), (value) => {
-      const again = encodePages(value.map((one) => encodePage(one, sha256)));
+      const again = concatBytes(encodePages(value.map((one) => encodePage(one, sha256))));
       expectSame('pages', value, rightOf(decodePages(again, sha256)));
     }),
 };

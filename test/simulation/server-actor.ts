@@ -333,6 +333,7 @@ export class ServerActor implements NetworkServer {
           crdt,
           cursorKey,
           window: this.#window,
+          prepared: { bytesMin: 1, stepBytes: 600, staleBytesMin: 3_000 },
           onEvent: tell,
           checkpoints: {
             folder: livingFolder(this.checkpoints, life),

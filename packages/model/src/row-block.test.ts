@@ -20,7 +20,7 @@ const rows = fc
   })
   .map((list) => list.sort((a, b) => compareBytes(utf8Encode(a.id), utf8Encode(b.id))));
 
-test('[MOD-64] blocks hold the rows that were packed, in order, and are full at 16 KB or 256 rows', () => {
+test('[MOD-65] blocks hold the rows that were packed, in order, and are full at 16 KB or 256 rows', () => {
   fc.assert(
     fc.property(rows, (list) => {
       const blocks = packBlocks(list);
@@ -45,7 +45,7 @@ test('[MOD-64] blocks hold the rows that were packed, in order, and are full at 
   expect(packBlocks(many).map(({ count }) => count)).toEqual([blockRowsMax, 1]);
 });
 
-test('[MOD-64] whatever is changed or cut of a block, it is refused or holds ids in order', () => {
+test('[MOD-65] whatever is changed or cut of a block, it is refused or holds ids in order', () => {
   fc.assert(
     fc.property(rows, fc.nat(), fc.nat(255), fc.nat(), (list, at, byte, cut) => {
       const [block] = packBlocks(list);

@@ -1,4 +1,10 @@
-import { invariant, systemTables, TidemarkError, type TableId } from '@tidemark/model';
+import {
+  invariant,
+  systemTables,
+  TidemarkError,
+  type RecordId,
+  type TableId,
+} from '@tidemark/model';
 import type { LayerPut } from '@tidemark/ports';
 import type { TablePage } from '@tidemark/protocol';
 import type { Folding } from './folding.js';

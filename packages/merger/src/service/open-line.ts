@@ -102,6 +102,8 @@ const startIncarnation = async (
     fellows === undefined
       ? undefined
       : await noteLeftOver({ store: applied.store, state, input, extent, hash: digestOf });
+  // From now on others can go on only from this state: it must outlive the power.
+  await applied.store.sync();
   try {
     // A position names one message only: generations that the state has passed are left behind.
     let { generation, last: end } = extent;
