@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { openFixture, place, type Fixture } from './server-fixture.js';
+import { memory, openFixture, place, type Fixture } from './server-fixture.js';
 import { PullingDevice } from './pulling-device.js';
 
 const all = { tables: 'all' } as const;
@@ -120,6 +120,48 @@ describe('prepared tables', () => {
     await one.pull();
     expect([rows, one.rowsInBlocks]).toEqual([rows, 40 - rows]);
     await expectEqual(f, one);
+    await f.server.close();
+  });
+
+  test('[PUL-72] a fill that was given up holds up nobody, also when the feed was cut since', async () => {
+    const f = await openFixture({ prepared, horizon: { bytes: 1_500 } });
+    await fill(f, 10);
+    const titles = Array.from({ length: 5 }, (_, i) => ({
+      ...{ kind: 'put' as const, table: 'plain' as const, id: `q${i}` },
+      fields: { title: 't' },
+    }));
+    await f.server.write(titles, user);
+    // It begins both tables and reads a page of the first.
+    await (await device(f, 'r1', smallest)).page();
+    for (let i = 0; i < 40; i += 1)
+      await f.server.write([place(i % 10, { size: 1_000 + i })], user);
+    for (const name of ['r2', 'r3']) {
+      const one = await device(f, name, smallest);
+      expect((await one.pull()).rehydrate).toBeNull();
+      expect(one.sorted(2)).toHaveLength(5);
+      await expectEqual(f, one);
+    }
+    await f.server.close();
+  });
+
+  test('[PUL-73] blocks that are damaged are removed and told of, and records are read', async () => {
+    const databases = { store: memory(), input: memory() };
+    const f = await openFixture({ prepared, databases });
+    await fill(f, 40);
+    await (await device(f, 'r1')).pull();
+    const inBlocks = { gte: Uint8Array.of(0x47), lt: Uint8Array.of(0x48) };
+    for await (const [key, value] of databases.store.iterator(inBlocks)) {
+      const other = value.slice();
+      other[other.length - 1] = (other.at(-1) ?? 0) ^ 1;
+      await databases.store.put(key, other);
+    }
+    for (const name of ['r2', 'r3']) {
+      const one = await device(f, name);
+      await one.pull();
+      await expectEqual(f, one);
+    }
+    const told = { type: 'background-failed', work: 'preparing blocks', code: 'storage-damaged' };
+    expect(f.events).toContainEqual(told);
     await f.server.close();
   });
 

@@ -33,7 +33,7 @@ export const schema = defineSchema({
 export type Tables = typeof schema extends { readonly _tables?: infer T } ? NonNullable<T> : never;
 export type TestServer = Server<Tables>;
 
-const memory = () =>
+export const memory = () =>
   new MemoryLevel<Uint8Array, Uint8Array>({ keyEncoding: 'view', valueEncoding: 'view' });
 
 /** Clock that a test moves. */

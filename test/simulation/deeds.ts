@@ -72,8 +72,12 @@ export const checkReads = async (world: SimWorld, device: DeviceActor): Promise<
   const { replica, local } = device;
   if (replica === null || local === null) return;
   const { context } = world;
-  // A first fill is shown as it comes, also a part of what belongs together, and never as current.
-  const isCurrent = (): boolean => tableMeta(local.meta(), pairTableId).state === 'current';
+  // A first fill is shown as it comes, also a part of what belongs together; an image that lost batches of it is
+  // shown until the repair that it waits for. Neither counts as current.
+  const isCurrent = (): boolean => {
+    const { state, repair } = tableMeta(local.meta(), pairTableId);
+    return state === 'current' && !repair;
+  };
   if (device.setup.scope.tables === 'all' && isCurrent()) {
     const rows = await replica.query(pairTable);
     const values = pairRecords.map(

@@ -3,6 +3,7 @@ import type { PreparedBlocks } from '@tidemark/ports';
 import { del, plain, put, type Database } from './database.js';
 import type { GroupWriter } from './group-writer.js';
 import { preparedEnd, preparedIdOfKey, preparedKey } from './server-keys.js';
+import { seal, unseal } from './sealed-value.js';
 import { guardedRead, type ReadGuard, type ServerReads } from './server-reads.js';
 
 const nothing = new Uint8Array(0);
@@ -24,7 +25,10 @@ export const createPreparedBlocks = (
   put: (table, blocks, note) =>
     writer.write(
       [
-        ...blocks.map(({ last, bytes }) => put(preparedKey(table, last), bytes)),
+        ...blocks.map(({ last, bytes }) => {
+          const key = preparedKey(table, last);
+          return put(key, seal(key, false, bytes));
+        }),
         put(noteKey(table), note),
       ],
       'os',
@@ -38,13 +42,14 @@ export const createPreparedBlocks = (
       { gt: preparedKey(table, after), lt: preparedEnd(table) },
       { entries: Number.POSITIVE_INFINITY, bytes: maxBytes },
       (key, value) => {
-        more = blocks.length > 0 && bytes + value.length > maxBytes;
+        const packed = unseal(key, false, plain(value)) ?? nothing;
+        more = blocks.length > 0 && bytes + packed.length > maxBytes;
         if (more) return false;
-        const block = checkBlock(plain(value), blocks.at(-1)?.last ?? nothing);
+        const block = checkBlock(packed, blocks.at(-1)?.last ?? nothing);
         if (block === undefined || !equalBytes(block.last, preparedIdOfKey(key)))
           throw new TidemarkError('storage-damaged', 'a prepared block has another form');
         blocks.push(block);
-        bytes += value.length;
+        bytes += packed.length;
         return true;
       },
     );

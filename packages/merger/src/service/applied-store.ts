@@ -16,6 +16,8 @@ export interface AppliedStore {
   readonly alone: <A>(work: () => Promise<A>) => Promise<A>;
   /** Replaces the content by a dump, or re-reads the state after a write past the fold. */
   readonly reload: (chunks?: AsyncIterable<Uint8Array>) => Promise<FoldState>;
+  /** Changes with every reload, at its begin and at its end: what was read before it may be gone. */
+  readonly reloads: () => number;
   readonly commitAlone: (batch: ServerBatch) => Promise<void>;
 }
 
@@ -42,6 +44,7 @@ export const openAppliedStore = async (
   const turns = new TurnQueue();
   let stored = await readStored(inner, tenant);
   let inFlight = 0;
+  let reloads = 0;
   const write = async (batch: ServerBatch, durability: Durability): Promise<void> => {
     await inner.commit({ ...batch, after: stored.bytes }, durability);
     stored = { state: decodeFoldState(batch.state), bytes: batch.state };
@@ -66,10 +69,13 @@ export const openAppliedStore = async (
     alone: (work) => turns.run(work),
     reload: (chunks) =>
       turns.run(async () => {
+        reloads += 1;
         if (chunks !== undefined) await inner.load(chunks);
         stored = await readStored(inner, tenant);
+        reloads += 1;
         return stored.state;
       }),
+    reloads: () => reloads,
     // Only within `alone`: it is the caller's turn already.
     commitAlone: (batch) => write(batch, 'os'),
   };

@@ -291,6 +291,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   const prepared = openPreparedTables({
     applied,
     horizon: horizon.horizon,
+    clock: options.clock,
     limits: { ...preparedDefault, ...options.prepared },
     onPrepared: sizes.learn,
     onFailed: ({ code }) => emit({ type: 'background-failed', work: 'preparing blocks', code }),

@@ -8,7 +8,7 @@ import {
   type TableId,
 } from '@tidemark/model';
 import { compareTexts } from '@tidemark/filter';
-import type { RecordPage, ServerBatch } from '@tidemark/ports';
+import type { Clock, RecordPage, ServerBatch } from '@tidemark/ports';
 import type { AppliedStore } from './applied-store.js';
 import type { Horizon } from './pull-cursor.js';
 import { TurnQueue } from './turn-queue.js';
@@ -31,9 +31,15 @@ export const preparedDefault: PreparedLimits = {
 };
 /** Part of a table's bytes that the feed may bring behind its blocks; with more they are prepared anew. */
 export const preparedStaleShare = 0.25;
+/** Part of the room of an answer that its step fills: what does not fit would make a small answer of its own. */
+const stepShare = 0.9;
 /** Records that one answer prepares at most. */
 const stepRecords = 10_000;
 const segmentsBytes = 1_024 * 1_024;
+/** Bytes of the feed that are read at most to see how much of a table changed; behind more its blocks are stale. */
+const feedBytesMax = 16 * segmentsBytes;
+/** Time for which nothing is prepared after blocks could not be written, ms. */
+export const preparedRetryMs = 300_000;
 
 /**
  * How far a table's blocks go: rows up to the id `upTo`, all when null, each as it was at version `n` or
@@ -48,10 +54,14 @@ interface Note {
   readonly bytes: number;
 }
 
+/** Version from which blocks are to be, or are, read. */
+type From = Pick<Note, 'incarnation' | 'n'> & {
+  /** Of the store at that time (`AppliedStore.reloads`). */
+  readonly reloads: number;
+};
+
 /** Bytes that the feed holds of a table since a version. */
-interface Changed {
-  readonly incarnation: number;
-  readonly n: number;
+interface Changed extends From {
   bytes: number;
 }
 
@@ -85,12 +95,26 @@ export interface PreparedTables {
 export interface PreparedSource {
   readonly applied: AppliedStore;
   readonly horizon: () => Horizon;
+  readonly clock: Clock;
   readonly limits: PreparedLimits;
   /** A table was prepared to its end: it has so many live records. */
   readonly onPrepared: (table: TableId, rows: number) => void;
-  /** Blocks could not be written; the fill goes on with records. */
+  /** Blocks could not be written or read; the fill goes on with records. */
   readonly onFailed: (error: TidemarkError) => void;
 }
+
+const noteFrom = ({ incarnation, n }: From): Note => ({
+  ...{ format: 1, incarnation, n, upTo: '', rows: 0, bytes: 0 },
+});
+
+const decodeNote = (bytes: Uint8Array): Note | undefined => {
+  try {
+    const note = JSON.parse(utf8Decode(bytes)) as Note;
+    return note.format === 1 ? note : undefined;
+  } catch {
+    return undefined;
+  }
+};
 
 const encodeNote = (note: Note): Uint8Array => utf8Encode(JSON.stringify(note));
 
@@ -111,64 +135,87 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
   const { applied, horizon, limits } = source;
   const { prepared } = applied.store;
   /** Versions that builds begin from which have no block yet. */
-  const wanted = new Map<TableId, { readonly incarnation: number; readonly n: number }>();
+  const wanted = new Map<TableId, From>();
   const changes = new Map<TableId, Changed>();
   const turns = new Map<TableId, TurnQueue>();
+  let failedAtMs = Number.NEGATIVE_INFINITY;
 
   const readNote = async (table: TableId): Promise<Note | undefined> => {
     const bytes = await prepared.readNote(table);
     if (bytes === undefined) return undefined;
-    const note = JSON.parse(utf8Decode(bytes)) as Note;
-    return note.format === 1 ? note : undefined;
+    const note = decodeNote(bytes);
+    if (note === undefined) throw new TidemarkError('storage-damaged', 'a note has another form');
+    return note;
   };
 
-  const staleBytes = ({ bytes }: Note): number =>
+  /** What cannot be read is removed: records are there for all of it. */
+  const forget = async (table: TableId, cause: unknown): Promise<void> => {
+    if (!(cause instanceof TidemarkError) || cause.code !== 'storage-damaged') throw cause;
+    source.onFailed(cause);
+    await prepared.clear(table);
+  };
+
+  const staleBytes = (bytes: number): number =>
     Math.max(limits.staleBytesMin, bytes * preparedStaleShare);
 
-  /** Bytes of the feed since a note; no more is read than tells that the blocks are stale. */
-  const changedSince = async (table: TableId, note: Note): Promise<number> => {
+  /** Bytes that the feed holds of a table since a version; infinite when it would take long to see. */
+  const changedSince = async (table: TableId, { incarnation, n }: Note): Promise<number> => {
+    const reloads = applied.reloads();
     const known = changes.get(table);
-    if (known?.incarnation === note.incarnation && known.n === note.n) return known.bytes;
-    const one: Changed = { incarnation: note.incarnation, n: note.n, bytes: 0 };
-    const { n } = applied.applied();
-    changes.set(table, one);
+    if (known?.incarnation === incarnation && known.n === n && known.reloads === reloads)
+      return known.bytes;
+    const upTo = applied.applied().n;
     let from: { last: number; table: number } | undefined;
-    let read = 0;
-    while (read <= staleBytes(note)) {
+    let [bytes, read] = [0, 0];
+    while (read <= feedBytesMax) {
       const segments = await applied.store.scanSegments('feed', {
-        incarnation: note.incarnation,
-        after: note.n,
-        upTo: n,
-        maxBytes: segmentsBytes,
+        ...{ incarnation, after: n, upTo, maxBytes: segmentsBytes },
         ...(from === undefined ? {} : { from }),
       });
       const last = segments.at(-1);
-      if (last === undefined) break;
-      for (const segment of segments) read += segment.bytes.length;
+      if (last === undefined) {
+        changes.set(table, { incarnation, n, reloads, bytes });
+        return bytes;
+      }
+      for (const segment of segments) {
+        read += segment.bytes.length;
+        if (segment.table === table) bytes += segment.bytes.length;
+      }
       from = { last: last.last, table: last.table };
     }
-    one.bytes += read;
-    return one.bytes;
+    return Number.POSITIVE_INFINITY;
   };
 
+  /** Tells whether a fill may begin from a version; call it while no window is applied. */
   const isCurrent = async (table: TableId, note: Note): Promise<boolean> => {
-    const { incarnation } = applied.applied();
-    if (note.incarnation !== incarnation) return false;
+    const { incarnation, n } = applied.applied();
+    if (note.incarnation !== incarnation || note.n > n) return false;
     const cut = horizon();
-    if (cut.incarnation === incarnation && note.n < cut.n) return false;
-    return (await changedSince(table, note)) <= staleBytes(note);
+    // The feed must still hold what follows when the fill ends: the older half of it may be cut by then.
+    if (cut.incarnation === incarnation && note.n - cut.n < (n - cut.n) / 2) return false;
+    return (await changedSince(table, note)) <= staleBytes(note.bytes);
   };
 
-  /** Packs the records behind what is prepared; gives the records where the whole table is small. */
-  const step = async (table: TableId, note: Note): Promise<Note | RecordPage> => {
+  /**
+   * Packs the records behind what is prepared; gives the records where the whole table is small, and nothing
+   * when the store was replaced meanwhile.
+   */
+  const step = async (
+    table: TableId,
+    note: Note,
+    room: number,
+  ): Promise<Note | RecordPage | undefined> => {
     const isFirst = note.upTo === '';
+    const { bytesMin, stepBytes } = limits;
+    const fitting = Math.min(stepBytes, Math.max(bytesMin, Math.floor(room * stepShare)));
+    const reloads = applied.reloads();
     const page = await applied.store.scanRecords(table, {
       ...(isFirst ? {} : { after: note.upTo as string }),
-      maxBytes: isFirst ? Math.min(limits.bytesMin, limits.stepBytes) : limits.stepBytes,
+      maxBytes: isFirst ? Math.min(bytesMin, stepBytes) : fitting,
       maxRecords: stepRecords,
     });
-    if (isFirst && page.next === undefined) return page;
-    const live = page.records.filter(({ deleted }) => !deleted);
+    const isSmall = isFirst && page.next === undefined;
+    const live = isSmall ? [] : page.records.filter(({ deleted }) => !deleted);
     const blocks = packBlocks(live.map(({ id, row }) => ({ id, value: row })));
     const next: Note = {
       ...note,
@@ -176,8 +223,16 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
       rows: note.rows + live.length,
       bytes: blocks.reduce((sum, { bytes }) => sum + bytes.length, note.bytes),
     };
-    if (isFirst) await prepared.clear(table);
-    await prepared.put(table, blocks, encodeNote(next));
+    const isWritten = await applied.alone(async () => {
+      // A dump that was loaded meanwhile removed the blocks before these.
+      if (applied.reloads() !== reloads) return false;
+      if (isFirst && (!isSmall || (await prepared.readNote(table)) !== undefined))
+        await prepared.clear(table);
+      if (!isSmall) await prepared.put(table, blocks, encodeNote(next));
+      return true;
+    });
+    if (!isWritten) return undefined;
+    if (isSmall) return page;
     if (next.upTo === null) source.onPrepared(table, next.rows);
     return next;
   };
@@ -188,16 +243,19 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     after: string,
     maxBytes: number,
   ): Promise<PreparedStep | undefined> => {
-    const { incarnation } = applied.applied();
+    const { incarnation, n } = applied.applied();
     const want = after === '' ? wanted.get(table) : undefined;
-    let note = await readNote(table);
-    if (want !== undefined) {
-      wanted.delete(table);
-      note = { format: 1, ...want, upTo: '', rows: 0, bytes: 0 };
-    }
-    if (note === undefined || note.incarnation !== incarnation || note.n < at) return undefined;
+    if (want !== undefined) wanted.delete(table);
+    let note =
+      want !== undefined && want.reloads === applied.reloads()
+        ? noteFrom(want)
+        : await readNote(table);
+    if (note === undefined || note.incarnation !== incarnation) return undefined;
+    if (note.n < at || note.n > n) return undefined;
     if (note.upTo === after) {
-      const made = await step(table, note);
+      const isResting = source.clock.nowMs() - failedAtMs < preparedRetryMs;
+      const made = isResting ? undefined : await step(table, note, maxBytes);
+      if (made === undefined) return undefined;
       if ('records' in made) return { kind: 'records', page: made };
       note = made;
     }
@@ -217,11 +275,17 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     begin: async (table) => {
       const { incarnation, n } = applied.applied();
       const want = wanted.get(table);
-      if (want?.incarnation === incarnation) return want.n;
-      const note = await readNote(table);
-      if (note !== undefined && (await isCurrent(table, note))) return note.n;
-      wanted.set(table, { incarnation, n });
-      changes.set(table, { incarnation, n, bytes: 0 });
+      const isValid = want?.reloads === applied.reloads();
+      if (want !== undefined && isValid && (await isCurrent(table, noteFrom(want)))) return want.n;
+      try {
+        const note = await readNote(table);
+        if (note !== undefined && (await isCurrent(table, note))) return note.n;
+      } catch (cause) {
+        await forget(table, cause);
+      }
+      const from: From = { incarnation, n, reloads: applied.reloads() };
+      wanted.set(table, from);
+      changes.set(table, { ...from, bytes: 0 });
       return n;
     },
     read: async (table, at, after, maxBytes) => {
@@ -230,8 +294,15 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
       try {
         return await queue.run(() => readInTurn(table, at, after, maxBytes));
       } catch (cause) {
-        if (!(cause instanceof TidemarkError) || cause.code !== 'storage-unavailable') throw cause;
+        const isUnavailable =
+          cause instanceof TidemarkError && cause.code === 'storage-unavailable';
+        if (!isUnavailable) {
+          await forget(table, cause);
+          return undefined;
+        }
         // A full disk has no room for blocks; records can be read all the same.
+        failedAtMs = source.clock.nowMs();
+        changes.delete(table);
         source.onFailed(cause);
         return undefined;
       }

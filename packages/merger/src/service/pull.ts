@@ -275,9 +275,14 @@ export const answerPull = async (
     );
   let cursor = isFilling(begun.cursor) ? await fillTables(work, begun.cursor) : begun.cursor;
   let step: PullStep = { cursor, closing: false };
+  let reason: RehydrateReason | null = null;
   if (!isFilling(cursor)) {
-    step = await applied.alone(() => catchUp(work, cursor));
+    step = await applied.alone(() => {
+      // While tables were filled the feed may have been cut behind what the pull goes on from.
+      reason = rehydrateReason(cursor, scope, applied.applied(), source.horizon());
+      return reason === null ? catchUp(work, cursor) : Promise.resolve(step);
+    });
     cursor = step.cursor;
   }
-  return answerOf(work, step, null, receiptOf(cursor));
+  return answerOf(work, step, reason, receiptOf(cursor));
 };
