@@ -42,6 +42,8 @@ const openAgainMsMax = 60_000;
 const openTriesMax = 400;
 /** Time after which an operator starts a server again whose fold stopped, ms. */
 const operatorMs = 10_000;
+/** Tables from the first byte on, a few rows in each block, prepared anew after a few changes. */
+const fewRows = { bytesMin: 1, stepBytes: 600, staleBytesMin: 3_000 };
 const checkpointsKept = 2;
 const cursorKey = new Uint8Array(32).fill(7);
 
@@ -55,6 +57,7 @@ export interface ServerSetup {
   /** Way to the other servers of the stream. */
   readonly talk: SimTalk | null;
   readonly trimInput: boolean;
+  readonly prepared: boolean;
   /** Shared by the servers of a stream; each its own when absent. */
   readonly checkpoints?: CheckpointFolder;
   readonly inexact: Set<string>;
@@ -269,7 +272,7 @@ export class ServerActor implements NetworkServer {
   }
 
   async #openOnce(life: Life): Promise<void> {
-    const { context, random, stream, trimInput, inexact } = this.#setup;
+    const { context, random, stream, trimInput, prepared, inexact } = this.#setup;
     const clock = context.scheduler.clock(() => this.clockErrorMs);
     const { hash } = { hash: crypto.sha256 };
     this.#window = {
@@ -333,7 +336,7 @@ export class ServerActor implements NetworkServer {
           crdt,
           cursorKey,
           window: this.#window,
-          prepared: { bytesMin: 1, stepBytes: 600, staleBytesMin: 3_000 },
+          ...(prepared ? { prepared: fewRows } : {}),
           onEvent: tell,
           checkpoints: {
             folder: livingFolder(this.checkpoints, life),

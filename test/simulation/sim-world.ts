@@ -80,6 +80,7 @@ export class SimWorld implements DeviceWorld {
           stream,
           talk,
           trimInput: plan.trimInput,
+          prepared: plan.prepared === true,
           checkpoints,
           inexact: this.inexact,
           programVersion: () => (this.hasBegun ? this.version : 0),

@@ -78,6 +78,10 @@ const createUpkeep = (
   };
   const once = async (): Promise<void> => {
     if (await horizon.advance()) emit({ type: 'horizon', ...horizon.horizon() });
+    // Whoever began this line may have died before its first checkpoint: the others cannot begin without one.
+    const { incarnation } = applied.applied();
+    if (incarnation > 1 && (checkpoints?.newest()?.incarnation ?? 0) < incarnation)
+      mustWrite = true;
     if (mustWrite && Math.abs(options.clock.nowMs() - failedAtMs) >= checkpointRetryMs) {
       mustWrite = false;
       await tryCheckpoint();
