@@ -46,6 +46,8 @@ export class Oracle extends OracleDecider {
     string,
     { readonly fields: ReadonlyMap<number, Value>; readonly n: number }
   >();
+  /** Newest version of a row that its backend reported: older ones may come behind it. */
+  readonly #rowVersions = new Map<string, number>();
   #foreign = 0;
 
   constructor(
@@ -235,6 +237,10 @@ export class Oracle extends OracleDecider {
   /** A foreign row is an edit of its backend: the difference to what the backend said last. */
   #takeForeign(backend: string, row: ForeignReport): void {
     const key = `${row.table}/${row.id}`;
+    const newest = this.#rowVersions.get(key);
+    const rowVersion = row.rowVersion ?? (newest ?? 0) + 1;
+    if (newest !== undefined && rowVersion <= newest) return;
+    this.#rowVersions.set(key, rowVersion);
     const author = `backend:${backend}`;
     const shadow = this.#shadows.get(key);
     const all = this.tables.get(row.table)?.fields.filter(({ type }) => type !== 'counter') ?? [];

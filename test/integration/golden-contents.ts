@@ -140,6 +140,7 @@ const row: Row = {
 const page: TablePage = {
   table: 59_999,
   mode: 'repair',
+  blocks: [],
   entries: [
     { kind: 'upsert', id: 'a', version: row.version, row: encodeRow(row) },
     {
@@ -277,7 +278,7 @@ export const goldenFiles: readonly GoldenFile[] = [
   },
   {
     name: 'message-pull-answer',
-    encode: () => encodeMessage('PullAnswer', pull, Uint8Array.of(1, 2, 3)),
+    encode: () => encodeMessage('PullAnswer', pull, [Uint8Array.of(1, 2, 3)]),
     decode: (bytes) => opened(decodeMessage('PullAnswer', bytes)),
     content: { message: pull, tail: Uint8Array.of(1, 2, 3) },
   },

@@ -12,4 +12,5 @@ test('[SRV-90] a server killed at any moment keeps what it promised, once', asyn
   expect(counts.kills).toBe(kills);
   expect(counts.killedInRun).toBeGreaterThan(kills / 5);
   expect(counts.batches).toBeGreaterThan(kills * 2);
+  expect(counts.killedInCall).toBe(Math.floor((kills - 1) / 3));
 }, 300_000);

@@ -26,7 +26,7 @@ import {
 import { openServerTalk } from '@tidemark/transport-nats/server';
 import { expect } from 'vitest';
 import { NatsServer } from '../processes/nats-server.js';
-import { cutNewestBlock, newestBlock } from '../processes/stream-damage.js';
+import { blocksOf, cutNewestBlock, newestBlock } from '../processes/stream-damage.js';
 
 /** Schema of these tests. */
 export const schema = defineSchema({
@@ -194,6 +194,12 @@ export class NatsWorld {
     const connection = await connectServer({ servers: [this.nats.url] }, systemEntropy);
     await connection.core.request(`$JS.API.STREAM.DELETE.OPS-${tenant}-${generation}`);
     await connection.close();
+  }
+
+  /** Removes what NATS wrote down of a stream beside its messages. NATS must not run. */
+  async removeStreamMeta(generation: number): Promise<void> {
+    const folder = path.dirname(blocksOf(this.nats, `OPS-${tenant}-${generation}`));
+    await rm(path.join(folder, 'meta.inf'));
   }
 
   /** Flips one bit in the middle of the newest block. NATS must not run. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Scope } from '@tidemark/filter';
-import { decodeRow, isLeft, type Row } from '@tidemark/model';
+import { decodeRow, isLeft, rowsOfBlock, type Row } from '@tidemark/model';
 import type { Link } from '@tidemark/ports';
 import {
   decodeMessage,
@@ -36,24 +36,29 @@ export class PullingDevice {
   readonly #link: Link;
   readonly scope: Scope;
   readonly maxBytes: number;
+  /** Set for a device that reads blocks. */
+  blocks: boolean;
   cursor: string | null = null;
   seen = { incarnation: 0, n: 0 };
   readonly tables = new Map<number, Map<string, Row>>();
   readonly ids = new Set<string>();
   pages = 0;
   entries = { upsert: 0, touch: 0, evict: 0 };
+  rowsInBlocks = 0;
   /** Ids that were touched or evicted though the device never had them. */
   readonly strangers: string[] = [];
 
-  constructor(link: Link, scope: Scope, maxBytes = 200_000) {
+  constructor(link: Link, scope: Scope, maxBytes = 200_000, blocks = false) {
     this.#link = link;
     this.scope = scope;
     this.maxBytes = maxBytes;
+    this.blocks = blocks;
   }
 
   async page(tables: readonly string[] | null = null): Promise<PullAnswer> {
     const { cursor, scope, seen, maxBytes } = this;
-    const body = encodeMessage('PullRequest', { cursor, tables, scope, seen, maxBytes });
+    const asked = { cursor, tables, scope, seen, maxBytes };
+    const body = encodeMessage('PullRequest', this.blocks ? { ...asked, blocks: true } : asked);
     const { message, pages } = open('PullAnswer', await this.#link.request('pull', body));
     if (message.rehydrate !== null) return message;
     this.pages += 1;
@@ -63,9 +68,14 @@ export class PullingDevice {
     return message;
   }
 
-  apply({ table, entries }: TablePage): void {
+  apply({ table, entries, blocks }: TablePage): void {
     let rows = this.tables.get(table);
     if (rows === undefined) this.tables.set(table, (rows = new Map()));
+    for (const { bytes } of blocks)
+      for (const { id, value } of rowsOfBlock(bytes)) {
+        this.rowsInBlocks += 1;
+        rows.set(id, decodeRow(value));
+      }
     for (const entry of entries) {
       this.entries[entry.kind] += 1;
       if (entry.kind === 'upsert') rows.set(entry.id, decodeRow(entry.row));

@@ -1,5 +1,12 @@
 import { MemoryLevel } from 'memory-level';
-import { defineSchema, field, openServer, type Server, type ServerEvent } from '@tidemark/server';
+import {
+  defineSchema,
+  field,
+  openServer,
+  type Server,
+  type ServerEvent,
+  type ServerOptions,
+} from '@tidemark/server';
 import type { CheckpointFolder, Clock, Link } from '@tidemark/ports';
 
 export const schema = defineSchema({
@@ -26,7 +33,7 @@ export const schema = defineSchema({
 export type Tables = typeof schema extends { readonly _tables?: infer T } ? NonNullable<T> : never;
 export type TestServer = Server<Tables>;
 
-const memory = () =>
+export const memory = () =>
   new MemoryLevel<Uint8Array, Uint8Array>({ keyEncoding: 'view', valueEncoding: 'view' });
 
 /** Clock that a test moves. */
@@ -46,6 +53,7 @@ export const openFixture = async (
   more: {
     readonly checkpoints?: { readonly folder: CheckpointFolder; readonly everyOps?: number };
     readonly horizon?: { readonly days?: number; readonly bytes?: number };
+    readonly prepared?: ServerOptions<Tables>['prepared'];
     readonly databases?: {
       readonly store: MemoryLevel<Uint8Array, Uint8Array>;
       readonly input: MemoryLevel<Uint8Array, Uint8Array>;
@@ -64,6 +72,7 @@ export const openFixture = async (
     onEvent: (event) => events.push(event),
     ...(more.checkpoints === undefined ? {} : { checkpoints: more.checkpoints }),
     ...(more.horizon === undefined ? {} : { horizon: more.horizon }),
+    ...(more.prepared === undefined ? {} : { prepared: more.prepared }),
   });
   return {
     server,

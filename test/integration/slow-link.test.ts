@@ -55,7 +55,7 @@ const fill = async (name: string, count: number): Promise<void> => {
 
 test('[SYN-26] a page that does not come in time is asked for again, smaller; later pages grow again', async () => {
   const slow = slowLink(world.transport);
-  await fill('first', 300);
+  await fill('first', 200);
   const device = await world.device({ transport: slow.transport });
   slow.carries = 2 * pageBytesMin;
   const log = await device.replica.sync();
@@ -76,6 +76,18 @@ test('[SYN-26] a page that does not come in time is asked for again, smaller; la
   expect(slow.longest).toBeGreaterThan(pageBytesMax / 8);
   expect(grown.pages).toBeGreaterThan(pagesBeforeLarger);
   expect(new Set(await world.fingerprints(device)).size).toBe(1);
+});
+
+test('[SYN-26, PUL-70] prepared blocks come over a link that carries one of them', async () => {
+  const slow = slowLink(world.transport);
+  await fill('blocks', 400);
+  slow.carries = 2 * pageBytesMin;
+  for (let i = 0; i < 2; i += 1) {
+    const device = await world.device({ transport: slow.transport });
+    expect(await device.replica.sync()).toMatchObject({ result: 'synced' });
+    expect(slow.longest).toBeLessThanOrEqual(2 * pageBytesMin);
+    expect(new Set(await world.fingerprints(device)).size).toBe(1);
+  }
 });
 
 test('[SYN-26] a link that carries nothing fails the run at once smaller, never below the smallest page', async () => {

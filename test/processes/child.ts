@@ -99,6 +99,41 @@ export class Child<S extends Saying> {
   }
 }
 
+/** Children that are started before they are needed: their programs are loaded when they are told to begin. */
+export class Spares<S extends Saying> {
+  readonly #program: string;
+  #next: Child<S>;
+
+  constructor(program: string) {
+    this.#program = program;
+    this.#next = new Child<S>(program, []);
+  }
+
+  /** Lets the next child begin with its arguments, and starts the one after it. */
+  begin(args: readonly string[]): Child<S> {
+    const child = this.#next;
+    this.#next = new Child<S>(this.#program, []);
+    child.tell({ say: 'begin', args } as Saying);
+    return child;
+  }
+
+  /** Ends the child that nobody needs any more. */
+  dispose(): Promise<void> {
+    return this.#next.kill();
+  }
+}
+
+/** Arguments of a program: those of its command line, or those that its parent tells a spare to begin with. */
+export const argumentsOfLife = (): Promise<readonly string[]> => {
+  const given = process.argv.slice(2);
+  if (given.length > 0) return Promise.resolve(given);
+  return new Promise((resolve) => {
+    process.once('message', (message: { readonly args: readonly string[] }) =>
+      resolve(message.args),
+    );
+  });
+};
+
 /** Says something to the parent; resolves when the words are in the channel, which outlives a kill. */
 export const sayToParent = <S extends Saying>(message: S): Promise<void> =>
   new Promise((resolve, reject) => {

@@ -4,8 +4,9 @@ import path from 'node:path';
 import { openServer } from '@tidemark/server';
 import { MemoryLevel } from 'memory-level';
 import { SeededRandom } from '../convergence/seeded-random.js';
-import { Child } from './child.js';
+import { Spares, type Child } from './child.js';
 import type { VictimSaying } from './device-victim.js';
+import { callOfLife, inCallEvery } from './dying-storage.js';
 import { everyVisit } from './every-visit.js';
 import { serveChannel } from './ipc-transport.js';
 import {
@@ -25,6 +26,8 @@ import { buildProgram } from './program.js';
 /** What a campaign of kills met, and how it ended. */
 export interface DeviceKills {
   readonly kills: number;
+  /** Kills in a storage call, each in another one. */
+  readonly killedInCall: number;
   /** Kills before the replica was open, while an edit was under way, and while a run was. */
   readonly killedOpening: number;
   readonly killedEditing: number;
@@ -42,6 +45,9 @@ export interface CampaignOptions {
   readonly kills: number;
   readonly endsAtMs?: number;
 }
+
+/** Time within which an open life comes to the storage call that it is killed in, ms. */
+const lifeMsMax = 700;
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -103,9 +109,10 @@ export const killDevices = async (options: CampaignOptions): Promise<DeviceKills
   });
   const promises = new Promises();
   const problems: string[] = [];
-  const counts = { kills: 0, killedOpening: 0, killedEditing: 0, runsEnded: 0 };
+  const counts = { kills: 0, killedInCall: 0, killedOpening: 0, killedEditing: 0, runsEnded: 0 };
+  const spares = new Spares<VictimSaying>(program);
   const start = (...args: readonly string[]): Child<VictimSaying> => {
-    const child = new Child<VictimSaying>(program, [folder, ...args]);
+    const child = spares.begin([folder, ...args]);
     serveChannel(child.channel, server.transport);
     return child;
   };
@@ -139,13 +146,23 @@ export const killDevices = async (options: CampaignOptions): Promise<DeviceKills
     counts.kills += 1;
     while (counts.kills < options.kills && problems.length === 0) {
       if (options.endsAtMs !== undefined && Date.now() > options.endsAtMs) break;
-      const child = start(String(1 + counts.kills), ...(random.chance(40) ? ['settle'] : []));
+      const begin = random.chance(40) ? 'settle' : 'edit';
+      const isInCall = counts.kills % inCallEvery === 0;
+      const call = isInCall ? callOfLife(counts.killedInCall) : 0;
+      const child = start(String(1 + counts.kills), begin, String(call));
       await server.write((writer) => writer.increment('tally', tallyId, { total: serverStep }), {
         user: 'office',
       });
-      // One life in six ends while it opens.
-      if (!random.chance(16)) await child.hear('open');
-      await wait(random.below(random.chance(50) ? 60 : 350));
+      if (isInCall) {
+        counts.killedInCall += 1;
+        // A life that comes to fewer calls is ended like the others.
+        await child.hear('open');
+        await Promise.race([child.gone, wait(lifeMsMax)]);
+      } else {
+        // One life in six ends while it opens.
+        if (!random.chance(16)) await child.hear('open');
+        await wait(random.below(random.chance(50) ? 60 : 350));
+      }
       await child.kill();
       afterLife(child);
       if (child.endedBy !== 'SIGKILL')
@@ -158,6 +175,7 @@ export const killDevices = async (options: CampaignOptions): Promise<DeviceKills
     const steps = counts.kills - 1;
     problems.push(...(await checkEnd(last, promises, server, steps)));
   } finally {
+    await spares.dispose();
     await server.close();
     await rm(folder, { recursive: true, force: true });
   }

@@ -1,8 +1,9 @@
-// A device that edits and syncs until it is killed: folder, seed of this life, and whether to begin with a
-// run that must end. `rest` instead of a seed only opens, syncs and shows what it has.
+// A device that edits and syncs until it is killed: folder, seed of this life, whether to begin with a run
+// that must end, and the storage call with which it kills itself. `rest` instead of a seed only opens, syncs and shows what it has.
 import { openReplica, type Replica, type SyncLog } from '@tidemark/node';
 import { SeededRandom } from '../convergence/seeded-random.js';
-import { sayToParent } from './child.js';
+import { argumentsOfLife, sayToParent } from './child.js';
+import { dieAtStorageCall } from './dying-storage.js';
 import { channelTransport } from './ipc-transport.js';
 import { schema, tallyId, tenant, type Edit, type Visit } from './kill-schema.js';
 import { settlingRun } from './settling-run.js';
@@ -105,7 +106,8 @@ const rest = async (replica: Device, log: SyncLog): Promise<void> => {
 };
 
 const main = async (): Promise<void> => {
-  const [folder = '', life = '', begin] = process.argv.slice(2);
+  const [folder = '', life = '', begin, diesAt = '0'] = await argumentsOfLife();
+  dieAtStorageCall(Number(diesAt));
   const replica = await openReplica({
     folder,
     tenant,

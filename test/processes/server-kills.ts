@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { openReplica, TidemarkError, type Replica, type Transport } from '@tidemark/node';
 import { SeededRandom } from '../convergence/seeded-random.js';
-import { Child } from './child.js';
+import { Spares, type Child } from './child.js';
 import type { CampaignOptions } from './device-kills.js';
+import { callOfLife, inCallEvery } from './dying-storage.js';
 import { channelTransport } from './ipc-transport.js';
 import { schema, serverStep, tallyId, tenant } from './kill-schema.js';
 import { buildProgram } from './program.js';
@@ -14,6 +15,8 @@ import { settlingRun } from './settling-run.js';
 /** What a campaign of kills met, and how it ended. */
 export interface ServerKills {
   readonly kills: number;
+  /** Kills in a storage call, each in another one. */
+  readonly killedInCall: number;
   /** Kills before the server was open, while a write was under way, and while a run was. */
   readonly killedOpening: number;
   readonly killedWriting: number;
@@ -28,6 +31,9 @@ type Device = Replica<typeof schema>;
 type Victim = Child<ServerSaying>;
 
 const recordsPerBatch = 20;
+
+/** Time within which an open life comes to the storage call that it is killed in, ms. */
+const lifeMsMax = 700;
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -73,9 +79,12 @@ class Editor {
 /** Campaign against one folder. */
 class ServerCampaign {
   readonly problems: string[] = [];
-  readonly counts = { kills: 0, killedOpening: 0, killedWriting: 0, killedInRun: 0, batches: 0 };
+  readonly counts = {
+    ...{ kills: 0, killedInCall: 0, killedOpening: 0, killedWriting: 0 },
+    ...{ killedInRun: 0, batches: 0 },
+  };
   readonly #random: SeededRandom;
-  readonly #program: string;
+  readonly #spares: Spares<ServerSaying>;
   readonly #folder: string;
   readonly #editors: Editor[] = [];
   /** Batches that were promised, and the one that may or may not be there. */
@@ -86,7 +95,7 @@ class ServerCampaign {
 
   constructor(random: SeededRandom, program: string, folder: string) {
     this.#random = random;
-    this.#program = program;
+    this.#spares = new Spares(program);
     this.#folder = folder;
   }
 
@@ -98,8 +107,8 @@ class ServerCampaign {
         : this.#transport.open(caller, signal),
   };
 
-  async start(): Promise<Victim> {
-    const victim: Victim = new Child(this.#program, [this.#folder]);
+  start(diesAt = 0): Victim {
+    const victim: Victim = this.#spares.begin([this.#folder, String(diesAt)]);
     this.#victim = victim;
     this.#transport = channelTransport(victim.channel);
     return victim;
@@ -158,7 +167,7 @@ class ServerCampaign {
   }
 
   async firstLife(): Promise<void> {
-    const victim = await this.start();
+    const victim = this.start();
     await victim.hear('open');
     victim.tell({ say: 'write', batch: 0, records: recordsPerBatch } as never);
     this.#asked = 1;
@@ -174,12 +183,18 @@ class ServerCampaign {
   async life(): Promise<void> {
     const random = this.#random;
     const opening = random.chance(14);
-    const victim = await this.start();
-    if (!opening) await victim.hear('open');
+    const isInCall = this.counts.kills % inCallEvery === 0;
+    const victim = this.start(isInCall ? callOfLife(this.counts.killedInCall) : 0);
+    if (!opening && !isInCall) await victim.hear('open');
     const stop = new AbortController();
     const work = this.#editors.map((editor) => this.#work(editor, random.fork(), stop.signal));
     const writing = this.#writeUntil(victim, stop.signal);
-    await wait(random.below(random.chance(50) ? 80 : 400));
+    if (isInCall) {
+      this.counts.killedInCall += 1;
+      // A life that comes to fewer calls is ended like the others.
+      await victim.hear('open');
+      await Promise.race([victim.gone, wait(lifeMsMax)]);
+    } else await wait(random.below(random.chance(50) ? 80 : 400));
     this.counts.killedInRun += this.#editors.some(({ replica }) => replica.status.phase !== 'idle')
       ? 1
       : 0;
@@ -219,7 +234,7 @@ class ServerCampaign {
 
   /** The last life: everything settles, and all agree with what was promised. */
   async lastLife(): Promise<void> {
-    const victim = await this.start();
+    const victim = this.start();
     const open = await victim.hear('open');
     if (open === undefined) {
       this.#report(`the last server did not open: ${victim.errorText}`);
@@ -261,6 +276,10 @@ class ServerCampaign {
     await this.#victim?.kill();
   }
 
+  async dispose(): Promise<void> {
+    await this.#spares.dispose();
+  }
+
   async closeDevices(): Promise<void> {
     for (const { replica } of this.#editors) await replica.close();
   }
@@ -288,6 +307,7 @@ export const killServers = async (options: CampaignOptions): Promise<ServerKills
   } finally {
     await campaign.closeDevices();
     await campaign.killVictim();
+    await campaign.dispose();
     await rm(folder, { recursive: true, force: true });
   }
   return { ...counts, edits: campaign.edits, problems };

@@ -1,7 +1,9 @@
-// A server that serves its parent over the channel until it is killed: folder of its data.
+// A server that serves its parent over the channel until it is killed: folder of its data, and the storage
+// call with which it kills itself.
 import path from 'node:path';
 import { openServer } from '@tidemark/server';
-import { sayToParent } from './child.js';
+import { argumentsOfLife, sayToParent } from './child.js';
+import { dieAtStorageCall } from './dying-storage.js';
 import { everyVisit } from './every-visit.js';
 import { serveChannel } from './ipc-transport.js';
 import { batchPrefix, schema, serverStep, tallyId, tenant, type Visit } from './kill-schema.js';
@@ -33,7 +35,8 @@ export type ServerAsking =
 
 const say = (saying: ServerSaying): Promise<void> => sayToParent(saying);
 
-const [folder = ''] = process.argv.slice(2);
+const [folder = '', diesAt = '0'] = await argumentsOfLife();
+dieAtStorageCall(Number(diesAt));
 const server = await openServer({
   tenant,
   schema,

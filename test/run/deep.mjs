@@ -16,8 +16,10 @@ const propertyLimitMs = 20_000;
 const weights = {
   'convergence.deep.ts': 4,
   'imports.deep.ts': 4,
-  'kills.deep.ts': 5,
+  'kills.deep.ts': 8,
+  'fuzz.deep.ts': 3,
   'memory.deep.ts': 3,
+  'oracle.deep.ts': 4,
   'servers.deep.ts': 4,
 };
 /** Suites whose shortest form takes minutes: shorter runs leave them out, by name. */

@@ -19,18 +19,25 @@ const automerge = {
   },
 };
 
+/** Source with its patches; each text that is replaced must be there once. */
+const withPatches = (text, file, patches) =>
+  patches.reduce((source, { find, replace }) => {
+    if (source.split(find).length !== 2) throw new Error(`${file} does not hold once: ${find}`);
+    return source.replace(find, () => replace);
+  }, text);
+
 const patched = (patches) => ({
   name: 'patches',
   setup(builder) {
-    for (const { file, find, replace } of patches) {
+    for (const file of new Set(patches.map((one) => one.file))) {
       const full = path.join(root, file);
+      const own = patches.filter((one) => one.file === file);
       builder.onLoad(
         { filter: new RegExp(`${path.basename(file).replaceAll('.', '\\.')}$`) },
         async (args) => {
           if (args.path !== full) return undefined;
           const text = await readFile(full, 'utf8');
-          if (text.split(find).length !== 2) throw new Error(`${file} does not hold once: ${find}`);
-          return { contents: text.replace(find, () => replace), loader: 'ts' };
+          return { contents: withPatches(text, file, own), loader: 'ts' };
         },
       );
     }

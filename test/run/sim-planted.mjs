@@ -1,5 +1,5 @@
 // `npm run sim -- --planted [--seeds 200] [--from N] [--only TEXT] [--total-minutes M]`: plants each fault and runs
-// seeds until one breaks, from the seed that is known to find it unless `--from` says otherwise. Prints one line
+// seeds until one breaks that holds without it, from the seed that is known to find it unless `--from` says otherwise. Prints one line
 // per fault; the last line is JSON as that of a batch, with `plantedFound`, `missed` and `unfinished` as lists of names.
 import { spawn } from 'node:child_process';
 import { bundleSimulation } from './sim-bundle.mjs';
@@ -14,10 +14,12 @@ const totalMs = Number(option('total-minutes', '600')) * 60_000;
 const only = option('only', '');
 const begun = performance.now();
 const hourMs = 3_600_000;
+/** Time that one seed may take, minutes. */
+const seedMinutesMax = 5;
 
-const runBundle = (file, from, minutes) =>
+const runBundle = (file, from, count, minutes) =>
   new Promise((resolve) => {
-    const args = [file, '--seeds', String(seedsMax), '--from', String(from), '--json'];
+    const args = [file, '--seeds', String(count), '--from', String(from), '--json'];
     const child = spawn(
       process.execPath,
       [...args, '--minutes', String(minutes), '--until-broken'],
@@ -28,13 +30,25 @@ const runBundle = (file, from, minutes) =>
     child.on('close', () => resolve(output));
   });
 
+let plain;
+const aloneBroken = new Map();
+/** Whether a seed breaks without any fault planted: then it finds none. */
+const breaksAlone = async (seed) => {
+  plain ??= await bundleSimulation();
+  if (!aloneBroken.has(seed)) {
+    const output = await runBundle(plain.file, seed, 1, seedMinutesMax);
+    aloneBroken.set(seed, / broke: /.test(output));
+  }
+  return aloneBroken.get(seed);
+};
+
 const plantedFound = [];
 const missed = [];
 /** Faults for whose seeds the time was not enough: neither found nor missed. */
 const unfinished = [];
 let [seeds, faults, simulatedDays] = [0, 0, 0];
 const chosen = plants.filter(({ name }) => name.includes(only));
-for (const [at, { name, known, ...patch }] of chosen.entries()) {
+for (const [at, { name, known, patches }] of chosen.entries()) {
   const leftMs = Math.max(0, totalMs - (performance.now() - begun));
   if (leftMs === 0) {
     unfinished.push(name);
@@ -42,18 +56,29 @@ for (const [at, { name, known, ...patch }] of chosen.entries()) {
   }
   const { file } = await bundleSimulation({
     name: `plant-${plants.indexOf(chosen[at])}`,
-    patches: [patch],
+    patches,
   });
-  const minutes = leftMs / 60_000 / (chosen.length - at);
-  const output = await runBundle(file, option('from', known), minutes);
-  const broke = /^seed (\d+) broke: (.{0,110})/m.exec(output);
-  const batch = JSON.parse(output.trimEnd().split('\n').pop() || '{}');
-  seeds += batch.seeds;
-  faults += batch.faults;
-  simulatedDays += batch.simulatedDays;
-  const where = broke !== null ? plantedFound : batch.seeds < seedsMax ? unfinished : missed;
+  const endsAt = performance.now() + leftMs / (chosen.length - at);
+  let from = Number(option('from', known));
+  let left = seedsMax;
+  let ran = 0;
+  let broke = null;
+  while (left > 0 && broke === null && performance.now() < endsAt) {
+    const output = await runBundle(file, from, left, (endsAt - performance.now()) / 60_000);
+    const batch = JSON.parse(output.trimEnd().split('\n').pop() || '{}');
+    ran += batch.seeds;
+    faults += batch.faults;
+    simulatedDays += batch.simulatedDays;
+    from += batch.seeds;
+    left -= Math.max(1, batch.seeds);
+    broke = /^seed (\d+) broke: (.{0,110})/m.exec(output);
+    if (broke === null) break;
+    if (await breaksAlone(Number(broke[1]))) broke = null;
+  }
+  seeds += ran;
+  const where = broke !== null ? plantedFound : left > 0 ? unfinished : missed;
   where.push(name);
-  const told = broke === null ? `not found in ${batch.seeds} seeds` : `found by seed ${broke[1]}`;
+  const told = broke === null ? `not found in ${ran} seeds` : `found by seed ${broke[1]}`;
   const how = broke === null ? '' : ` (${broke[2]})`;
   console.log(`${told}, begun at ${option('from', known)}: ${name}${how}`);
 }

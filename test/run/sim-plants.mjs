@@ -1,5 +1,5 @@
-// Faults that are planted into the engine, one at a time: each is a text of one source file that the bundle of
-// the simulator gets in another form. Nothing of them is in the engine itself. `known` is a seed that finds it.
+// Faults that are planted into the engine, one at a time: texts of source files that the bundle of the
+// simulator gets in another form. Nothing of them is in the engine itself. `known` is a seed that finds it.
 const client = (file) => `packages/client/src/${file}`;
 const merger = (file) => `packages/merger/src/${file}`;
 const merge = (file) => `packages/merge/src/${file}`;
@@ -7,31 +7,42 @@ const store = (file) => `packages/store-level/src/${file}`;
 
 /** Starts from which a fault is known to be found; from the first seed otherwise. */
 const knownSeeds = {
-  'an edit is confirmed before it is written': 2,
-  'what is published was not fsynced': 23,
-  'any envelope is taken for its named replica': 1601,
+  'an edit is confirmed before it is written': 11,
+  'what is published was not fsynced': 37,
+  'what an envelope brings again is merged again': 139,
+  'any envelope is taken for its named replica': 3448,
+  'a refusal leaves no sync error': 25,
+  'a rejected write of the disk is swallowed': 6,
+  'a receipt alone removes pending operations': 3,
+  'a page removes operations that it does not cover': 8,
+  'a write of a server is confirmed before it is stored': 41,
+  'a cursor goes by its number only': 5,
+  'chance decides equal times': 6,
   'counters are set and not added': 2160,
-  'a transaction is decided by record': 1176,
-  'a late edit brings a deleted record back': 1135,
-  'a delete always wins': 2160,
+  'a transaction is decided by record': 6,
+  'a late edit brings a deleted record back': 27,
+  'a delete always wins': 2164,
   'the newest arrival wins a field': 2160,
-  'equal edits conflict': 134,
-  'the size of windows matters': 3590,
-  'a failed commit counts as not applied': 1592,
-  'a flip that was cut is forgotten': 146,
-  'trimmed messages that came back count': 2898,
-  'a new customization is not told to devices': 77,
-  'filters are not applied to what changed': 339,
-  'bad input is not counted': 1601,
+  'equal edits conflict': 25,
+  'the size of windows matters': 16,
+  'a failed commit counts as not applied': 118,
+  'a flip that was cut is forgotten': 7,
+  'trimmed messages that came back count': 66,
+  'a store behind its checkpoint is not reloaded': 66,
+  'damage of the log is not looked for': 33,
+  'a new customization is not told to devices': 81,
+  'filters are not applied to what changed': 401,
+  'bad input is not counted': 687,
 };
 
-const plant = (name, file, find, replace = '') => ({
+/** A fault of several places: `[file, text, other text]` each. */
+const plantAll = (name, ...places) => ({
   name,
-  file,
-  find,
-  replace,
+  patches: places.map(([file, find, replace = '']) => ({ file, find, replace })),
   known: knownSeeds[name] ?? 1,
 });
+
+const plant = (name, file, find, replace) => plantAll(name, [file, find, replace]);
 
 export const plants = [
   plant(
@@ -52,11 +63,19 @@ export const plants = [
     "await core.store.sync();\n    await core.commit({ meta: { ...core.meta, publishedTo: to }, durability: 'disk' });",
     'await core.commit({ meta: { ...core.meta, publishedTo: to } });',
   ),
-  plant(
+  plantAll(
     'what an envelope brings again is merged again',
-    merger('fold/decide-envelope.ts'),
-    'const fresh = opened.transactions.filter(({ first }) => first > state.mergedTo);',
-    'const fresh = opened.transactions;',
+    [
+      merger('fold/decide-envelope.ts'),
+      'if (envelope.to <= state.mergedTo) {',
+      'if (envelope.to < state.mergedTo) {',
+    ],
+    [
+      merger('fold/decide-envelope.ts'),
+      'const fresh = opened.transactions.filter(({ first }) => first > state.mergedTo);',
+      'const fresh = opened.transactions;',
+    ],
+    [merger('fold/open-envelope.ts'), 'if (last > mergedTo) {', 'if (last > 0) {'],
   ),
   plant(
     'any envelope is taken for its named replica',
@@ -70,16 +89,53 @@ export const plants = [
     'parked === 0 &&',
   ),
   plant(
-    'a rejection of the server is swallowed',
-    client('run/upload.ts'),
-    'for (let next = inFlight.shift(); next !== undefined; next = inFlight.shift()) await next;',
-    'local.updateMeta({ mergedTo: target }).catch(() => undefined);',
+    'a refusal leaves no sync error',
+    merger('fold/parking.ts'),
+    'writeSyncError(window, newRow(window, origin, decided), origin.user);',
+    "if (decided.kind === 'conflict')\n      writeSyncError(window, newRow(window, origin, decided), origin.user);",
   ),
   plant(
+    'a rejected write of the disk is swallowed',
+    store('group-writer.ts'),
+    'for (const { reject } of [...group, ...behind]) reject(failure);',
+    'for (const { resolve } of [...group, ...behind]) resolve();',
+  ),
+  plantAll(
     'a receipt alone removes pending operations',
+    [
+      client('local/row-reader.ts'),
+      "const views = await core.store.getRows('view', table, ids, stack);",
+      "const views = (await core.store.getRows('view', table, ids, stack)).map((view) =>\n    view !== undefined && lastOfRuns(decodeView(view).ops) <= core.meta.mergedTo ? undefined : view,\n  );",
+    ],
+    [
+      client('local/row-reader.ts'),
+      "import { decodeView } from './pending-view.js';",
+      "import { decodeView } from './pending-view.js';\nimport { lastOfRuns } from './op-runs.js';",
+    ],
+  ),
+  plant(
+    'a page removes operations that it does not cover',
     client('local/rebase.ts'),
     'return index > this.#target.mergedTo || this.#target.open.has(index);',
     'return this.#target.open.has(index);',
+  ),
+  plant(
+    'a write of a server is confirmed before it is stored',
+    merger('service/merger.ts'),
+    'const position = await parts.append(encodeInputEntry(entry));\n  await parts.driver.until(() => isApplied(parts.applied.applied(), position));',
+    "const stored = parts.append(encodeInputEntry(entry));\n  if (entry.kind === 'write') return (stored.catch(() => undefined), parts.applied.applied());\n  const position = await stored;\n  await parts.driver.until(() => isApplied(parts.applied.applied(), position));",
+  ),
+  plant(
+    'a cursor goes by its number only',
+    merger('service/pull-cursor.ts'),
+    'if (cursor.incarnation !== state.incarnation || cursor.to > state.n)',
+    'if (cursor.to > state.n)',
+  ),
+  plant(
+    'chance decides equal times',
+    merge('decide-field.ts'),
+    "return { outcome: 'parked', rule: 'equal-times' };",
+    "return { outcome: Math.random() < 0.5 ? 'applied' : 'superseded', rule: 'equal-times' };",
   ),
   plant(
     'counters are set and not added',
@@ -129,12 +185,6 @@ export const plants = [
     'await inner.commit(batch, durability);',
   ),
   plant(
-    'a merger that failed to open goes on folding',
-    merger('service/merger.ts'),
-    'await stop();\n    throw cause;',
-    'throw cause;',
-  ),
-  plant(
     'a flip that was cut is forgotten',
     client('run/download.ts'),
     'await local.staging.finish();',
@@ -160,11 +210,6 @@ export const plants = [
     'a new customization is not told to devices',
     client('run/agree-on-log.ts'),
     'context.customizationVersion = message.customizationVersion;',
-  ),
-  plant(
-    'an input that differs is folded',
-    merger('fold/fold.ts'),
-    "if (hash !== undefined && toHex(hash) !== state.lastHash) fail('different');",
   ),
   plant(
     'filters are not applied to what changed',

@@ -199,7 +199,7 @@ const checkQuarantine = (world: SimWorld): void => {
 };
 
 const checkLoss = (world: SimWorld): void => {
-  if (!world.lostFolded) return;
+  if (world.lostFolded.size === 0) return;
   const told = world.servers.some(({ events }) =>
     events.some(({ type }) => type === 'incarnation' || type === 'rewound'),
   );

@@ -2,13 +2,15 @@ import { openLocalReplica, replicaOn, type LocalReplica, type Replica } from '@t
 import { TidemarkError } from '@tidemark/model';
 import type { ReplicaStore } from '@tidemark/ports';
 import { openReplicaStore } from '@tidemark/store-level';
-import { crdt, crypto } from '../convergence/memory-parts.js';
+import { crdt } from '../convergence/memory-parts.js';
 import type { SeededRandom } from '../convergence/seeded-random.js';
 import { customizationOf, type fieldIds } from '../convergence/tables.js';
 import type { SimContext } from './context.js';
 import type { PlannedDevice } from './plan.js';
+import { OwnEdits, type OwnEdit } from './own-edits.js';
 import { PromiseBook, type Promised } from './promises.js';
 import { Life } from './scheduler.js';
+import { crypto } from './sim-crypto.js';
 import { SimDisk, type DiskBackup } from './sim-disk.js';
 import { databaseOn } from './sim-level.js';
 import type { SimNetwork } from './sim-network.js';
@@ -16,6 +18,8 @@ import type { TypedTokens } from '../convergence/history.js';
 
 /** Tenant of every simulated world. */
 export const tenant = 'acme';
+/** Period of live devices whose plan names none, ms. */
+const livePeriodMs = 3_600_000;
 /** First pause before a device whose storage failed at open is opened again, ms; it doubles. */
 const openAgainMs = 1_000;
 /** Longest of these pauses, ms. */
@@ -58,6 +62,12 @@ export class DeviceActor {
   isEditing = false;
   /** What the edit under way types, by `table/record`. */
   typing = new Map<string, TypedTokens>();
+  /** What the edit under way changes. */
+  editing: OwnEdit[] = [];
+  /** What its own edits must show. */
+  readonly own = new OwnEdits();
+  /** Set while its own edits are looked at beside everything else. */
+  isLookedAt = false;
   /** Replica ids that this device had. */
   readonly ids = new Set<string>();
   /** Whether it should be live. */
@@ -138,10 +148,18 @@ export class DeviceActor {
   forget(ending: Ending): void {
     const rank: readonly Ending[] = ['closed', 'kill', 'power', 'damage'];
     if (rank.indexOf(ending) > rank.indexOf(this.#ending)) this.#ending = ending;
+    // An edit that was cut may be stored; a power cut may take others.
+    if (this.isEditing || ending === 'power' || ending === 'damage') this.own.forget();
+    this.isLookedAt = false;
     this.replica = null;
     this.local = null;
     this.store = null;
     this.isEditing = false;
+  }
+
+  /** Stays in touch with the server from now on. */
+  goLive(): void {
+    this.replica?.connect({ periodMs: this.setup.livePeriodMs ?? livePeriodMs });
   }
 
   /** Closes properly. */
@@ -177,6 +195,7 @@ export class DeviceActor {
     this.shown = { incarnation: 0, version: 0 };
     this.#ending = 'closed';
     this.wasDamaged = false;
+    this.own.forget();
     context.note(`${this.name} begins anew: ${why}`);
   }
 
@@ -287,7 +306,7 @@ export class DeviceActor {
     context.note(
       `${this.name} is open as ${local.meta().replica}, log ${local.logEnd().lastIndex}`,
     );
-    if (this.wantsLive) replica.connect({ periodMs: 3_600_000 });
+    if (this.wantsLive) this.goLive();
   }
 
   /** Damage is told where there is any, and only there. */

@@ -1,5 +1,6 @@
+import { decodeEnvelope } from '@tidemark/model';
 import { SeededRandom } from '../convergence/seeded-random.js';
-import type { DeviceActor } from './device-actor.js';
+import { tenant, type DeviceActor } from './device-actor.js';
 import { sureFaults, type FaultKind, type PlannedEvent } from './plan.js';
 import type { Life } from './scheduler.js';
 import type { ServerActor } from './server-actor.js';
@@ -9,6 +10,11 @@ import type { SimWorld } from './sim-world.js';
 const restartMsMax = 90_000;
 /** Time within which a process that is to end in a call ends, ms. */
 const callsMsMax = 20_000;
+/** Percent of power cuts of servers that follow a checkpoint, and time within which it is written, ms. */
+const checkpointedPercent = 40;
+const checkpointMsMax = 5_000;
+/** Time for which a stream that lost its tail may be hard to reach, ms. */
+const hardToReachMs = 20_000;
 const clockJumps = [-48 * 3_600_000, -60_000, 5_000, 3_600_000, 48 * 3_600_000];
 
 type DeviceFault = (world: SimWorld, device: DeviceActor, event: Struck) => void;
@@ -216,7 +222,8 @@ const crashServer = (
   random: SeededRandom,
 ): void => {
   world.context.saw(server.renewing === null ? 'a server died at open' : 'a server died at work');
-  server.crash(kind);
+  // With its windows went what it knew of messages that the input has lost.
+  if (server.crash(kind) > 0) world.lostFolded.delete(server);
   restart(world, server, random);
 };
 
@@ -227,9 +234,18 @@ const serverFaults: Partial<Record<FaultKind, ServerFault>> = {
     crashServer(world, server, 'kill', random);
   },
   'power-server': (world, server, { random, kind }) => {
-    if (!server.life.alive) return;
+    const { life } = server;
+    if (!life.alive) return;
     world.context.fault(kind, server.name);
-    crashServer(world, server, 'power', random);
+    const cut = (): void => {
+      if (server.life === life && life.alive) crashServer(world, server, 'power', random);
+    };
+    const merger = random.chance(checkpointedPercent) ? server.merger() : null;
+    if (merger === null) return cut();
+    // What was folded since may be lost, while the input up to the checkpoint is trimmed.
+    world.context.saw('the power failed behind a checkpoint');
+    void life.pass(merger.checkpoint()).then(cut, cut);
+    world.context.scheduler.after(checkpointMsMax, cut);
   },
   'kill-server-in-call': (world, server, { random, kind, forMs }) => {
     const { life } = server;
@@ -285,7 +301,11 @@ const serverFaults: Partial<Record<FaultKind, ServerFault>> = {
     world.context.fault(kind, server.name);
     crashServer(world, server, 'kill', random);
     server.noteDamage();
-    server.storeDisk.wipe(true);
+    world.lostFolded.delete(server);
+    // LevelDB may lose batches out of the middle, and says nothing.
+    if (random.chance(50) && server.storeDisk.loseBatches() > 0)
+      world.context.saw('a server lost batches of its store');
+    else server.storeDisk.wipe(true);
   },
   'old-store': (world, server, { random, kind }) => {
     const { backup } = server;
@@ -293,6 +313,7 @@ const serverFaults: Partial<Record<FaultKind, ServerFault>> = {
     world.context.fault(kind, server.name);
     crashServer(world, server, 'kill', random);
     server.noteDamage();
+    world.lostFolded.delete(server);
     // A store older than an intact input folds the tail: no history is lost.
     server.storeDisk.restore(backup.store, true);
   },
@@ -302,6 +323,7 @@ const serverFaults: Partial<Record<FaultKind, ServerFault>> = {
     world.context.fault(kind, server.name);
     crashServer(world, server, 'kill', random);
     server.noteDamage();
+    world.lostFolded.delete(server);
     world.inexact.add('a server was put back');
     world.lostInput = true;
     server.storeDisk.restore(backup.store, true);
@@ -338,28 +360,44 @@ const streamFaults: Partial<Record<FaultKind, (world: SimWorld, event: Struck) =
     );
   },
   'stream-tail-lost': (world, { random, kind }) => {
-    const lost = world.stream?.loseTail(1 + random.below(6)) ?? 0;
+    const { stream, context } = world;
+    if (stream === null) return;
+    const { generation, last } = stream.extent();
+    const refill = random.chance(50) ? offeredAgain(world) : null;
+    const lost = stream.loseTail(1 + random.below(6), refill);
     if (lost === 0) return;
+    if (refill !== null) context.saw('numbers of lost messages were given out again');
     world.inexact.add('the stream lost its tail');
     world.lostInput = true;
-    const left = world.stream?.extent();
     for (const server of world.servers) {
       const position = server.merger()?.state().position;
-      if (position === undefined || left === undefined) continue;
-      if (position.generation === left.generation && position.seq > left.last)
-        world.lostFolded = true;
+      if (position?.generation === generation && position.seq > last - lost)
+        world.lostFolded.add(server);
     }
-    world.context.fault(kind, `${lost} messages`);
+    context.fault(kind, `${lost} messages`);
+    if (random.chance(50)) return;
+    // What lost a tail is often hard to reach for a while: openings end in the middle.
+    stream.faults.callLossPercent = random.pick([10, 40]);
+    context.scheduler.after(hardToReachMs, () => stream.healWay());
   },
   'stream-removed': (world, { kind }) => {
     if (world.stream?.exists() !== true) return;
     world.inexact.add('the stream was removed');
     world.lostInput = true;
-    if (world.servers.some((one) => (one.merger()?.state().position.seq ?? 0) > 0))
-      world.lostFolded = true;
+    for (const one of world.servers)
+      if ((one.merger()?.state().position.seq ?? 0) > 0) world.lostFolded.add(one);
     world.stream.remove();
     world.context.fault(kind, 'all messages');
   },
+};
+
+/** The newest envelope of a device, as it offers it again when it hears nothing. */
+const offeredAgain = (world: SimWorld): Uint8Array | null => {
+  const envelope = world.lastEnvelope;
+  const decoded = envelope === null ? null : decodeEnvelope(envelope);
+  if (envelope === null || decoded?._tag !== 'Right') return null;
+  const { replica, user } = decoded.right;
+  return world.entryOf({ tenant, replica, user }, envelope);
 };
 
 const withStream = (

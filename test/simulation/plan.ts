@@ -82,6 +82,8 @@ export interface PlannedEvent {
 export interface PlannedDevice {
   readonly scope: Scope;
   readonly clockErrorMs: number;
+  /** Time after which a live device syncs although nothing nudged it, ms; an hour when absent. */
+  readonly livePeriodMs?: number;
 }
 
 /** Everything that one simulated run is made from. The same plan gives the same trace. */
@@ -95,10 +97,12 @@ export interface Plan {
   readonly records: number;
   readonly texts: boolean;
   readonly trimInput: boolean;
+  /** Servers prepare all tables in blocks of few rows: true of every fourth seed, absent in older plans. */
+  readonly prepared?: boolean;
   readonly events: readonly PlannedEvent[];
 }
 
-const gapsMs = [0, 0, 1, 20, 300, 5_000, 60_000, 900_000, 3_600_000, 4 * 3_600_000];
+const gapsMs = [0, 0, 1, 20, 300, 5_000, 60_000, 900_000, 3_600_000, 5 * 3_600_000];
 const lastsMs = [50, 1_000, 20_000, 300_000, 3_600_000];
 const allTables = ['server_wins', 'device_wins', 'full_row', 'latest', 'manual', 'children'];
 /** Faults after which what the oracle says cannot be compared: histories themselves were lost or doubled. */
@@ -119,6 +123,7 @@ const rareFaults: readonly FaultKind[] = [
 const faultsMin = 22;
 /** Faults that befall a device whatever state it is in. */
 export const sureFaults: readonly FaultKind[] = ['lossy', 'doubling', 'slow-link', 'clock-jump'];
+const livePeriodsMs = [3_600_000, 6 * 3_600_000, 24 * 3_600_000];
 const clockErrors = [0, 0, 0, -5_000, 90_000, 48 * 3_600_000, -48 * 3_600_000];
 
 const subset = <A>(random: SeededRandom, all: readonly A[], percent: number): A[] =>
@@ -138,7 +143,11 @@ export const drawPlan = (seed: number): Plan => {
   const servers = mode === 'embedded' ? 1 : random.pick([1, 2, 2, 3]);
   const count = random.pick([1, 2, 2, 2, 3, 3, 4, 8]);
   const devices = Array.from({ length: count }, (_, i) => {
-    return { scope: drawScope(random, i), clockErrorMs: random.pick(clockErrors) };
+    return {
+      scope: drawScope(random, i),
+      clockErrorMs: random.pick(clockErrors),
+      livePeriodMs: random.pick(livePeriodsMs),
+    };
   });
   const deeds: DeedKind[] = [
     'edit',
@@ -189,6 +198,7 @@ export const drawPlan = (seed: number): Plan => {
     records: 1 + random.below(3),
     texts: random.chance(25),
     trimInput: random.chance(30),
+    prepared: seed % 4 === 3,
     events,
   };
 };

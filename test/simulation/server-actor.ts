@@ -21,12 +21,13 @@ import type {
 import { openRenewingMerger, type RenewingMerger } from '@tidemark/server';
 import { openInputLog, openServerStore } from '@tidemark/store-level';
 import { createMemoryCheckpoints } from '@tidemark/testkit';
-import { crdt, crypto } from '../convergence/memory-parts.js';
+import { crdt } from '../convergence/memory-parts.js';
 import { customizationOf } from '../convergence/tables.js';
 import type { SeededRandom } from '../convergence/seeded-random.js';
 import type { SimContext } from './context.js';
 import { tenant } from './device-actor.js';
 import { Life } from './scheduler.js';
+import { crypto } from './sim-crypto.js';
 import { SimDisk, type DiskBackup } from './sim-disk.js';
 import { databaseOn } from './sim-level.js';
 import type { NetworkServer } from './sim-network.js';
@@ -41,6 +42,8 @@ const openAgainMsMax = 60_000;
 const openTriesMax = 400;
 /** Time after which an operator starts a server again whose fold stopped, ms. */
 const operatorMs = 10_000;
+/** Tables from the first byte on, a few rows in each block, prepared anew after a few changes. */
+const fewRows = { bytesMin: 1, stepBytes: 600, staleBytesMin: 3_000 };
 const checkpointsKept = 2;
 const cursorKey = new Uint8Array(32).fill(7);
 
@@ -54,6 +57,7 @@ export interface ServerSetup {
   /** Way to the other servers of the stream. */
   readonly talk: SimTalk | null;
   readonly trimInput: boolean;
+  readonly prepared: boolean;
   /** Shared by the servers of a stream; each its own when absent. */
   readonly checkpoints?: CheckpointFolder;
   readonly inexact: Set<string>;
@@ -168,13 +172,14 @@ export class ServerActor implements NetworkServer {
     });
   }
 
-  /** Ends the process where it stands. */
-  crash(kind: 'kill' | 'power'): void {
+  /** Ends the process where it stands; tells how many windows and messages went with the power. */
+  crash(kind: 'kill' | 'power'): number {
     this.life.end();
     this.forget();
-    if (kind === 'kill') return;
+    if (kind === 'kill') return 0;
     const lost = this.storeDisk.cutPower() + this.inputDisk.cutPower();
     if (lost > 0) this.#setup.context.saw('a power cut took windows of a server');
+    return lost;
   }
 
   forget(): void {
@@ -267,7 +272,7 @@ export class ServerActor implements NetworkServer {
   }
 
   async #openOnce(life: Life): Promise<void> {
-    const { context, random, stream, trimInput, inexact } = this.#setup;
+    const { context, random, stream, trimInput, prepared, inexact } = this.#setup;
     const clock = context.scheduler.clock(() => this.clockErrorMs);
     const { hash } = { hash: crypto.sha256 };
     this.#window = {
@@ -331,6 +336,7 @@ export class ServerActor implements NetworkServer {
           crdt,
           cursorKey,
           window: this.#window,
+          ...(prepared ? { prepared: fewRows } : {}),
           onEvent: tell,
           checkpoints: {
             folder: livingFolder(this.checkpoints, life),

@@ -1,4 +1,4 @@
-import { TidemarkError, type Hash } from '@tidemark/model';
+import { equalBytes, TidemarkError, type Hash } from '@tidemark/model';
 import type {
   AppendOutcome,
   InputExtent,
@@ -174,8 +174,11 @@ export class SimStream {
     current.first += count;
   }
 
-  /** Loses the newest messages of the current generation, acknowledged ones, and says nothing. */
-  loseTail(count: number): number {
+  /**
+   * Loses the newest messages of the current generation, acknowledged ones, and says nothing. With `refill`
+   * other messages are stored under their numbers before anybody looks.
+   */
+  loseTail(count: number, refill: Uint8Array | null = null): number {
     const current = this.#generations.get(this.#current);
     if (current === undefined) return 0;
     const lost = current.messages.splice(Math.max(0, current.messages.length - count), count);
@@ -183,6 +186,9 @@ export class SimStream {
     const { last } = this.extent();
     for (const [id, { position }] of this.#ids)
       if (position.generation === this.#current && position.seq > last) this.#ids.delete(id);
+    // The same bytes under their old number would be no loss.
+    if (refill !== null && !lost.some(({ bytes }) => equalBytes(bytes, refill)))
+      for (const _ of lost) this.#store(refill);
     this.#tell();
     return lost.length;
   }
@@ -273,7 +279,9 @@ export class SimInputLog implements InputLog {
   readonly read: InputLog['read'] = (after, bounds) =>
     this.#ask((stream) => {
       if (!stream.exists()) throw unreachable();
-      return stream.read(after, bounds);
+      return stream
+        .read(after, bounds)
+        .map((message) => ({ ...message, hash: this.#identity(message) }));
     });
 
   readonly extent = (): Promise<InputExtent> =>
@@ -285,8 +293,16 @@ export class SimInputLog implements InputLog {
   readonly hashAt = (position: InputPosition): Promise<Uint8Array | undefined> =>
     this.#ask((stream) => {
       const message = stream.message(position);
-      return message === undefined ? undefined : this.#options.hash(message.bytes);
+      return message === undefined ? undefined : this.#identity(message);
     });
+
+  /** As over NATS: the same bytes stored again are another message. */
+  #identity({ atMs, bytes }: StoredMessage): Uint8Array {
+    const timed = new Uint8Array(8 + bytes.length);
+    new DataView(timed.buffer).setFloat64(0, atMs);
+    timed.set(bytes, 8);
+    return this.#options.hash(timed);
+  }
 
   readonly startGeneration: InputLog['startGeneration'] = (expected, first) =>
     this.#inTurn(() => this.#ask((stream) => stream.begin(expected, first)));

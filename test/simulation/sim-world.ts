@@ -46,8 +46,8 @@ export class SimWorld implements DeviceWorld {
   readonly sent = new Map<string, string>();
   /** Set when acknowledged input was lost on purpose: what servers alone had written may be gone. */
   lostInput = false;
-  /** Set when messages that a server had folded were lost: somebody must say so. */
-  lostFolded = false;
+  /** Servers that hold what was folded of messages that are lost: one of them must say so. */
+  readonly lostFolded = new Set<ServerActor>();
   /** Envelope that a device sent last. */
   lastEnvelope: Uint8Array | null = null;
   readonly foldedNames = new Set<string>();
@@ -80,6 +80,7 @@ export class SimWorld implements DeviceWorld {
           stream,
           talk,
           trimInput: plan.trimInput,
+          prepared: plan.prepared === true,
           checkpoints,
           inexact: this.inexact,
           programVersion: () => (this.hasBegun ? this.version : 0),

@@ -6,6 +6,7 @@ import { SimContext } from './context.js';
 import { doDeed, firstWrites } from './deeds.js';
 import type { DeviceActor } from './device-actor.js';
 import { strike } from './nemesis.js';
+import { awaitsPage, checkOwnEdits } from './own-edit-checks.js';
 import { deedKinds, type Plan, type PlannedEvent } from './plan.js';
 import { SimWorld } from './sim-world.js';
 
@@ -269,10 +270,26 @@ class Simulation {
     return [...ofServers, ...ofDevices].join('; ');
   }
 
+  /** Between receipt and page the own edits of a device are looked at beside everything else. */
+  #lookAtOwn(device: DeviceActor): void {
+    if (device.isLookedAt || device.isEditing || !awaitsPage(device)) return;
+    device.isLookedAt = true;
+    const { life } = device;
+    const look = life.pass(checkOwnEdits(this.#world, device));
+    void look
+      .catch((cause: unknown) => {
+        this.#world.context.violation ??= cause instanceof Error ? cause : new Error(String(cause));
+      })
+      .finally(() => {
+        if (device.life === life) device.isLookedAt = false;
+      });
+  }
+
   /** What is said of a device between two events is true. */
   #checkStatus(device: DeviceActor): void {
     const { replica, local, life } = device;
     if (replica === null || local === null || !life.alive) return;
+    this.#lookAtOwn(device);
     const { context } = this.#world;
     const { status } = replica;
     const { lastIndex } = local.logEnd();

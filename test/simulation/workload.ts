@@ -128,7 +128,10 @@ export class Workload {
     await this.#stored(device, 'pair', durability, [value], () =>
       replica.transaction(
         async (edits) => {
-          for (const id of pairRecords) await edits.update(pairTable, id, { a: value });
+          for (const id of pairRecords) {
+            await edits.update(pairTable, id, { a: value });
+            note(device, pairTable, id, { a: value }, {});
+          }
         },
         { durability },
       ),
@@ -186,6 +189,7 @@ export class Workload {
     if (local === null || device.isEditing) return;
     device.isEditing = true;
     device.typing = new Map();
+    device.editing = [];
     const before = local.logEnd().lastIndex;
     let result = 'ok';
     try {
@@ -201,8 +205,12 @@ export class Workload {
     const { lastIndex } = local.logEnd();
     if (refusals.has(result) && lastIndex !== before)
       this.#context.violate('I10', `${what} was refused with ${result} and yet stored`);
-    if (result === 'ok' && lastIndex > before)
+    if (result === 'ok' && lastIndex > before) {
       device.book.notePromised(before + 1, lastIndex, durability, what);
+      device.own.note(lastIndex, device.editing);
+    }
+    // What failed may be stored, and what a resolution shows is not the author's edit alone.
+    if (unknowns.has(result) || what.startsWith('resolve')) device.own.forget();
     const of = parts.length === 0 ? '' : ` of ${parts.join('; ')}`;
     this.#context.note(
       `${device.name} ${what}${of} at "${durability}" -> ${result} ${before + 1}..${lastIndex}`,
@@ -230,7 +238,7 @@ export class Workload {
     const version = device.local?.schema().customization.version ?? 1;
     const fields = projected ? { b: random.pick(nastyValues) } : this.fields(random, version);
     if (shown === undefined)
-      return this.#create(edits, table, id, fields, projected, random, parts);
+      return this.#create(device, edits, table, id, fields, projected, random, parts);
     if (random.chance(2)) {
       parts.push(`update ${place} with a refused value`);
       return edits.update(table, id, { a: random.pick(refusedValues) } as never);
@@ -239,10 +247,12 @@ export class Workload {
     const text = String((shown as Record<string, unknown>)['note'] ?? '');
     if (kind < 55 || ((!this.#plan.texts || wasTouched || id === foreignRecord) && kind >= 82)) {
       parts.push(`update ${place} ${JSON.stringify(fields)}`);
+      note(device, table, id, fields, shown);
       return edits.update(table, id, fields as never);
     }
     if (kind < 66) {
       parts.push(`delete ${place}`);
+      device.editing.push({ table, record: id, fields: null, isWhole: true });
       return edits.delete(table, id);
     }
     if (kind < 82) {
@@ -254,6 +264,7 @@ export class Workload {
   }
 
   async #create(
+    device: DeviceActor,
     edits: Edits,
     table: string,
     id: string,
@@ -270,6 +281,7 @@ export class Workload {
       table === 'children' && random.chance(70) ? { parent: random.pick(this.#records) } : {};
     const whole = { ...fields, ...parent };
     parts.push(`create ${table}/${newId} ${JSON.stringify(whole)}`);
+    device.editing.push({ table, record: newId, fields: whole, isWhole: true });
     await (edits.create as unknown as LooseCreate)(table, whole, newId);
   }
 
@@ -297,6 +309,20 @@ interface ConflictOf {
   readonly record: string;
   readonly field: string | null;
 }
+
+/** Notes what an update changes: fields that show the same already make no operation. */
+const note = (
+  device: DeviceActor,
+  table: string,
+  record: string,
+  fields: Readonly<Record<string, unknown>>,
+  shown: object,
+): void => {
+  const before = shown as Readonly<Record<string, unknown>>;
+  const changed = Object.entries(fields).filter(([name, value]) => before[name] !== value);
+  const edit = { table, record, fields: Object.fromEntries(changed), isWhole: false };
+  device.editing.push(edit);
+};
 
 const isOfPair = (record: string): boolean => (pairRecords as readonly string[]).includes(record);
 

@@ -96,6 +96,16 @@ export { pullRecordsMax } from './service/pull-fill.js';
 export { pullEntriesMax } from './service/pull-feed.js';
 export type { Horizon, RehydrateReason } from './service/pull-cursor.js';
 export { horizonDefault, type HorizonLimits } from './service/feed-horizon.js';
+export { openAppliedStore, type AppliedStore } from './service/applied-store.js';
+export {
+  openPreparedTables,
+  preparedDefault,
+  preparedRetryMs,
+  preparedStaleShare,
+  type PreparedLimits,
+  type PreparedStep,
+  type PreparedTables,
+} from './service/prepared-tables.js';
 export {
   checkpointsKeptDefault,
   manifestReplicasMax,

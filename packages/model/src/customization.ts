@@ -25,6 +25,11 @@ export const indexFieldsMax = 4;
 export const optionsMax = 1_000;
 /** Maximum UTF-8 bytes of a customization as JSON: it travels in the JSON part of one message. */
 export const customizationBytesMax = 240 * 1024;
+/** Fields and options of all tables: more do not fit into the bytes, and are not looked at one by one. */
+const fieldsMax = Math.floor(customizationBytesMax / '{"id":1,"name":"a","type":"text"}'.length);
+const allOptionsMax = Math.floor(customizationBytesMax / '"a",'.length);
+/** Maximum characters of a name in a message. */
+const shownMax = 64;
 /** Maximum problems that are reported of one customization. */
 const problemsMax = 100;
 const optionLengthMax = 255;
@@ -54,7 +59,7 @@ class Problems {
     if (message !== undefined && this.list.length < problemsMax) this.list.push({ path, message });
   }
   unique(path: string, seen: Set<string | number>, value: string | number): void {
-    if (seen.has(value)) this.add(path, `"${value}" is used twice`);
+    if (seen.has(value)) this.add(path, `"${String(value).slice(0, shownMax)}" is used twice`);
     seen.add(value);
   }
 }
@@ -162,6 +167,8 @@ const checkTable = (
  * Reports all problems with their paths (at most 100). Unknown properties are dropped.
  */
 export const decodeCustomization = (json: unknown): Result<readonly Problem[], Customization> => {
+  const oversized = problemsOfSize(json);
+  if (oversized.length > 0) return left(oversized);
   const shape = decodeShape(json, problemsMax);
   const meant = problemsOfMeaning(shape.rest);
   if (shape.problems.length > 0) {
@@ -172,6 +179,47 @@ export const decodeCustomization = (json: unknown): Result<readonly Problem[], C
   if (utf8Length(JSON.stringify(customization)) > customizationBytesMax)
     meant.push({ path: '', message: `expected at most ${customizationBytesMax} bytes` });
   return meant.length > 0 ? left(meant) : right(customization);
+};
+
+const lengthOf = (holder: unknown, name: string): number => {
+  const list: unknown = (holder as Readonly<Record<string, unknown>> | null | undefined)?.[name];
+  return Array.isArray(list) ? list.length : 0;
+};
+
+const membersIn = (holder: unknown, name: string): readonly unknown[] =>
+  lengthOf(holder, name) === 0 ? [] : ((holder as Record<string, readonly unknown[]>)[name] ?? []);
+
+/** Lists that are longer than any customization may have: they are counted before anything in them is read. */
+const problemsOfSize = (json: unknown): readonly Problem[] => {
+  const problems = new Problems();
+  if (lengthOf(json, 'tables') > tablesMax) {
+    problems.add('tables', `expected at most ${tablesMax} tables`);
+    return problems.list;
+  }
+  const tables = membersIn(json, 'tables');
+  let fields = 0;
+  tables.forEach((table, i) => {
+    fields += lengthOf(table, 'fields');
+    if (lengthOf(table, 'fields') > fieldsPerTableMax)
+      problems.add(`tables[${i}].fields`, `expected 1 to ${fieldsPerTableMax} fields`);
+    if (lengthOf(table, 'indexes') > indexesPerTableMax)
+      problems.add(`tables[${i}].indexes`, `expected at most ${indexesPerTableMax} indexes`);
+    else
+      membersIn(table, 'indexes').forEach((index, j) => {
+        if (lengthOf(index, 'fields') > indexFieldsMax)
+          problems.add(
+            `tables[${i}].indexes[${j}].fields`,
+            `expected 1 to ${indexFieldsMax} fields`,
+          );
+      });
+  });
+  if (problems.list.length > 0) return problems.list;
+  const tooLong = { path: '', message: `expected at most ${customizationBytesMax} bytes` };
+  if (fields > fieldsMax) return [tooLong];
+  let options = 0;
+  for (const table of tables)
+    for (const one of membersIn(table, 'fields')) options += lengthOf(one, 'options');
+  return options > allOptionsMax ? [tooLong] : [];
 };
 
 /** Tells whether a path leads to what a problem is about, or into it. */

@@ -13,6 +13,7 @@ export {
   fromBase64,
   type Hash,
 } from './bytes.js';
+export { isDeepJson, jsonDepthMax } from './json-depth.js';
 export { errorCatalogue, type ErrorCode, type Recovery } from './error-codes.js';
 export {
   TidemarkError,
@@ -129,6 +130,18 @@ export {
   type Row,
   type RowFields,
 } from './row.js';
+export {
+  blockBytes,
+  blockRowsMax,
+  checkBlock,
+  openBlock,
+  packBlocks,
+  rowInBlock,
+  rowsOfBlock,
+  type BlockRow,
+  type OpenBlock,
+  type RowBlock,
+} from './row-block.js';
 export type { Outcome, Disposition, Receipt } from './outcome.js';
 export {
   resolutionActions,

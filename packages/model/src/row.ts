@@ -1,7 +1,7 @@
 import { utf8Decode, utf8Encode } from './bytes.js';
-import { invariant } from './error.js';
+import { TidemarkError } from './error.js';
 import type { BaseVersion, FieldId, ServerVersion } from './ids.js';
-import { orderedAttachment, type Value } from './value.js';
+import { orderedAttachment, valueFromJson, type Value } from './value.js';
 
 /** Fields of a row by numeric id; absent means null. */
 export type RowFields = Readonly<Record<FieldId, Value>>;
@@ -74,9 +74,51 @@ type RowJson = readonly [
   Readonly<Record<FieldId, number>> | 0,
 ];
 
-/** Decodes row bytes that this engine wrote; they are verified where they enter, so not checked again. */
+const damaged = (cause?: unknown): TidemarkError =>
+  new TidemarkError('storage-damaged', 'the bytes of a row have another form', {}, cause);
+
+const isObject = (json: unknown): json is Readonly<Record<string, unknown>> =>
+  typeof json === 'object' && json !== null && !Array.isArray(json);
+
+const holdsOnly = (json: unknown, fits: (value: unknown) => boolean): boolean => {
+  if (!isObject(json)) return false;
+  for (const key in json) if (!fits(json[key])) return false;
+  return true;
+};
+
+const isField = (value: unknown): boolean => valueFromJson(value) !== undefined;
+const isText = (value: unknown): boolean => typeof value === 'string';
+const isTime = (value: unknown): boolean => typeof value === 'number';
+
+const isRow = (json: unknown): json is RowJson =>
+  Array.isArray(json) &&
+  json.length >= 10 &&
+  isTime(json[0]) &&
+  isTime(json[1]) &&
+  isText(json[2]) &&
+  isTime(json[3]) &&
+  isText(json[4]) &&
+  isTime(json[5]) &&
+  isText(json[6]) &&
+  holdsOnly(json[7], isField) &&
+  (json[8] === 0 || holdsOnly(json[8], isText)) &&
+  (json[9] === 0 || holdsOnly(json[9], isTime));
+
+const parsedRow = (bytes: Uint8Array): unknown => {
+  try {
+    return JSON.parse(utf8Decode(bytes)) as unknown;
+  } catch (cause) {
+    throw damaged(cause);
+  }
+};
+
+/**
+ * Decodes row bytes that this engine wrote: their shape is checked, the values are verified where they enter.
+ * Throws TidemarkError `storage-damaged` on other bytes.
+ */
 export const decodeRow = (bytes: Uint8Array): Row => {
-  const json = JSON.parse(utf8Decode(bytes)) as RowJson;
+  const json = parsedRow(bytes);
+  if (!isRow(json)) throw damaged();
   return {
     version: { incarnation: json[0], n: json[1] },
     born: json[2],
@@ -93,16 +135,16 @@ export const decodeRow = (bytes: Uint8Array): Row => {
 const quote = 0x22;
 const backslash = 0x5c;
 
-/** Position after the string that begins at `at`. */
+/** Position after the string that begins at `at`: behind the end of the bytes when it does not end. */
 const afterString = (bytes: Uint8Array, at: number): number => {
   let next = at + 1;
-  while (bytes[next] !== quote) next += bytes[next] === backslash ? 2 : 1;
+  while (next < bytes.length && bytes[next] !== quote) next += bytes[next] === backslash ? 2 : 1;
   return next + 1;
 };
 
 /**
  * JSON of a row's fields as it stands within the bytes of `encodeRow`: canonical, and found without decoding
- * the row.
+ * the row. Throws TidemarkError `storage-damaged` where there are none.
  */
 export const fieldBytesOfRow = (row: Uint8Array): Uint8Array => {
   let at = 1;
@@ -113,7 +155,7 @@ export const fieldBytesOfRow = (row: Uint8Array): Uint8Array => {
       if (byte === 0x2c) before += 1;
       at += 1;
     }
-    invariant(at < row.length, 'a row has fields');
+    if (at >= row.length) throw damaged();
   }
   const start = at;
   for (let depth = 0; ;) {
@@ -125,7 +167,7 @@ export const fieldBytesOfRow = (row: Uint8Array): Uint8Array => {
       at += 1;
     }
     if (depth === 0) return row.subarray(start, at);
-    invariant(at < row.length, 'the fields of a row end');
+    if (at >= row.length) throw damaged();
   }
 };
 

@@ -26,6 +26,7 @@ export type {
   StoredRecord,
   RecordPage,
   Segment,
+  PreparedBlocks,
   ReadCounters,
   InputLog,
   InputPosition,

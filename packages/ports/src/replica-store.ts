@@ -1,3 +1,5 @@
+import type { RowBlock } from '@tidemark/model';
+
 /**
  * Durability of a write. `os`: handed to the operating system, survives a crash of the process;
  * `disk`: fsynced, survives a power cut. Writers at `disk` that wait together share one fsync.
@@ -66,14 +68,14 @@ export type LayerPut =
     };
 
 /**
- * Rows of the image that are stored together, for a fill: of one layer and one table, in id order, above
- * all rows of earlier blocks of that layer and table. A put of the same layer hides a row of a block,
- * whichever was written first.
+ * Rows of the image that are stored together, for a fill: of one layer and one table, above all rows of
+ * earlier blocks of that layer and table. A put of the same layer hides a row of a block, whichever was
+ * written first.
  */
 export interface LayerBlock {
   readonly layer: number;
   readonly table: number;
-  readonly rows: readonly LayerRow[];
+  readonly block: RowBlock;
 }
 
 /** One atomic write of a replica. Everything is applied or nothing. */

@@ -1,4 +1,4 @@
-import type { ServerVersion } from '@tidemark/model';
+import type { RowBlock, ServerVersion } from '@tidemark/model';
 import type { Durability, StoreDamage } from './replica-store.js';
 
 /**
@@ -74,6 +74,25 @@ export interface ReadCounters {
   readonly records: number;
   readonly segments: number;
   readonly entries: number;
+  readonly blocks: number;
+}
+
+/**
+ * Blocks of a table's rows that the engine prepares from records: a cache of this store alone. No dump holds
+ * them, and a load removes them. Blocks that were written before a note are there when the note is.
+ */
+export interface PreparedBlocks {
+  /** What the engine noted of a table; undefined when nothing is noted. */
+  readonly readNote: (table: number) => Promise<Uint8Array | undefined>;
+  /** Writes blocks and the note in one batch. */
+  readonly put: (table: number, blocks: readonly RowBlock[], note: Uint8Array) => Promise<void>;
+  /** Blocks with rows behind the id `after`, in order, at least one if any, up to `maxBytes`; `isEnd` when none are left. */
+  readonly scan: (
+    table: number,
+    options: { readonly after: Uint8Array; readonly maxBytes: number },
+  ) => Promise<{ readonly blocks: readonly RowBlock[]; readonly isEnd: boolean }>;
+  /** Removes a table's note, then its blocks. */
+  readonly clear: (table: number) => Promise<void>;
 }
 
 /**
@@ -137,6 +156,7 @@ export interface ServerStore {
       readonly value: Uint8Array | null;
     }[],
   ) => Promise<void>;
+  readonly prepared: PreparedBlocks;
   readonly sync: () => Promise<void>;
   /**
    * Everything of the store as of this call, as framed chunks of at most 1 MB: the body of a checkpoint.

@@ -79,41 +79,47 @@ export interface CursorState {
   readonly doubt?: CursorDoubt;
 }
 
+const isFinite = (u: unknown): u is number => typeof u === 'number' && Number.isFinite(u);
+const finite = new t.Type<number>(
+  'a finite number',
+  isFinite,
+  (u, c) => (isFinite(u) ? t.success(u) : t.failure(u, c)),
+  t.identity,
+);
+
 const PullJson = t.type({
-  group: t.array(t.number),
+  group: t.array(finite),
   receipt: t.type({
-    incarnation: t.number,
-    epoch: t.number,
-    mergedTo: t.number,
+    incarnation: finite,
+    epoch: finite,
+    mergedTo: finite,
     head: t.string,
-    version: t.number,
-    archivedTo: t.number,
+    version: finite,
+    archivedTo: finite,
   }),
-  done: t.number,
+  done: finite,
   after: t.union([t.string, t.null]),
 });
 
 const CursorJson = t.intersection([
   t.partial({
     pull: PullJson,
-    seen: t.type({ n: t.number, lives: t.array(t.tuple([t.string, t.number])) }),
-    doubt: t.type({ incarnation: t.number, after: t.number }),
+    seen: t.type({ n: finite, lives: t.array(t.tuple([t.string, finite])) }),
+    doubt: t.type({ incarnation: finite, after: finite }),
   }),
   t.type({
     replica: t.string,
     user: t.string,
-    incarnation: t.number,
-    tables: t.array(
-      t.type({ table: t.number, at: t.number, filling: t.union([t.string, t.null]) }),
-    ),
+    incarnation: finite,
+    tables: t.array(t.type({ table: finite, at: finite, filling: t.union([t.string, t.null]) })),
     scopeHash: t.string,
-    customizationVersion: t.number,
-    principalVersion: t.number,
-    clockMs: t.number,
-    utcOffsetMinutes: t.number,
-    pass: t.number,
-    to: t.number,
-    feed: t.union([t.type({ last: t.number, table: t.number }), t.null]),
+    customizationVersion: finite,
+    principalVersion: finite,
+    clockMs: finite,
+    utcOffsetMinutes: finite,
+    pass: finite,
+    to: finite,
+    feed: t.union([t.type({ last: finite, table: finite }), t.null]),
   }),
 ]);
 

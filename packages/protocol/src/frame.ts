@@ -1,4 +1,12 @@
-import { invariant, left, right, utf8Decode, utf8Encode, type Result } from '@tidemark/model';
+import {
+  invariant,
+  isDeepJson,
+  left,
+  right,
+  utf8Decode,
+  utf8Encode,
+  type Result,
+} from '@tidemark/model';
 
 /** Newest version of the protocol that this package speaks. A side refuses greater ones. */
 export const protocolVersion = 1;
@@ -32,29 +40,32 @@ export interface Frame {
   readonly tail: Uint8Array;
 }
 
-const empty = new Uint8Array(0);
-
 /**
- * Encodes a message: version byte, length of the JSON part (4 bytes, big-endian), JSON, tail.
+ * Encodes a message: version byte, length of the JSON part (4 bytes, big-endian), JSON, the parts of the tail.
  *
  * Throws InvariantViolation over `messageBytesMax` or `messageJsonBytesMax`: no receiver would take it.
  */
-export const encodeFrame = (json: unknown, tail: Uint8Array = empty): Uint8Array => {
+export const encodeFrame = (json: unknown, tail: readonly Uint8Array[] = []): Uint8Array => {
   const text = utf8Encode(JSON.stringify(json));
   invariant(text.length <= messageJsonBytesMax, 'the JSON part of a message is too long');
-  invariant(5 + text.length + tail.length <= messageBytesMax, 'a message is too long');
-  const out = new Uint8Array(5 + text.length + tail.length);
+  const length = tail.reduce((sum, part) => sum + part.length, 5 + text.length);
+  invariant(length <= messageBytesMax, 'a message is too long');
+  const out = new Uint8Array(length);
   out[0] = protocolVersion;
   new DataView(out.buffer).setUint32(1, text.length);
   out.set(text, 5);
-  out.set(tail, 5 + text.length);
+  let at = 5 + text.length;
+  for (const part of tail) {
+    out.set(part, at);
+    at += part.length;
+  }
   return out;
 };
 
 /** Reason why bytes are not a message. */
 export type FrameProblem = 'newer-protocol' | 'protocol-too-old' | 'malformed-message';
 
-/** Decodes a message's frame. Lengths are checked before anything is parsed. */
+/** Decodes a message's frame. Lengths and depth are checked before anything is parsed. */
 export const decodeFrame = (
   bytes: Uint8Array,
   { oldest, newest }: Protocols = spokenProtocols,
@@ -66,9 +77,11 @@ export const decodeFrame = (
   const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(1);
   if (version === 0 || length > messageJsonBytesMax || 5 + length > bytes.length)
     return left('malformed-message');
+  const text = bytes.subarray(5, 5 + length);
+  if (isDeepJson(text)) return left('malformed-message');
   try {
     return right({
-      json: JSON.parse(utf8Decode(bytes.subarray(5, 5 + length))) as unknown,
+      json: JSON.parse(utf8Decode(text)) as unknown,
       tail: bytes.subarray(5 + length),
     });
   } catch {

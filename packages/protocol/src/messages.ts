@@ -97,6 +97,8 @@ export interface PullRequest {
   readonly scope: unknown;
   readonly seen: { readonly incarnation: number; readonly n: number };
   readonly maxBytes: number;
+  /** The replica reads pages of blocks, too. */
+  readonly blocks?: true;
 }
 
 /**
@@ -259,13 +261,16 @@ const codecs = {
   GrantAnswer: t.type({ granted: t.boolean, epoch: count, receipt }),
   CustomizationRequest: t.type({ have: count }),
   CustomizationAnswer: t.type({ version: count, json: t.unknown }),
-  PullRequest: t.type({
-    cursor: nullable(t.string),
-    tables: nullable(listOf(t.string, tablesMax)),
-    scope: t.unknown,
-    seen,
-    maxBytes: count,
-  }),
+  PullRequest: t.intersection([
+    t.type({
+      cursor: nullable(t.string),
+      tables: nullable(listOf(t.string, tablesMax)),
+      scope: t.unknown,
+      seen,
+      maxBytes: count,
+    }),
+    t.partial({ blocks: t.literal(true) }),
+  ]),
   PullAnswer: t.type({
     cursor: t.string,
     closing: t.boolean,
@@ -375,7 +380,7 @@ export type MessageName = keyof Messages;
 export const encodeMessage = <N extends MessageName>(
   _name: N,
   message: Messages[N],
-  tail?: Uint8Array,
+  tail?: readonly Uint8Array[],
 ): Uint8Array => encodeFrame(message, tail);
 
 /** Decodes a message of the named kind; a failure carries the code, without values. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { compareBytes, utf8Encode } from '@tidemark/model';
+import { compareBytes, concatBytes, packBlocks, utf8Encode } from '@tidemark/model';
 import { mutatedBytes, recordId, serverVersion } from '@tidemark/testkit';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -9,9 +9,10 @@ import { decodePage, decodePages, encodePage, encodePages, type TablePage } from
 const hash = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(createHash('sha256').update(bytes).digest());
 
-const page: fc.Arbitrary<TablePage> = fc.record({
+const entriesPage: fc.Arbitrary<TablePage> = fc.record({
   table: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
   mode: fc.constantFrom('full', 'incremental', 'repair'),
+  blocks: fc.constant([]),
   entries: fc.array(
     fc.oneof(
       fc.record({
@@ -24,10 +25,25 @@ const page: fc.Arbitrary<TablePage> = fc.record({
     { maxLength: 6 },
   ),
 });
+const blocksPage: fc.Arbitrary<TablePage> = fc
+  .tuple(
+    fc.integer({ min: 1, max: 2 ** 32 - 1 }),
+    fc.uniqueArray(fc.record({ id: recordId, value: fc.uint8Array({ maxLength: 9_000 }) }), {
+      minLength: 1,
+      maxLength: 6,
+      selector: ({ id }) => id,
+    }),
+  )
+  .map(([table, rows]) => ({
+    ...{ table, mode: 'full' as const, entries: [] },
+    blocks: packBlocks(rows.sort((a, b) => compareBytes(utf8Encode(a.id), utf8Encode(b.id)))),
+  }));
+const page = fc.oneof(entriesPage, blocksPage);
 const encoded = page.map((one) => encodePage(one, hash));
 const example: TablePage = {
   table: 258,
   mode: 'incremental',
+  blocks: [],
   entries: [
     { kind: 'upsert', id: 'é', version: { incarnation: 1, n: 2 ** 32 + 3 }, row: Uint8Array.of(9) },
     { kind: 'evict', id: 'b' },
@@ -54,12 +70,37 @@ test('[SYN-70] a page is header, directory, rows', () => {
   ]);
 });
 
+test('[SYN-76] a page of blocks is header, lengths, blocks, and its ids ascend', () => {
+  const block = (...ids: readonly string[]) =>
+    packBlocks(ids.map((id) => ({ id, value: Uint8Array.of(7, 8) })));
+  const one: TablePage = { table: 258, mode: 'full', entries: [], blocks: block('a', 'é') };
+  const bytes = encodePage(one, hash);
+  expect([...bytes.subarray(0, 18)]).toEqual([
+    2, 0, 0, 0, 1, 2, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 20,
+  ]);
+  expect([...bytes.subarray(26)]).toEqual([
+    ...[0, 0, 0, 20],
+    ...[1, 0, 2, 1, 0, 0, 0, 2, 2, 0, 0, 0, 2, 97, 0xc3, 0xa9, 7, 8, 7, 8],
+  ]);
+  const problem = (blocks: TablePage['blocks']): unknown =>
+    decodePage(encodePage({ ...one, blocks }, hash), hash);
+  const malformed = { _tag: 'Left', left: 'malformed' };
+  expect(problem([...block('a'), ...block('b')])).toMatchObject({ _tag: 'Right' });
+  expect(problem([...block('b'), ...block('a')])).toEqual(malformed);
+  expect(problem([...block('a'), ...block('a')])).toEqual(malformed);
+  expect(problem(block('b', 'a'))).toEqual(malformed);
+  expect(problem(block('a\0'))).toEqual(malformed);
+  expect(problem(block(''))).toEqual(malformed);
+  const cut = block('a').map((some) => ({ ...some, bytes: some.bytes.subarray(1) }));
+  expect(problem(cut)).toEqual(malformed);
+});
+
 test('[SYN-71] decoding inverts encoding, for pages and for tails of pages', () => {
   fc.assert(
     fc.property(fc.array(page, { maxLength: 3 }), (pages) => {
       for (const one of pages)
         expect(decodePage(encodePage(one, hash), hash)).toEqual({ _tag: 'Right', right: one });
-      const tail = encodePages(pages.map((one) => encodePage(one, hash)));
+      const tail = concatBytes(encodePages(pages.map((one) => encodePage(one, hash))));
       expect(decodePages(tail, hash)).toEqual({ _tag: 'Right', right: pages });
     }),
   );
@@ -100,7 +141,8 @@ test('[SYN-72] hostile directories are malformed', () => {
   expect(change(6, 0, 0, 0, 1)).toEqual(malformed); // bytes left over
   expect(change(1, 3)).toEqual(malformed); // an unknown mode
   expect(change(0, 0)).toEqual(malformed);
-  expect(change(0, 2)).toEqual({ _tag: 'Left', left: 'newer-format' });
+  expect(change(0, 2)).toEqual(malformed); // blocks in another mode
+  expect(change(0, 3)).toEqual({ _tag: 'Left', left: 'newer-format' });
 });
 
 test('[SYN-73] a change of any byte of directory or rows is seen', () => {

@@ -1,5 +1,5 @@
 import {
-  concatBytes,
+  checkBlock,
   equalBytes,
   left,
   right,
@@ -7,6 +7,7 @@ import {
   utf8Encode,
   type Hash,
   type Result,
+  type RowBlock,
   type ServerVersion,
   type TableId,
 } from '@tidemark/model';
@@ -28,27 +29,65 @@ export type PageEntry =
   | { readonly kind: 'touch'; readonly id: string; readonly version: ServerVersion }
   | { readonly kind: 'evict'; readonly id: string };
 
-/** Entries of one table. Full pages are in id order. */
+/** Entries of one table. Full pages are in id order, and may hold blocks of rows instead of entries. */
 export interface TablePage {
   readonly table: TableId;
   readonly mode: PageMode;
   readonly entries: readonly PageEntry[];
+  /** Live rows, packed, in id order; empty unless the replica asked for blocks. */
+  readonly blocks: readonly RowBlock[];
 }
 
 /** Newest format of pages. */
-export const pageFormat = 1;
+export const pageFormat = 2;
+const entriesFormat = 1;
+const blocksFormat = 2;
 const modes: readonly PageMode[] = ['full', 'incremental', 'repair'];
 const kinds: readonly PageEntry['kind'][] = ['upsert', 'touch', 'evict'];
 const headerBytes = 26;
 const entryBytes = 16;
 const checksumBytes = 8;
+const blockLengthBytes = 4;
+const noId = new Uint8Array(0);
 
 /**
  * Encodes a page of one table, integers big-endian: format, mode, table (4), count (4), directory length
  * (4), rows length (4), checksum (8, of directory and rows); then the directory: per entry kind, id
- * length, incarnation (4), n (6), row length (4), id; then the rows. Rows are forwarded undecoded.
+ * length, incarnation (4), n (6), row length (4), id; then the rows. Of blocks (format 2) the directory
+ * holds the length of each (4), and the blocks follow. Rows are forwarded undecoded.
  */
-export const encodePage = (page: TablePage, hash: Hash): Uint8Array => {
+export const encodePage = (page: TablePage, hash: Hash): Uint8Array =>
+  page.blocks.length > 0 ? encodeBlocks(page, hash) : encodeEntries(page, hash);
+
+const encodeBlocks = ({ table, mode, blocks }: TablePage, hash: Hash): Uint8Array => {
+  const directoryLength = blockLengthBytes * blocks.length;
+  const rowsLength = blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  const out = new Uint8Array(headerBytes + directoryLength + rowsLength);
+  const view = new DataView(out.buffer);
+  out[0] = blocksFormat;
+  out[1] = modes.indexOf(mode);
+  view.setUint32(2, table);
+  view.setUint32(6, blocks.length);
+  view.setUint32(10, directoryLength);
+  view.setUint32(14, rowsLength);
+  let at = headerBytes;
+  let blockAt = headerBytes + directoryLength;
+  for (const { bytes } of blocks) {
+    view.setUint32(at, bytes.length);
+    out.set(bytes, blockAt);
+    at += blockLengthBytes;
+    blockAt += bytes.length;
+  }
+  return sealed(out, hash);
+};
+
+/** Writes the checksum of what follows the header into it. */
+const sealed = (out: Uint8Array, hash: Hash): Uint8Array => {
+  out.set(hash(out.subarray(headerBytes)).subarray(0, checksumBytes), headerBytes - checksumBytes);
+  return out;
+};
+
+const encodeEntries = (page: TablePage, hash: Hash): Uint8Array => {
   const ids = page.entries.map((entry) => utf8Encode(entry.id));
   let directoryLength = 0;
   let rowsLength = 0;
@@ -58,7 +97,7 @@ export const encodePage = (page: TablePage, hash: Hash): Uint8Array => {
   });
   const out = new Uint8Array(headerBytes + directoryLength + rowsLength);
   const view = new DataView(out.buffer);
-  out[0] = pageFormat;
+  out[0] = entriesFormat;
   out[1] = modes.indexOf(page.mode);
   view.setUint32(2, page.table);
   view.setUint32(6, page.entries.length);
@@ -82,8 +121,7 @@ export const encodePage = (page: TablePage, hash: Hash): Uint8Array => {
       rowAt += entry.row.length;
     }
   });
-  out.set(hash(out.subarray(headerBytes)).subarray(0, checksumBytes), headerBytes - checksumBytes);
-  return out;
+  return sealed(out, hash);
 };
 
 /** Reason why bytes are not a page. */
@@ -132,33 +170,59 @@ const decodeEntries = (
   return at === directoryEnd && rowAt === bytes.length ? entries : undefined;
 };
 
-/** Decodes one page. Total: any other bytes are a problem, never an exception. Rows are views into `bytes`. */
+const decodeBlocks = (
+  bytes: Uint8Array,
+  count: number,
+  directoryEnd: number,
+): RowBlock[] | undefined => {
+  if (directoryEnd !== headerBytes + blockLengthBytes * count || count === 0) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const blocks: RowBlock[] = [];
+  let at = directoryEnd;
+  for (let i = 0; i < count; i += 1) {
+    const end = at + view.getUint32(headerBytes + blockLengthBytes * i);
+    if (end > bytes.length) return undefined;
+    const block = checkBlock(bytes.subarray(at, end), blocks.at(-1)?.last ?? noId);
+    if (block === undefined) return undefined;
+    blocks.push(block);
+    at = end;
+  }
+  return at === bytes.length ? blocks : undefined;
+};
+
+/** Decodes one page. Total: any other bytes are a problem, never an exception. Rows and blocks are views into `bytes`. */
 export const decodePage = (bytes: Uint8Array, hash: Hash): Result<PageProblem, TablePage> => {
   if (bytes.length < headerBytes) return left('malformed');
   if ((bytes[0] as number) > pageFormat) return left('newer-format');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const mode = modes[bytes[1] as number];
   const directoryEnd = headerBytes + view.getUint32(10);
-  if (bytes[0] !== pageFormat || mode === undefined) return left('malformed');
+  const inBlocks = bytes[0] === blocksFormat;
+  if ((!inBlocks && bytes[0] !== entriesFormat) || mode === undefined) return left('malformed');
+  if (inBlocks && mode !== 'full') return left('malformed');
   if (directoryEnd + view.getUint32(14) !== bytes.length) return left('malformed');
   const checksum = hash(bytes.subarray(headerBytes)).subarray(0, checksumBytes);
   if (!equalBytes(checksum, bytes.subarray(headerBytes - checksumBytes, headerBytes)))
     return left('checksum');
-  const entries = decodeEntries(bytes, view.getUint32(6), directoryEnd);
-  return entries === undefined
-    ? left('malformed')
-    : right({ table: view.getUint32(2), mode, entries });
+  const count = view.getUint32(6);
+  const table = view.getUint32(2);
+  if (inBlocks) {
+    const blocks = decodeBlocks(bytes, count, directoryEnd);
+    return blocks === undefined ? left('malformed') : right({ table, mode, entries: [], blocks });
+  }
+  const entries = decodeEntries(bytes, count, directoryEnd);
+  return entries === undefined ? left('malformed') : right({ table, mode, entries, blocks: [] });
 };
 
-/** Joins pages into the tail of a message: each preceded by its length (4 bytes, big-endian). */
-export const encodePages = (pages: readonly Uint8Array[]): Uint8Array => {
+/** Parts of the tail of a message that holds pages: each preceded by its length (4 bytes, big-endian). */
+export const encodePages = (pages: readonly Uint8Array[]): readonly Uint8Array[] => {
   const parts: Uint8Array[] = [];
   for (const page of pages) {
     const length = new Uint8Array(4);
     new DataView(length.buffer).setUint32(0, page.length);
     parts.push(length, page);
   }
-  return concatBytes(parts);
+  return parts;
 };
 
 /** Splits the tail of a message into pages and decodes them. */

@@ -15,7 +15,7 @@ const headerBytes = 5;
 
 /** Puts a proof before the message of a call. */
 export const encodeSignedCall = (proof: CallProof, body: Uint8Array): Uint8Array =>
-  encodeFrame({ proof: { challenge: proof.challenge, signature: proof.signature } }, body);
+  encodeFrame({ proof: { challenge: proof.challenge, signature: proof.signature } }, [body]);
 
 /** Message of a call and its proof; null when it has none. */
 export const openSignedCall = (

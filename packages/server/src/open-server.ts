@@ -16,6 +16,7 @@ import {
   type CheckpointManifest,
   type Explanation,
   type HorizonLimits,
+  type PreparedLimits,
   type IdentityDesk,
   type KeptSyncLog,
   type Merger,
@@ -81,6 +82,8 @@ export type ServerOptions<T extends Tables> = ServerPlace & {
   /** `refuse` rejects with `input-mismatch` where a new incarnation would begin. */
   readonly newIncarnation?: 'refuse';
   readonly horizon?: Partial<HorizonLimits>;
+  /** How tables are prepared for first fills. */
+  readonly prepared?: Partial<PreparedLimits>;
   /**
    * Versions of the protocol that devices may speak: this program's own and the one before when left out.
    * A greater `oldest` ends what older devices may do: they say `protocol-too-old` and keep their edits.
@@ -305,6 +308,7 @@ const mergerOptions = <T extends Tables>(
     ...(validate === undefined ? {} : { validate }),
     ...(authenticate === undefined ? {} : { authenticate }),
     ...(horizon === undefined ? {} : { horizon }),
+    ...(options.prepared === undefined ? {} : { prepared: options.prepared }),
     ...(newIncarnation === undefined ? {} : { newIncarnation }),
     ...(options.protocols === undefined ? {} : { protocols: options.protocols }),
     ...(logger === undefined ? {} : { logger }),

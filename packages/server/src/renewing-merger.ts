@@ -54,6 +54,9 @@ class Renewal {
   #renewedAtMs = 0;
   #pauseMs = renewPauseMsFirst;
   #renewing: Promise<void> | undefined;
+  /** The merger opened last has met what only opening it again mends. */
+  #isStale = false;
+  #openings = 0;
   #stopTicks: () => void = () => undefined;
 
   constructor(options: RenewingMergerOptions) {
@@ -75,15 +78,17 @@ class Renewal {
   };
 
   async open(): Promise<void> {
-    let mustRenew = false;
+    this.#openings += 1;
+    const opened = this.#openings;
+    this.#isStale = false;
     let isOpen = false;
     const merger = await this.#options.open((event) => {
       this.#options.onEvent(event);
       if (event.type !== 'fold-failed' || !event.halted) return;
       // What it holds may be wrong, and nobody knows on which server: no one answers any more.
       if (event.code === 'fold-diverged') this.#takeOut();
-      if (!renewedAfter.includes(event.code)) return;
-      mustRenew = true;
+      if (!renewedAfter.includes(event.code) || opened !== this.#openings) return;
+      this.#isStale = true;
       if (isOpen) this.#renew();
     });
     isOpen = true;
@@ -91,7 +96,7 @@ class Renewal {
     this.#stopTicks = merger.service.onTick(() => {
       for (const tick of [...this.#ticks]) tick();
     });
-    if (mustRenew) this.#renew();
+    if (this.#isStale) this.#renew();
     else if (!this.#isOut) this.#options.onReady(true);
   }
 
@@ -141,9 +146,16 @@ class Renewal {
   }
 
   #renew(): void {
-    this.#renewing ??= this.#reopen().finally(() => {
+    this.#renewing ??= this.#reopenWhileStale();
+  }
+
+  /** A merger that failed while it was being opened again is opened once more by the same renewal. */
+  async #reopenWhileStale(): Promise<void> {
+    try {
+      while (this.#isStale && !this.#isClosed) await this.#reopen();
+    } finally {
       this.#renewing = undefined;
-    });
+    }
   }
 
   async #reopen(): Promise<void> {

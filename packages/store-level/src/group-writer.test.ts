@@ -114,3 +114,23 @@ it('[STO-57] a reader opens a database again whose reopening had failed', async 
   await put('second');
   await store.close();
 });
+
+it('[STO-43] a reader opens a replica again whose reopening had failed; the next writer is told what moved', async () => {
+  const { store, database } = await openStore();
+  await store.write({ append: entries.slice(0, 1) }, 'os');
+  database.failure = 'after';
+  database.failingOpenings = 1;
+  for (let tried = 0; tried < 2; tried += 1)
+    await expect(store.write({ append: entries.slice(1, 2) }, 'os')).rejects.toMatchObject({
+      code: 'storage-unavailable',
+    });
+  expect(database.status).toBe('closed');
+  expect(await store.readNote('none')).toBeUndefined();
+  expect(store.log.end().lastIndex).toBe(2);
+  await expect(store.write({ append: entries.slice(1, 2) }, 'os')).rejects.toMatchObject({
+    code: 'storage-unavailable',
+    details: { known: 1, found: 2 },
+  });
+  await store.write({ append: entries.slice(2) }, 'os');
+  expect(await store.log.read(1, 1_000_000)).toEqual(entries);
+});

@@ -138,16 +138,11 @@ export class GroupWriter {
 
   /**
    * What a reader waits for. A reopening that failed left the database closed: then who reads opens it, for
-   * a fold reads before it writes, and would else never come to its write.
+   * a fold or a sync run reads before it writes, and would else never come to its write.
    */
   ready(): Promise<void> | undefined {
     if (this.#reopening !== undefined) return this.#reopening;
     return this.#broken && this.#database.status !== 'open' ? this.recover() : undefined;
-  }
-
-  /** Reopening under way. */
-  get reopening(): Promise<void> | undefined {
-    return this.#reopening;
   }
 
   /** Refuses further writes and waits for those in flight. Does not close the database. */

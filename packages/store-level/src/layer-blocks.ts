@@ -1,8 +1,14 @@
-import { compareBytes, invariant, utf8Encode } from '@tidemark/model';
+import {
+  compareBytes,
+  invariant,
+  openBlock,
+  rowInBlock,
+  utf8Encode,
+  type OpenBlock,
+} from '@tidemark/model';
 import type { LayerBlock } from '@tidemark/ports';
 import { put, type Database, type DatabaseOperation } from './database.js';
 import { prefixEnd, rowPrefixBytes, space, tablePrefix } from './keys.js';
-import { openBlock, packBlocks, rowInBlock, type OpenBlock } from './row-block.js';
 import { seal, unseal } from './sealed-value.js';
 
 /** Bytes that one call of an iterator over blocks fetches at most; an option of LevelDB. */
@@ -22,12 +28,9 @@ const joined = (prefix: Uint8Array, bytes: Uint8Array): Uint8Array => {
 /** Turns blocks into operations. */
 export const blockOperations = (blocks: readonly LayerBlock[]): DatabaseOperation[] => {
   const operations: DatabaseOperation[] = [];
-  for (const { layer, table, rows } of blocks) {
-    const prefix = blockPrefix(layer, table);
-    for (const { last, value } of packBlocks(rows)) {
-      const key = joined(prefix, last);
-      operations.push(put(key, seal(key, true, value)));
-    }
+  for (const { layer, table, block } of blocks) {
+    const key = joined(blockPrefix(layer, table), block.last);
+    operations.push(put(key, seal(key, true, block.bytes)));
   }
   return operations;
 };

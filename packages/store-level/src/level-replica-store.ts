@@ -83,6 +83,8 @@ export class LevelReplicaStore implements ReplicaStore {
   /** Where the next step of the fold or clear that ran last begins; forgotten when its layer is written. */
   #stepping:
     { readonly layer: number; readonly name: string; readonly next: Uint8Array } | undefined;
+  /** The log did not end where it was known to, when the database was opened again: to be told once. */
+  #moved: { readonly known: number; readonly found: number } | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(parts: LevelReplicaStoreParts, extent: LogExtent, damage: StoreDamage[]) {
@@ -132,7 +134,12 @@ export class LevelReplicaStore implements ReplicaStore {
     if (this.#writer.full)
       throw new TidemarkError('storage-unavailable', 'too many writes are waiting', {});
     const removes = batch.trimLogTo !== undefined || batch.cutLogFrom !== undefined;
-    if (removes || this.#planning !== undefined || this.#writer.broken) {
+    if (
+      removes ||
+      this.#planning !== undefined ||
+      this.#writer.broken ||
+      this.#moved !== undefined
+    ) {
       const planned = (this.#planning ?? Promise.resolve()).then(() =>
         this.#writeBehind(batch, durability),
       );
@@ -241,7 +248,7 @@ export class LevelReplicaStore implements ReplicaStore {
     batch: ReplicaBatch,
     durability: Durability,
   ): Promise<{ readonly done: Promise<void> }> {
-    if (this.#writer.broken) await this.#recover();
+    if (this.#writer.broken || this.#moved !== undefined) await this.#recover();
     // A plan reads the database: what was planned before must be in it.
     if (batch.trimLogTo !== undefined || batch.cutLogFrom !== undefined) await this.#writer.idle();
     const plan = await this.#read(async () => this.#log.plan(batch));
@@ -291,16 +298,19 @@ export class LevelReplicaStore implements ReplicaStore {
     return done;
   }
 
-  /** Opens the database again behind a failed write. Rejects once if its log is not where we knew it. */
+  /**
+   * Opens the database again behind a failed write. Rejects once if its log is not where we knew it, also when
+   * a reader opened it first.
+   */
   async #recover(): Promise<void> {
-    const known = this.#log.end().lastIndex;
     await this.#written(() => this.#writer.recover());
-    const found = this.#log.end().lastIndex;
-    if (found !== known)
+    const moved = this.#moved;
+    this.#moved = undefined;
+    if (moved !== undefined)
       throw new TidemarkError(
         'storage-unavailable',
         'a write that had failed turned out to be applied; read the log and the state again',
-        { known, found },
+        moved,
       );
   }
 
@@ -314,14 +324,18 @@ export class LevelReplicaStore implements ReplicaStore {
       identityRestored: false,
       ordinalBefore: before,
     });
-    const known = new Set(this.#damage.map(({ kind, where }) => `${kind} ${where}`));
+    const told = new Set(this.#damage.map(({ kind, where }) => `${kind} ${where}`));
     for (const damage of found)
-      if (!known.has(`${damage.kind} ${damage.where}`)) this.#damage.push(damage);
+      if (!told.has(`${damage.kind} ${damage.where}`)) this.#damage.push(damage);
+    const known = this.#moved?.known ?? this.#log.end().lastIndex;
+    const { lastIndex } = extent.end;
+    this.#moved = lastIndex === known ? undefined : { known, found: lastIndex };
     this.#log.reset(extent);
     this.#place.emptyTables.forget();
   }
 
   async #clearRest(): Promise<void> {
+    this.#moved = undefined;
     this.#log.reset(emptyExtent);
     this.#place.emptyTables.forget();
     for (;;) {
@@ -350,8 +364,7 @@ export class LevelReplicaStore implements ReplicaStore {
     });
 
   readonly #read = async <A>(call: () => Promise<A>): Promise<A> => {
-    const { reopening } = this.#writer;
-    if (reopening !== undefined) await reopening.catch(() => undefined);
+    await this.#writer.ready()?.catch(() => undefined);
     try {
       return await call();
     } catch (error) {

@@ -16,6 +16,9 @@ import {
 } from './open-replica-store.js';
 import { isCorruption } from './storage-error.js';
 
+/** Write buffer of a replica: a first sync writes in the order of keys, and needs few merges of files with it. */
+export const replicaBufferBytes = 16 * 1024 * 1024;
+
 /** Options of `openReplicaFolder`. */
 export interface OpenReplicaFolderOptions {
   readonly hash: Hash;
@@ -56,6 +59,7 @@ export const openReplicaFolder = async (
     format: replicaStoreFormat,
     expectedId: found.content?.storeId,
     repairWanted: found.content?.repairWanted === true,
+    writeBufferSize: replicaBufferBytes,
     ...(create === undefined ? {} : { create }),
     ...(newId === undefined ? {} : { newId }),
   };

@@ -12,7 +12,7 @@ import { getU32, getU48, setU32, setU48 } from './keys.js';
  *   0x44 ledger     + incarnation u32 + last u48 + table u32
  *   0x45 sizes      + incarnation u32 + last u48 + table u32         of the feed's segments
  *   0x46 entries    + space u8 + key
- *   0x47 reserved for pages of records
+ *   0x47 prepared   + table u32 + last id                            of this store alone; without an id: a note
  *   0x50 kept       + space u8 + key                                 entries that are of this store alone
  *   0x5f loading    one key: a load is under way
  */
@@ -28,6 +28,7 @@ const feedSpace = 0x43;
 const ledgerSpace = 0x44;
 const sizeSpace = 0x45;
 const entrySpace = 0x46;
+const preparedSpace = 0x47;
 const keptSpace = 0x50;
 const loadingSpace = 0x5f;
 
@@ -57,7 +58,7 @@ export const loadingKey = (): Uint8Array => Uint8Array.of(loadingSpace);
 export const totalsKey = (kind: SegmentKind): Uint8Array =>
   Uint8Array.of(totalsSpace, kind === 'feed' ? 1 : 2);
 
-/** Ranges of the keys that belong to the content of a store: what a dump holds and a load replaces. */
+/** Ranges of the keys that a load replaces: the content, and what was prepared from it. */
 export const contentRanges = [
   { gte: Uint8Array.of(serverSpaceFirst), lt: Uint8Array.of(keptSpace) },
   { gte: Uint8Array.of(keptSpace + 1), lt: Uint8Array.of(loadingSpace) },
@@ -66,7 +67,12 @@ export const contentRanges = [
 /** Tells whether a key belongs to the content of a store: what a dump holds. */
 export const isContentKey = (key: Uint8Array): boolean => {
   const space = key[0] ?? 0;
-  return space >= serverSpaceFirst && space < loadingSpace && space !== keptSpace;
+  return (
+    space >= serverSpaceFirst &&
+    space < loadingSpace &&
+    space !== preparedSpace &&
+    space !== keptSpace
+  );
 };
 
 const recordHead = 5;
@@ -89,6 +95,23 @@ export const recordsEnd = (table: number): Uint8Array => {
   setU32(key, 1, table === 0xffff_ffff ? 0 : table + 1);
   return key;
 };
+
+const preparedHead = 5;
+
+/** Key of a prepared block; with an empty id it sorts before all blocks of the table. */
+export const preparedKey = (table: number, id: Uint8Array): Uint8Array => {
+  const key = new Uint8Array(preparedHead + id.length);
+  key[0] = preparedSpace;
+  setU32(key, 1, table);
+  key.set(id, preparedHead);
+  return key;
+};
+
+/** Id within the key of a prepared block. */
+export const preparedIdOfKey = (key: Uint8Array): Uint8Array => key.subarray(preparedHead);
+
+/** Key behind all blocks of a table: no id begins with so great a byte. */
+export const preparedEnd = (table: number): Uint8Array => preparedKey(table, Uint8Array.of(0xff));
 
 /** Where a segment stands among its kind: by incarnation, the last version that it holds, table. */
 export interface SegmentPlace {

@@ -51,7 +51,7 @@ export const emptyStore = async (database: Database, writer: GroupWriter): Promi
 };
 
 /**
- * Removes the content, all but the mark of a load and what is of this store alone. LevelDB does it in small
+ * Removes the content and what was prepared from it, all but the mark of a load and input that this store keeps. LevelDB does it in small
  * batches of its own.
  */
 const clearContent = async (database: Database): Promise<void> => {

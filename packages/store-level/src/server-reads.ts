@@ -1,3 +1,4 @@
+import type { AbstractIterator } from 'abstract-level';
 import type { ReadCounters } from '@tidemark/ports';
 import type { Database } from './database.js';
 import { guarded, isCorruption } from './storage-error.js';
@@ -7,6 +8,10 @@ const chunkEntriesMax = 1_000;
 /** Bytes fetched from the database in one call, about: LevelDB stops after the entry that passes it. */
 const chunkBytesMax = 1024 * 1024;
 const chunkBytesMin = 16 * 1024;
+/** What a later call of a scan fetches at least, as far as the mean size tells: else its end would come entry by entry. */
+const laterBytesMin = 64 * 1024;
+/** Bytes of a scan from which on what the iterator still holds is let go at once, and not when it is collected. */
+const heldBytesMax = 128 * 1024;
 
 /** Range of keys, as abstract-level takes it. */
 export interface KeyRange {
@@ -66,7 +71,7 @@ export const guardedRead = <A>(guard: ReadGuard, read: () => Promise<A>): Promis
 
 /** Builds the reads of a database with counters at zero. */
 export const createServerReads = (database: Database, guard: ReadGuard): ServerReads => {
-  const counters: MutableCounters = { records: 0, segments: 0, entries: 0 };
+  const counters: MutableCounters = { records: 0, segments: 0, entries: 0, blocks: 0 };
   return {
     counters,
     getMany: (counted, keys) =>
@@ -97,26 +102,45 @@ export const scanKeys = async (
     highWaterMarkBytes: Math.min(chunkBytesMax, Math.max(chunkBytesMin, bounds.bytes)),
   };
   const iterator = database.iterator(options);
-  let fetched = 0;
-  let bytes = 0;
   try {
-    for (;;) {
-      const left = bounds.entries - fetched;
-      if (left <= 0) return fetched;
-      // The mean size so far tells how many entries the rest of the bytes may hold.
-      const fitting =
-        fetched === 0
-          ? chunkEntriesMax
-          : Math.max(1, Math.ceil(((bounds.bytes - bytes) * fetched) / Math.max(1, bytes)) + 1);
-      const chunk = await iterator.nextv(Math.min(chunkEntriesMax, left, fitting));
-      if (chunk.length === 0) return fetched;
-      fetched += chunk.length;
-      for (const [key, value] of chunk) {
-        bytes += value.length;
-        if (!visit(key, value)) return fetched;
-      }
+    const { fetched, bytes, last } = await visitChunks(iterator, bounds, visit);
+    if (bytes > heldBytesMax && last !== undefined) {
+      // LevelDB's iterator holds a copy of its last chunk until it is collected; another one replaces it.
+      iterator.seek(last);
+      await iterator.nextv(1);
     }
+    return fetched;
   } finally {
     await iterator.close();
+  }
+};
+
+const visitChunks = async (
+  iterator: AbstractIterator<Database, Uint8Array, Uint8Array>,
+  bounds: ScanBounds,
+  visit: (key: Uint8Array, value: Uint8Array) => boolean,
+): Promise<{
+  readonly fetched: number;
+  readonly bytes: number;
+  readonly last: Uint8Array | undefined;
+}> => {
+  let fetched = 0;
+  let bytes = 0;
+  let last: Uint8Array | undefined;
+  for (;;) {
+    const left = bounds.entries - fetched;
+    if (left <= 0) return { fetched, bytes, last };
+    // The mean size so far tells how many entries the rest of the bytes may hold.
+    const wanted = Math.max(laterBytesMin, bounds.bytes - bytes);
+    const fitting =
+      fetched === 0 ? chunkEntriesMax : Math.ceil((wanted * fetched) / Math.max(1, bytes)) + 1;
+    const chunk = await iterator.nextv(Math.min(chunkEntriesMax, left, fitting));
+    if (chunk.length === 0) return { fetched, bytes, last };
+    fetched += chunk.length;
+    last = chunk.at(-1)?.[0];
+    for (const [key, value] of chunk) {
+      bytes += value.length;
+      if (!visit(key, value)) return { fetched, bytes, last };
+    }
   }
 };

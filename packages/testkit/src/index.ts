@@ -36,6 +36,7 @@ export {
   customization,
   mutatedBytes,
 } from './arbitraries.js';
+export { messageNames, messages } from './messages.js';
 export {
   DeviceLog,
   sketchOperation,

@@ -144,7 +144,7 @@ export const pageOf = (
   entries: readonly PageEntry[],
   mode: PageMode = 'incremental',
 ): TablePage => {
-  const decoded = decodePage(encodePage({ table, mode, entries }, sha256), sha256);
+  const decoded = decodePage(encodePage({ table, mode, entries, blocks: [] }, sha256), sha256);
   if (decoded._tag === 'Left') throw new Error(decoded.left);
   return decoded.right;
 };

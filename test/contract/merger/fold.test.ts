@@ -72,6 +72,27 @@ describe('envelopes', () => {
     expect(await world.stored(1, 'v1')).toBeUndefined();
   });
 
+  it('[SRV-95] keeps the bytes of a bad envelope with the reason, and goes on with its replica', async () => {
+    const world = await FoldWorld.open();
+    const a = await world.enrol('a', 'user-1');
+    const good = create(a);
+    const forged = good.envelope.slice();
+    forged[forged.length - 1] = (forged[forged.length - 1] ?? 0) ^ 1;
+    await world.give({ ...good, envelope: forged });
+    const [kept, ...others] = await world.store.scanEntries('quarantine', {
+      gt: '',
+      lt: '\uffff',
+      limit: 10,
+    });
+    expect(others).toEqual([]);
+    const value = Buffer.from(kept?.value ?? []);
+    expect(value.includes(Buffer.from(forged))).toBe(true);
+    expect(value.includes('"reason":"chain"')).toBe(true);
+    await world.give(good);
+    expect(await world.fields(1, 'v1')).toEqual({ 1: 'north', 2: 'new' });
+    expect(world.fold.state().counts.quarantined).toBe(1);
+  });
+
   it('[SRV-5] quarantines a log that parted from what was merged', async () => {
     const world = await FoldWorld.open();
     const a = await world.enrol('a', 'user-1');

@@ -19,6 +19,8 @@ import { adopt, backfillIndexes, mergeIndexes } from './schema-adoption.js';
 import { LayerStaging } from './staging.js';
 
 const provisionalBytes = 16;
+/** Layers that are cleared at most because lost batches may have begun them. */
+const doubtedLayersMax = 256;
 
 const createCore = async (options: LocalReplicaOptions): Promise<ReplicaCore> => {
   const { customization, entropy, tenant, user } = options;
@@ -71,6 +73,32 @@ const lostPublished = async (
   return head === undefined || !equalBytes(head, mark.head);
 };
 
+/**
+ * State of a replica whose image lost batches: all tables are repaired by difference. The state may be older
+ * than the rows: the layer that it stages, and those that the lost batches may have begun, can hold what was
+ * written into them when they were current, so none of them is used again.
+ */
+const withDoubtedImage = (meta: ReplicaMeta, lostBatches: number): ReplicaMeta => {
+  const { staging, nextLayer } = meta;
+  const tables: Record<number, TableMeta> = {};
+  for (const id of Object.keys(meta.tables).map(Number)) {
+    const table = meta.tables[id] as TableMeta;
+    const isFilling = staging?.filling.includes(id) === true;
+    tables[id] = { ...table, ...(isFilling ? { state: 'empty' } : {}), repair: true };
+  }
+  const doubted = Array.from(
+    { length: Math.min(lostBatches, doubtedLayersMax) },
+    (_, i) => nextLayer + i,
+  );
+  return {
+    ...meta,
+    tables,
+    staging: null,
+    nextLayer: nextLayer + lostBatches,
+    discarded: [...meta.discarded, ...(staging === null ? [] : [staging.layer]), ...doubted],
+  };
+};
+
 /** Meets the damage that the store found: a new epoch for the log, repair by difference for the image. */
 const meetDamage = async (
   core: ReplicaCore,
@@ -88,13 +116,10 @@ const meetDamage = async (
       awaitsGrant: true,
       publishedTo: Math.min(meta.publishedTo, end),
     };
-  if (found.some(({ kind }) => kind === 'image')) {
-    const tables: Record<number, TableMeta> = {};
-    for (const id of Object.keys(meta.tables).map(Number))
-      tables[id] = { ...(meta.tables[id] as TableMeta), repair: true };
-    meta = { ...meta, tables };
-  }
-  if (meta !== core.meta) await core.commit({ meta, durability: 'disk' });
+  const lostBatches = found.reduce((sum, one) => (one.kind === 'image' ? sum + one.count : sum), 0);
+  if (found.some(({ kind }) => kind === 'image')) meta = withDoubtedImage(meta, lostBatches);
+  // With a reading of the clock the write answers the loss: later openings are not told of it again.
+  if (meta !== core.meta) await core.commit({ meta, hlc: core.hlc, durability: 'disk' });
   if (lost || mark?.publishedTo !== meta.publishedTo || mark.replica !== meta.replica)
     await writeMark(core);
   const publishedTo = Math.max(mark?.publishedTo ?? 0, core.meta.publishedTo);

@@ -22,7 +22,7 @@ import { tableMeta } from './replica-meta.js';
 import { ViewBuilder } from './view-builder.js';
 
 /** Views put on the new image in one step, and log bytes read in one step. */
-const viewsPerStep = 200;
+export const viewsPerStep = 200;
 const logBytesPerStep = 256 * 1024;
 
 /** Which operations stay: those above `mergedTo`, and open ones. */
@@ -39,6 +39,12 @@ export interface RebaseTarget {
 export interface RebaseStep<Position> {
   readonly puts: LayerPut[];
   readonly position: Position | null;
+}
+
+/** Part of a rebase over the views of one table. */
+export interface ViewsStep extends RebaseStep<RecordId> {
+  /** Views that were looked at. */
+  readonly looked: number;
 }
 
 /** Puts views of records with pending operations on the staged image. Reads only; the caller writes. */
@@ -133,7 +139,7 @@ export class Rebase {
   }
 
   /** Next records with pending operations of a table, after `after` in id order. */
-  async views(table: SchemaTable, after: RecordId): Promise<RebaseStep<RecordId>> {
+  async views(table: SchemaTable, after: RecordId): Promise<ViewsStep> {
     const { store, meta } = this.#core;
     const page = await store.scanRows('view', table.id, {
       layers: meta.layers,
@@ -156,7 +162,8 @@ export class Rebase {
       if (same) continue;
       await this.#pushView(puts, table, id, row, [...ops, ...this.#staying(staged)]);
     }
-    return { puts, position: page.next === undefined ? null : (ids.at(-1) ?? null) };
+    const position = page.next === undefined ? null : (ids.at(-1) ?? null);
+    return { puts, position, looked: ids.length };
   }
 
   async #read(table: TableId, ids: readonly RecordId[]): Promise<readonly ReadRow[]> {

@@ -1,10 +1,14 @@
 import {
   decodeRow,
+  openBlock,
+  packBlocks,
+  rowsOfBlock,
   TidemarkError,
   utf8Decode,
   utf8Encode,
   concatBytes,
   type RecordId,
+  type RowBlock,
   type RowFields,
   type SchemaTable,
   type ServerVersion,
@@ -12,7 +16,7 @@ import {
 } from '@tidemark/model';
 import { compareTexts } from '@tidemark/filter';
 import type { LayerBlock, LayerPut, LayerRow } from '@tidemark/ports';
-import type { TablePage } from '@tidemark/protocol';
+import type { PageEntry, TablePage } from '@tidemark/protocol';
 import { visibleFields } from './edit-session.js';
 import { pushIndexPuts, type TableIndex } from './index-entries.js';
 import type { StagedCounts } from './local-replica.js';
@@ -45,6 +49,8 @@ export interface StagedPuts {
   readonly blocks: LayerBlock[];
   readonly counts: Map<TableId, StagedCounts>;
   readonly missing: Set<TableId>;
+  /** Last ids of the blocks, by table: known of a layer that holds nothing of the table behind them. */
+  readonly ends: Map<TableId, RecordId>;
 }
 
 interface PageContext {
@@ -55,6 +61,8 @@ interface PageContext {
   readonly stack: readonly number[];
   /** Rows put by earlier entries of the same write. */
   readonly fresh: Map<RecordId, Uint8Array | null>;
+  /** Last id that the layer holds of the table, when an earlier write left it known. */
+  readonly end: RecordId | undefined;
 }
 
 const heldRows = async (
@@ -83,43 +91,78 @@ const pendingFields = async (
 };
 
 /**
- * Rows of a page that may be stored together: of a first fill, in id order, above all that the layer holds.
- * Undefined for any other page.
+ * Blocks of a page whose rows may be stored together: of a first fill, in id order, above all that the layer
+ * holds. Undefined for any other page.
  */
-const blockRows = async (
+const blocksOf = async (
   context: PageContext,
-  { mode, entries }: TablePage,
-): Promise<readonly LayerRow[] | undefined> => {
-  const { core, table, layer, fresh } = context;
+  { mode, entries, blocks }: TablePage,
+): Promise<readonly RowBlock[] | undefined> => {
+  const { core, table, layer, fresh, end } = context;
   if (mode !== 'full' || !core.isFilling(table.id) || fresh.size > 0) return undefined;
-  const above = await core.store.scanRows('image', table.id, {
-    layers: [layer],
-    limit: 1,
-    reverse: true,
-  });
-  let last = above.rows[0]?.id ?? '';
+  const lastRow = { layers: [layer], limit: 1, reverse: true };
+  let last = end ?? (await core.store.scanRows('image', table.id, lastRow)).rows[0]?.id ?? '';
+  const [first] = blocks;
+  if (first !== undefined) {
+    const [id] = openBlock(first.bytes).ids;
+    return compareTexts(last, utf8Decode(id as Uint8Array)) < 0 ? blocks : undefined;
+  }
   const rows: LayerRow[] = [];
   for (const entry of entries) {
     if (entry.kind !== 'upsert' || compareTexts(last, entry.id) >= 0) return undefined;
     rows.push({ id: entry.id, value: entry.row });
     last = entry.id;
   }
-  return rows;
+  return packBlocks(rows);
+};
+
+/** Entries of a page, also of one that holds blocks. */
+const entriesOf = ({ entries, blocks }: TablePage): readonly PageEntry[] =>
+  blocks.length === 0
+    ? entries
+    : blocks.flatMap(({ bytes }) =>
+        rowsOfBlock(bytes).map(({ id, value }) => ({
+          kind: 'upsert' as const,
+          id,
+          version: versionOfRow(value),
+          row: value,
+        })),
+      );
+
+const addCounts = (out: StagedPuts, table: TableId, count: StagedCounts): void => {
+  const sum = out.counts.get(table) ?? { upserts: 0, touches: 0, evicts: 0 };
+  out.counts.set(table, {
+    upserts: sum.upserts + count.upserts,
+    touches: sum.touches + count.touches,
+    evicts: sum.evicts + count.evicts,
+  });
 };
 
 const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext): Promise<void> => {
   const { table, indexes, layer, fresh, core } = context;
-  const ids = page.entries.map(({ id }) => id);
+  const blocks = await blocksOf(context, page);
+  for (const block of blocks ?? []) out.blocks.push({ layer, table: table.id, block });
+  const lastBlock = blocks?.at(-1);
+  if (lastBlock === undefined) out.ends.delete(table.id);
+  else out.ends.set(table.id, utf8Decode(lastBlock.last));
+  if (blocks !== undefined && page.blocks.length > 0 && indexes.length === 0) {
+    // Nothing else is to be known of these rows: they are stored as they came. A later page of the same
+    // write must see that it is not the first.
+    fresh.set('', null);
+    const upserts = blocks.reduce((sum, { count }) => sum + count, 0);
+    addCounts(out, table.id, { upserts, touches: 0, evicts: 0 });
+    return;
+  }
+  const entries = entriesOf(page);
+  const ids = entries.map(({ id }) => id);
   // The first full page of an empty table replaces nothing; neither does a table without indexes.
   const looksBack =
-    page.entries.some(({ kind }) => kind === 'touch') ||
+    entries.some(({ kind }) => kind === 'touch') ||
     (indexes.length > 0 && !(page.mode === 'full' && core.isFilling(table.id)));
   const held = looksBack ? await heldRows(context, ids) : [];
   const pending = await pendingFields(context, ids);
-  const rows = await blockRows(context, page);
-  if (rows !== undefined) out.blocks.push({ layer, table: table.id, rows });
   const count = { upserts: 0, touches: 0, evicts: 0 };
-  page.entries.forEach((entry, i) => {
+  entries.forEach((entry, i) => {
     const { id } = entry;
     const old = fresh.has(id) ? (fresh.get(id) ?? undefined) : held[i];
     let value: Uint8Array | null = null;
@@ -136,7 +179,7 @@ const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext)
       value = withVersion(old, entry.version);
     }
     fresh.set(id, value);
-    if (rows === undefined) out.puts.push({ space: 'image', layer, table: table.id, id, value });
+    if (blocks === undefined) out.puts.push({ space: 'image', layer, table: table.id, id, value });
     if (indexes.length === 0 || entry.kind === 'touch') return;
     const target = { layer, table: table.id, id };
     const before = old === undefined ? null : decodeRow(old).fields;
@@ -147,21 +190,23 @@ const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext)
     if (shown !== undefined && shown !== null)
       pushIndexPuts(out.puts, target, indexes, [], shown, false);
   });
-  const sum = out.counts.get(table.id) ?? { upserts: 0, touches: 0, evicts: 0 };
-  out.counts.set(table.id, {
-    upserts: sum.upserts + count.upserts,
-    touches: sum.touches + count.touches,
-    evicts: sum.evicts + count.evicts,
-  });
+  addCounts(out, table.id, count);
 };
 
-/** Turns pages into puts on the staged layer. Rows are stored as they came, undecoded without indexes. */
+/**
+ * Turns pages into puts on the staged layer. Rows are stored as they came, undecoded without indexes. `ends` is
+ * what the write before left known of the layer.
+ */
 export const stagePages = async (
   core: ReplicaCore,
   pages: readonly TablePage[],
   layer: number,
+  ends: ReadonlyMap<TableId, RecordId>,
 ): Promise<StagedPuts> => {
-  const out: StagedPuts = { puts: [], blocks: [], counts: new Map(), missing: new Set() };
+  const out: StagedPuts = {
+    ...{ puts: [], blocks: [], counts: new Map(), missing: new Set() },
+    ends: new Map(ends),
+  };
   const freshByTable = new Map<TableId, Map<RecordId, Uint8Array | null>>();
   for (const page of pages) {
     const table = core.schema.tablesById.get(page.table);
@@ -178,6 +223,7 @@ export const stagePages = async (
       layer,
       stack: core.stagedStack(),
       fresh,
+      end: ends.get(page.table),
     });
   }
   return out;

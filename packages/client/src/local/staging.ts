@@ -10,7 +10,7 @@ import type { TablePage } from '@tidemark/protocol';
 import type { Folding } from './folding.js';
 import type { StagedCounts, Staging } from './local-replica.js';
 import { openNote, readOpenRanges, type OpenRanges } from './open-ranges.js';
-import { Rebase } from './rebase.js';
+import { Rebase, viewsPerStep } from './rebase.js';
 import type { ReplicaCore } from './replica-core.js';
 import {
   tableMeta,
@@ -28,6 +28,10 @@ const progressLengthMax = 4_096;
 /** Greater than every table: all views are staged. */
 const afterAllTables = 2 ** 32;
 
+type ClosingMeta = NonNullable<StagingMeta['closing']>;
+/** Last record whose view is staged. */
+type Place = Pick<ClosingMeta, 'table' | 'id'>;
+
 const everything = (tables: Iterable<TableId>): ReadonlyMap<TableId, null> =>
   new Map([...tables].map((table) => [table, null]));
 
@@ -35,6 +39,11 @@ const everything = (tables: Iterable<TableId>): ReadonlyMap<TableId, null> =>
 export class LayerStaging implements Staging {
   readonly #core: ReplicaCore;
   readonly #folding: Folding;
+  /** Last ids of blocks staged in a layer, by table: in memory alone, read again where it is not known. */
+  #ends: { readonly layer: number; readonly ids: ReadonlyMap<TableId, RecordId> } = {
+    layer: 0,
+    ids: new Map(),
+  };
 
   constructor(core: ReplicaCore, folding: Folding) {
     this.#core = core;
@@ -76,12 +85,12 @@ export class LayerStaging implements Staging {
       invariant(this.#staging().closing === null, 'the closing page came already');
       invariant(progress.length <= progressLengthMax, 'progress exceeds its bound');
       const { meta, filling } = this.#withFilling(pages);
-      const { puts, blocks, counts, missing } = await stagePages(
-        core,
-        pages,
-        this.#staging().layer,
-      );
-      const rows = blocks.reduce((sum, block) => sum + block.rows.length, puts.length);
+      const { layer } = this.#staging();
+      const known = this.#ends.layer === layer ? this.#ends.ids : new Map<TableId, RecordId>();
+      const { puts, blocks, counts, missing, ends } = await stagePages(core, pages, layer, known);
+      // Until it is written, what was known before may be wrong.
+      this.#ends = { layer, ids: new Map() };
+      const rows = blocks.reduce((sum, { block }) => sum + block.count, puts.length);
       const tables: Record<TableId, TableMeta> = { ...meta.tables };
       for (const table of missing) tables[table] = { ...tableMeta(meta, table), repair: true };
       const staging: StagingMeta = {
@@ -98,6 +107,7 @@ export class LayerStaging implements Staging {
         touched: new Set(touched),
         ...(touched.length === 0 ? {} : { change: { kind: 'fill', tables: everything(touched) } }),
       });
+      this.#ends = { layer, ids: ends };
       return counts;
     });
 
@@ -173,43 +183,67 @@ export class LayerStaging implements Staging {
     while (!(await core.turn.run(() => this.#step(rebase, info, open))));
   };
 
-  /** One bounded step under the write turn; true after the flip. */
+  /**
+   * One bounded step under the write turn; true after the flip. Only what was found is stored: tables without
+   * views on the way are passed over, so that a flip writes no more than the views it moves.
+   */
   async #step(rebase: Rebase, info: Closing, open: OpenRanges): Promise<boolean> {
+    const { returning, table, id } = this.#closing();
+    let place: Place = { table, id };
+    if (returning !== null) {
+      const { puts, position } = await rebase.returning(returning);
+      if (position !== null) return this.#advance(puts, { returning: position });
+      place = { table: info.tables[0] ?? afterAllTables, id: '' };
+      // Views are built on what came back, which must be stored for that.
+      if (puts.length > 0) return this.#advance(puts, { returning: null, ...place });
+    }
+    for (let looked = 0; place.table !== afterAllTables && looked < viewsPerStep;) {
+      const found = await this.#views(rebase, info, place);
+      looked += found.looked;
+      ({ place } = found);
+      if (found.puts.length > 0) return this.#advance(found.puts, { returning: null, ...place });
+    }
+    if (place.table !== afterAllTables) return this.#advance([], { returning: null, ...place });
+    await this.#flipNow(info, open);
+    return true;
+  }
+
+  /** Views of a table behind a place, and the place behind them. */
+  async #views(
+    rebase: Rebase,
+    info: Closing,
+    { table: at, id }: Place,
+  ): Promise<{
+    readonly puts: readonly LayerPut[];
+    readonly place: Place;
+    readonly looked: number;
+  }> {
+    const next: Place = { table: info.tables.find((one) => one > at) ?? afterAllTables, id: '' };
+    const table = this.#core.schema.tablesById.get(at);
+    if (table === undefined) return { puts: [], place: next, looked: 0 };
+    const { puts, position, looked } = await rebase.views(table, id);
+    return { puts, looked, place: position === null ? next : { table: at, id: position } };
+  }
+
+  /** Stores what a step found, and how far it got; the flip is still to come. */
+  async #advance(puts: readonly LayerPut[], to: Partial<ClosingMeta>): Promise<false> {
     const core = this.#core;
     const staging = this.#staging();
-    const closing = staging.closing;
+    const entries = staging.entries + puts.length;
+    await core.commit({
+      batch: { puts },
+      meta: {
+        ...core.meta,
+        staging: { ...staging, entries, closing: { ...this.#closing(), ...to } },
+      },
+    });
+    return false;
+  }
+
+  #closing(): ClosingMeta {
+    const { closing } = this.#staging();
     invariant(closing !== null, 'a step of a flip without a closing page');
-    const advance = async (
-      puts: readonly LayerPut[],
-      to: Partial<NonNullable<StagingMeta['closing']>>,
-    ): Promise<false> => {
-      const entries = staging.entries + puts.length;
-      await core.commit({
-        batch: { puts },
-        meta: {
-          ...core.meta,
-          staging: { ...staging, entries, closing: { ...closing, ...to } },
-        },
-      });
-      return false;
-    };
-    if (closing.returning !== null) {
-      const { puts, position } = await rebase.returning(closing.returning);
-      if (position !== null) return advance(puts, { returning: position });
-      return advance(puts, { returning: null, table: info.tables[0] ?? afterAllTables, id: '' });
-    }
-    if (closing.table === afterAllTables) {
-      await this.#flipNow(info, open);
-      return true;
-    }
-    const table = core.schema.tablesById.get(closing.table);
-    const next = info.tables.find((id) => id > closing.table) ?? afterAllTables;
-    if (table === undefined) return advance([], { table: next, id: '' });
-    const { puts, position } = await rebase.views(table, closing.id);
-    return advance(
-      puts,
-      position === null ? { table: next, id: '' } : { id: position as RecordId },
-    );
+    return closing;
   }
 
   async #flipNow(info: Closing, open: OpenRanges): Promise<void> {

@@ -13,6 +13,24 @@ export const agreeRoundsMax = 8;
 /** Random bytes of the id of a provisional epoch, and of a new replica. */
 export const epochIdBytes = 16;
 
+/** Tells whether a receipt speaks of this log: another copy of the folder may have sent under its name. */
+const isOfThisLog = async (local: LocalReplica, { mergedTo, head }: Receipt): Promise<boolean> =>
+  mergedTo <= local.logEnd().lastIndex && (await headAt(local, mergedTo)) === head;
+
+/** Rejects with `behind` when a receipt does not speak of this log: the next run agrees on it again. */
+export const checkOfThisLog = async (context: RunContext, receipt: Receipt): Promise<void> => {
+  const { receipt: known, ports } = context;
+  // A newer epoch was granted to another copy: this one has to take a new id.
+  if (receipt.epoch <= ports.local.meta().epoch) {
+    // An agreement has compared it already.
+    if (known?.mergedTo === receipt.mergedTo && known.head === receipt.head) return;
+    if (await isOfThisLog(ports.local, receipt)) return;
+  }
+  throw new TidemarkError('behind', 'the log must be agreed on again', {
+    mergedTo: receipt.mergedTo,
+  });
+};
+
 /** Refuses what an older server says: a newer one has been seen. */
 export const checkNotOlder = (context: RunContext, receipt: Receipt): void => {
   const { incarnation } = context.ports.local.meta();
@@ -163,9 +181,7 @@ const agreeOk = async (context: RunContext, answer: ResumeAnswer): Promise<Step>
     await local.rewrap({ epoch: receipt.epoch, provisional, granted: true, above });
     context.ports.emit({ type: 'epoch', epoch: receipt.epoch });
   }
-  const end = local.logEnd();
-  const own = await headAt(local, receipt.mergedTo);
-  if (receipt.mergedTo <= end.lastIndex && own === receipt.head) {
+  if (await isOfThisLog(local, receipt)) {
     context.receipt = receipt;
     return 'agreed';
   }

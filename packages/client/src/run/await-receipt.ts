@@ -1,5 +1,5 @@
 import { invariant, TidemarkError } from '@tidemark/model';
-import { noteReceipt, resume } from './agree-on-log.js';
+import { checkOfThisLog, noteReceipt, resume } from './agree-on-log.js';
 import { abortSource } from './abort-source.js';
 import { firstPoints } from './log-heads.js';
 import type { RunContext } from './run-context.js';
@@ -12,6 +12,7 @@ const askReceipt = async (context: RunContext): Promise<boolean> => {
   const answer = await resume(context, await firstPoints(local, context.target));
   if (answer.status !== 'ok')
     throw new TidemarkError('behind', 'the log must be agreed on again', { status: answer.status });
+  await checkOfThisLog(context, answer.receipt);
   await noteReceipt(context, answer.receipt);
   return answer.receipt.mergedTo >= context.target;
 };

@@ -2,7 +2,7 @@ import { TidemarkError, type TableId } from '@tidemark/model';
 import type { PullAnswer, TablePage } from '@tidemark/protocol';
 import type { Closing, ReplicaMeta } from '../local/replica-meta.js';
 import { seenVersion, tableMeta } from '../local/replica-meta.js';
-import { checkNotOlder } from './agree-on-log.js';
+import { checkNotOlder, checkOfThisLog } from './agree-on-log.js';
 import { ask } from './link-holder.js';
 import type { PulledPage } from './page-ahead.js';
 import { askForPages, pagesOf, stagePages } from './page-staging.js';
@@ -39,7 +39,7 @@ const changesNothing = (
 ): boolean =>
   meta.staging === null &&
   closing.incarnation === meta.incarnation &&
-  pages.every(({ entries }) => entries.length === 0) &&
+  pages.every(({ entries, blocks }) => entries.length + blocks.length === 0) &&
   closing.tables.every((id) => {
     const table = tableMeta(meta, id);
     return table.state === 'current' && !table.repair && table.mergedTo === closing.mergedTo;
@@ -82,8 +82,26 @@ const askFrom = (context: RunContext, cursor: string | null): Promise<PulledPage
   const { local, scope } = context.ports;
   const seen = seenVersion(local.meta());
   return askForPages(context, (maxBytes) =>
-    ask(context.links, 'pull', { cursor, tables: null, scope, seen, maxBytes }, context.signal),
+    ask(
+      context.links,
+      'pull',
+      { cursor, tables: null, scope, seen, maxBytes, blocks: true },
+      context.signal,
+    ),
   );
+};
+
+/**
+ * Refuses a closing page that speaks of another log: it would take operations from the view that nobody has
+ * merged. Its cursor holds the same receipt, so the download begins again.
+ */
+const checkClosing = async (context: RunContext, receipt: PullAnswer['receipt']): Promise<void> => {
+  try {
+    await checkOfThisLog(context, receipt);
+  } catch (cause) {
+    await context.ports.local.staging.abandon();
+    throw cause;
+  }
 };
 
 /**
@@ -114,6 +132,7 @@ export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
   const pages = pagesOf(context, tail);
   countAnswer(context, message, bytes);
   if (message.closing) {
+    await checkClosing(context, message.receipt);
     await close(
       context,
       closingOf(

@@ -173,7 +173,7 @@ const dropTables = async (context: RunContext, tables: readonly ScopeTable[]): P
       const rows: readonly HeldRow[] = await local.heldRows(table, after, null, compareIdsMax);
       const entries = rows.map(({ id }) => ({ kind: 'evict', id }) as const);
       if (entries.length > 0)
-        await stagePages(context, [{ table, mode: 'repair', entries }], {
+        await stagePages(context, [{ table, mode: 'repair', entries, blocks: [] }], {
           cursor: local.meta().staging?.cursor ?? null,
         });
       after = rows[rows.length - 1]?.id ?? null;

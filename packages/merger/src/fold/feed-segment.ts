@@ -11,6 +11,7 @@ import {
   type TableId,
   type Value,
 } from '@tidemark/model';
+import { storedForm } from './stored-form.js';
 
 /** What happened to a record: `restore` is an edit that brought a tombstone back. */
 export type FeedKind = 'create' | 'update' | 'delete' | 'restore';
@@ -187,8 +188,16 @@ const sectionsOf = (bytes: Uint8Array): readonly Uint8Array[] => {
 const parse = (bytes: Uint8Array | undefined): unknown =>
   JSON.parse(utf8Decode(bytes as Uint8Array)) as unknown;
 
-/** Opens a feed segment that this engine wrote: reads its header, and its columns when asked for. */
-export const decodeFeedSegment = (bytes: Uint8Array): FeedSegment => {
+const what = 'a segment of the feed';
+
+/**
+ * Opens a feed segment that this engine wrote: reads its header, and its columns when asked for. Both throw
+ * TidemarkError `storage-damaged` on other bytes.
+ */
+export const decodeFeedSegment = (bytes: Uint8Array): FeedSegment =>
+  storedForm(what, () => openFeedSegment(bytes));
+
+const openFeedSegment = (bytes: Uint8Array): FeedSegment => {
   const sections = sectionsOf(bytes);
   const [table, incarnation, first, last, count, scopeKeys] = parse(sections[0]) as readonly [
     number,
@@ -214,8 +223,8 @@ export const decodeFeedSegment = (bytes: Uint8Array): FeedSegment => {
   };
   return {
     header: { table, incarnation, first, last, count, scopeKeys },
-    ids: readIds,
-    entries: () => (entries ??= readEntries()),
+    ids: () => ids ?? storedForm(what, readIds),
+    entries: () => (entries ??= storedForm(what, readEntries)),
   };
 };
 

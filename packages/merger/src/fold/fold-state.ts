@@ -1,5 +1,6 @@
 import { toHex, utf8Decode, utf8Encode, TidemarkError } from '@tidemark/model';
 import type { InputPosition } from '@tidemark/ports';
+import { storedForm } from './stored-form.js';
 
 /** Totals since the store began; a function of the input. */
 export interface FoldCounts {
@@ -84,8 +85,11 @@ export const emptyFoldState = (tenant: string): FoldState => ({
 /** Encodes the state for `ServerBatch.state`. */
 export const encodeFoldState = (state: FoldState): Uint8Array => utf8Encode(JSON.stringify(state));
 
-/** Decodes stored state. Throws TidemarkError `newer-format` when a newer version wrote it. */
-export const decodeFoldState = (bytes: Uint8Array): FoldState => {
+/** Decodes stored state. Throws TidemarkError `newer-format` when a newer version wrote it, `storage-damaged` on other bytes. */
+export const decodeFoldState = (bytes: Uint8Array): FoldState =>
+  storedForm('the state of a store', () => readFoldState(bytes));
+
+const readFoldState = (bytes: Uint8Array): FoldState => {
   const state = JSON.parse(utf8Decode(bytes)) as FoldState;
   if (state.format !== 1)
     throw new TidemarkError('newer-format', 'the server store was written by a newer version');

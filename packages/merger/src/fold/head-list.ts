@@ -2,6 +2,7 @@ import type { LogPart } from '@tidemark/merge';
 import { toHex } from '@tidemark/model';
 import type { ServerStore } from '@tidemark/ports';
 import { logParts, partOfIndex, type ReplicaState } from './replica-state.js';
+import { damagedForm } from './stored-form.js';
 
 /** Chain head after a transaction; `index` is that of its last operation. */
 export interface LogHead {
@@ -29,8 +30,9 @@ export const encodeHeads = (heads: readonly LogHead[]): Uint8Array => {
   return out;
 };
 
-/** Decodes a value of space `heads`. */
+/** Decodes a value of space `heads`. Throws TidemarkError `storage-damaged` on other bytes. */
 export const decodeHeads = (bytes: Uint8Array): readonly LogHead[] => {
+  if (bytes[0] !== 1 || (bytes.length - 1) % headBytes !== 0) throw damagedForm('a list of heads');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const heads: LogHead[] = [];
   for (let at = 1; at < bytes.length; at += headBytes)

@@ -3,6 +3,7 @@ import * as t from 'io-ts';
 import type { ServerWrite } from '@tidemark/merge';
 import {
   concatBytes,
+  isDeepJson,
   left,
   right,
   utf8Decode,
@@ -306,6 +307,7 @@ export const encodeInputEntry = (entry: InputEntry): Uint8Array => {
 export type InputEntryProblem = 'newer-format' | 'malformed';
 
 const parse = (bytes: Uint8Array): unknown => {
+  if (isDeepJson(bytes)) return undefined;
   try {
     return JSON.parse(utf8Decode(bytes)) as unknown;
   } catch {

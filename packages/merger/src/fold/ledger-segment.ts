@@ -8,6 +8,7 @@ import {
   type TableId,
   type Value,
 } from '@tidemark/model';
+import { storedForm } from './stored-form.js';
 
 /** Decision on one field as the ledger keeps it. Field 0 is the record's existence. */
 export interface LedgerField {
@@ -150,8 +151,13 @@ export const encodeLedgerSegment = (
   return out;
 };
 
-/** Opens a ledger segment that this engine wrote. */
-export const decodeLedgerSegment = (bytes: Uint8Array): LedgerSegment => {
+const what = 'a segment of the ledger';
+
+/** Opens a ledger segment that this engine wrote. Throws TidemarkError `storage-damaged` on other bytes. */
+export const decodeLedgerSegment = (bytes: Uint8Array): LedgerSegment =>
+  storedForm(what, () => openLedgerSegment(bytes));
+
+const openLedgerSegment = (bytes: Uint8Array): LedgerSegment => {
   const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(1);
   const [table, incarnation, first, last, count, texts] = JSON.parse(
     utf8Decode(bytes.subarray(5, 5 + length)),
@@ -186,6 +192,6 @@ export const decodeLedgerSegment = (bytes: Uint8Array): LedgerSegment => {
     first,
     last,
     count,
-    entries: () => (entries ??= readEntries()),
+    entries: () => (entries ??= storedForm(what, readEntries)),
   };
 };

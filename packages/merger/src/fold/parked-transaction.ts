@@ -1,3 +1,4 @@
+import { storedForm } from './stored-form.js';
 import { utf8Decode, utf8Encode, type ParkedRange } from '@tidemark/model';
 
 /**
@@ -61,8 +62,11 @@ export const encodeParkedTransaction = (parked: ParkedTransaction): Uint8Array =
   return out;
 };
 
-/** Decodes a parked transaction that this engine wrote. */
-export const decodeParkedTransaction = (bytes: Uint8Array): ParkedTransaction => {
+/** Decodes a parked transaction that this engine wrote. Throws TidemarkError `storage-damaged` on other bytes. */
+export const decodeParkedTransaction = (bytes: Uint8Array): ParkedTransaction =>
+  storedForm('a parked transaction', () => readParkedTransaction(bytes));
+
+const readParkedTransaction = (bytes: Uint8Array): ParkedTransaction => {
   const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(1);
   const header = JSON.parse(utf8Decode(bytes.subarray(5, 5 + length))) as Omit<
     ParkedTransaction,

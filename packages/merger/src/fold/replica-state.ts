@@ -1,5 +1,6 @@
 import type { LogPart } from '@tidemark/merge';
 import { utf8Decode, utf8Encode } from '@tidemark/model';
+import { storedForm } from './stored-form.js';
 
 /** Epoch that was granted to a replica. Its operations have indexes above `from`. */
 export interface EpochGrant {
@@ -54,8 +55,11 @@ export const epochGrantsMax = 256;
 export const encodeReplicaState = (state: ReplicaState): Uint8Array =>
   utf8Encode(JSON.stringify(state));
 
-/** Decodes the state of a replica that this engine wrote. */
-export const decodeReplicaState = (bytes: Uint8Array): ReplicaState => {
+/** Decodes the state of a replica that this engine wrote. Throws TidemarkError `storage-damaged` on other bytes. */
+export const decodeReplicaState = (bytes: Uint8Array): ReplicaState =>
+  storedForm('the state of a replica', () => readReplicaState(bytes));
+
+const readReplicaState = (bytes: Uint8Array): ReplicaState => {
   const state = JSON.parse(utf8Decode(bytes)) as ReplicaState & { lineage?: readonly LogPart[] };
   if (state.lineage !== undefined) return state;
   // The first states did not list the parts: a clone's log came from one epoch of its origin.

@@ -1,6 +1,7 @@
 import type { MergeRecord } from '@tidemark/merge';
 import { decodeRow, encodeRow, utf8Decode, utf8Encode } from '@tidemark/model';
 import type { StoredRecord } from '@tidemark/ports';
+import { storedForm } from './stored-form.js';
 
 /**
  * Encodes what only the engine knows of a record (`StoredRecord.extra`): JSON `[lastOp, chainFrom]`.
@@ -17,8 +18,13 @@ export const storedRecord = (id: string, record: MergeRecord): StoredRecord => (
   extra: encodeExtra(record.lastOp, record.chainFrom),
 });
 
-/** Stored record as merge sees it. */
+const extraOf = (bytes: Uint8Array): readonly [lastOp: string, chainFrom: number] => {
+  const [lastOp, chainFrom] = JSON.parse(utf8Decode(bytes)) as readonly [string, number];
+  return [lastOp, chainFrom];
+};
+
+/** Stored record as merge sees it. Throws TidemarkError `storage-damaged` on other bytes. */
 export const mergeRecord = (stored: StoredRecord): MergeRecord => {
-  const [lastOp, chainFrom] = JSON.parse(utf8Decode(stored.extra)) as readonly [string, number];
+  const [lastOp, chainFrom] = storedForm('a stored record', () => extraOf(stored.extra));
   return { row: decodeRow(stored.row), deleted: stored.deleted, lastOp, chainFrom };
 };

@@ -16,6 +16,8 @@ export interface AppliedStore {
   readonly alone: <A>(work: () => Promise<A>) => Promise<A>;
   /** Replaces the content by a dump, or re-reads the state after a write past the fold. */
   readonly reload: (chunks?: AsyncIterable<Uint8Array>) => Promise<FoldState>;
+  /** Changes with every reload, at its begin and at its end: what was read before it may be gone. */
+  readonly reloads: () => number;
   readonly commitAlone: (batch: ServerBatch) => Promise<void>;
 }
 
@@ -42,6 +44,7 @@ export const openAppliedStore = async (
   const turns = new TurnQueue();
   let stored = await readStored(inner, tenant);
   let inFlight = 0;
+  let reloads = 0;
   const write = async (batch: ServerBatch, durability: Durability): Promise<void> => {
     await inner.commit({ ...batch, after: stored.bytes }, durability);
     stored = { state: decodeFoldState(batch.state), bytes: batch.state };
@@ -66,10 +69,13 @@ export const openAppliedStore = async (
     alone: (work) => turns.run(work),
     reload: (chunks) =>
       turns.run(async () => {
+        reloads += 1;
         if (chunks !== undefined) await inner.load(chunks);
         stored = await readStored(inner, tenant);
+        reloads += 1;
         return stored.state;
       }),
+    reloads: () => reloads,
     // Only within `alone`: it is the caller's turn already.
     commitAlone: (batch) => write(batch, 'os'),
   };
@@ -83,6 +89,9 @@ export interface CountedReads {
   >;
   readonly counters: () => ReadCounters;
   readonly total: () => number;
+  /** Counts what was read for the answer by others. */
+  readonly countRecords: (count: number) => void;
+  readonly countBlocks: (count: number) => void;
 }
 
 /** Counts the values that are read through it. */
@@ -90,9 +99,16 @@ export const countReads = (inner: ServerStore): CountedReads => {
   let records = 0;
   let segments = 0;
   let entries = 0;
+  let blocks = 0;
   return {
-    counters: () => ({ records, segments, entries }),
-    total: () => records + segments + entries,
+    counters: () => ({ records, segments, entries, blocks }),
+    total: () => records + segments + entries + blocks,
+    countRecords: (count) => {
+      records += count;
+    },
+    countBlocks: (count) => {
+      blocks += count;
+    },
     store: {
       getRecords: async (table, ids) => {
         const found = await inner.getRecords(table, ids);

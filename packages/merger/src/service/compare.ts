@@ -147,7 +147,7 @@ const repairCursor = async (
     const receipt = await source.receipt(caller.replica, reads.store);
     const start = startCursor(caller, scope, state);
     const group = [...scope.tables.keys()];
-    const begun = beginPull(start, group, scope, state, receipt);
+    const begun = beginPull(start, group, scope, state, receipt, new Map());
     return { ...begun, tables: begun.tables.map((one) => ({ ...one, filling: null })) };
   });
 

@@ -17,6 +17,7 @@ import { answerCompare } from './compare.js';
 import { answerEnroll, type EnrollDeps } from './enroll.js';
 import type { FoldDriver } from './fold-driver.js';
 import type { Horizon } from './pull-cursor.js';
+import type { PreparedTables } from './prepared-tables.js';
 import { answerPull, type PullSource } from './pull.js';
 import type { ReceiptKey } from './receipt-key.js';
 import {
@@ -45,6 +46,7 @@ export interface EndpointDeps {
   readonly mac: Mac;
   readonly horizon: () => Horizon;
   readonly archived: (replica: string) => ArchivedLog | undefined;
+  readonly prepared: PreparedTables;
   readonly sizes: TableSizes;
   readonly book: SyncLogBook;
   readonly submit: (entry: InputEntry) => Promise<FoldState>;
@@ -165,9 +167,10 @@ export const createEndpoints = (
     receipt: async (replica, reads) =>
       receiptOf(deps.applied.applied(), await readReplica(reads, replica), deps.archived(replica)),
     signed: deps.receiptKey.sign,
+    prepared: deps.prepared,
     lineage: async (replica) => (await readReplica(deps.applied.store, replica))?.lineage ?? [],
-    tableSize: (table) => {
-      deps.sizes.want(table);
+    tableSize: (table, mayCount) => {
+      if (mayCount) deps.sizes.want(table);
       return deps.sizes.of(table);
     },
   };

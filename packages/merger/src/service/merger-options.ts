@@ -15,6 +15,7 @@ import type { ValidateHook } from '../fold/validate-hook.js';
 import type { Fellows } from './fellows.js';
 import type { HorizonLimits } from './feed-horizon.js';
 import type { AuthenticateHook } from './enroll.js';
+import type { PreparedLimits } from './prepared-tables.js';
 import type { ScratchStore } from './refold.js';
 import type { ServerEvent } from './server-event.js';
 
@@ -54,6 +55,8 @@ export interface MergerOptions {
   /** Versions of the protocol that devices may speak; this program's own and the one before when left out. */
   readonly protocols?: Protocols;
   readonly horizon?: Partial<HorizonLimits>;
+  /** How tables are prepared for first fills; `preparedDefault` where absent. */
+  readonly prepared?: Partial<PreparedLimits>;
   readonly window?: Partial<WindowBounds>;
   readonly logger?: Logger;
   readonly onEvent?: (event: ServerEvent) => void;

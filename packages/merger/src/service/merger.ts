@@ -25,6 +25,7 @@ import {
   showSyncError,
   type SyncErrorView,
 } from './sync-error-desk.js';
+import { openPreparedTables, preparedDefault, type PreparedTables } from './prepared-tables.js';
 import { createReceiptKey, type ReceiptKey } from './receipt-key.js';
 import { createRewindGuard, type RewindGuard } from './rewind-guard.js';
 import { createSyncLogBook } from './sync-log-book.js';
@@ -77,6 +78,10 @@ const createUpkeep = (
   };
   const once = async (): Promise<void> => {
     if (await horizon.advance()) emit({ type: 'horizon', ...horizon.horizon() });
+    // Whoever began this line may have died before its first checkpoint: the others cannot begin without one.
+    const { incarnation } = applied.applied();
+    if (incarnation > 1 && (checkpoints?.newest()?.incarnation ?? 0) < incarnation)
+      mustWrite = true;
     if (mustWrite && Math.abs(options.clock.nowMs() - failedAtMs) >= checkpointRetryMs) {
       mustWrite = false;
       await tryCheckpoint();
@@ -185,6 +190,7 @@ interface ServiceParts {
   readonly ticks: Set<() => void>;
   readonly book: ReturnType<typeof createSyncLogBook>;
   readonly sizes: ReturnType<typeof createTableSizes>;
+  readonly prepared: PreparedTables;
   readonly settle: () => Promise<FoldState>;
   readonly guard: RewindGuard;
   readonly receiptKey: ReceiptKey;
@@ -192,7 +198,7 @@ interface ServiceParts {
 
 const createService = (
   parts: Parts,
-  { ticks, book, sizes, settle, guard, receiptKey }: ServiceParts,
+  { ticks, book, sizes, prepared, settle, guard, receiptKey }: ServiceParts,
 ): Service => {
   const { options, applied, fold, driver, horizon, checkpoints } = parts;
   const answer = createEndpoints({
@@ -205,6 +211,7 @@ const createService = (
     mac: (bytes) => options.crypto.hmacSha256(options.cursorKey, bytes),
     horizon: horizon.horizon,
     archived: (replica) => checkpoints?.archived(replica),
+    prepared,
     sizes,
     book,
     submit: (entry) => submit(parts, entry),
@@ -257,7 +264,10 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   };
   const isNew = (await options.store.readState()) === undefined;
   const sizes = createTableSizes(isNew && options.checkpoints === undefined);
-  const applied = await openAppliedStore(options.store, tenant, sizes.onCommit);
+  const onCommits = [sizes.onCommit];
+  const applied = await openAppliedStore(options.store, tenant, (batch) => {
+    for (const onCommit of onCommits) onCommit(batch);
+  });
   sizes.attach(applied);
   const line = await openLine({
     tenant,
@@ -282,6 +292,15 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     ...(options.window === undefined ? {} : { window: options.window }),
   });
   const horizon = await openFeedHorizon(applied, { ...horizonDefault, ...options.horizon });
+  const prepared = openPreparedTables({
+    applied,
+    horizon: horizon.horizon,
+    clock: options.clock,
+    limits: { ...preparedDefault, ...options.prepared },
+    onPrepared: sizes.learn,
+    onFailed: ({ code }) => emit({ type: 'background-failed', work: 'preparing blocks', code }),
+  });
+  onCommits.push(prepared.onCommit);
   const checkpoints =
     options.checkpoints === undefined
       ? undefined
@@ -407,7 +426,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   let isClosed = false;
   const closers = new Set<() => void>();
   return {
-    service: createService(parts, { ticks, book, sizes, settle, guard, receiptKey }),
+    service: createService(parts, { ticks, book, sizes, prepared, settle, guard, receiptKey }),
     store: applied.store,
     state: applied.applied,
     schema: fold.schema,

@@ -102,6 +102,8 @@ const startIncarnation = async (
     fellows === undefined
       ? undefined
       : await noteLeftOver({ store: applied.store, state, input, extent, hash: digestOf });
+  // From now on others can go on only from this state: it must outlive the power.
+  await applied.store.sync();
   try {
     // A position names one message only: generations that the state has passed are left behind.
     let { generation, last: end } = extent;
@@ -269,12 +271,15 @@ class LineOpening {
     for (let waited = 0; ; waited += lineCheckpointEveryMs) {
       const newest = await this.#newestCheckpoint();
       this.#newest = newest;
+      const isOver = waited >= lineCheckpointMsMax;
       if (newest !== undefined && isOlder(this.#state, newest.manifest)) {
         const state = asState(newest.manifest);
         const would = await findInput(state, this.#lookAt());
         if (would === 'continues' || would === 'announced') return this.#load(newest);
+        // The line of that checkpoint was the last, and lost its end: a new incarnation begins from it.
+        if (isOver && would === 'missing') return this.#load(newest);
       }
-      if (waited >= lineCheckpointMsMax) throw missing;
+      if (isOver) throw missing;
       await timer.sleep(lineCheckpointEveryMs);
       this.#extent = await this.#options.input.extent();
     }

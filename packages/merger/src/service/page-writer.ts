@@ -1,4 +1,4 @@
-import { utf8Length, type Hash, type TableId } from '@tidemark/model';
+import { utf8Length, type Hash, type RowBlock, type TableId } from '@tidemark/model';
 import { encodePage, encodePages, type PageEntry, type PageMode } from '@tidemark/protocol';
 
 const entryOverheadBytes = 16;
@@ -8,20 +8,23 @@ const pageOverheadBytes = 30;
 export interface PageWriter {
   /** Adds an entry unless it does not fit any more; the first entry of an answer always fits. */
   readonly add: (table: TableId, mode: PageMode, entry: PageEntry) => boolean;
+  /** Adds blocks of live rows, as many as fit; the first of an answer always does. */
+  readonly addBlocks: (table: TableId, blocks: readonly RowBlock[]) => number;
   readonly room: () => number;
   readonly isEmpty: () => boolean;
-  /** Tail of the message: one page per run of entries of the same table and mode. */
-  readonly tail: (hash: Hash) => Uint8Array;
+  /** Parts of the message's tail: one page per run of entries of the same table and mode. */
+  readonly tail: (hash: Hash) => readonly Uint8Array[];
 }
 
 /** Starts the pages of an answer of at most `bytesMax` bytes. */
 export const createPageWriter = (bytesMax: number): PageWriter => {
-  const pages: { table: TableId; mode: PageMode; entries: PageEntry[] }[] = [];
+  const pages: { table: TableId; mode: PageMode; entries: PageEntry[]; blocks: RowBlock[] }[] = [];
   let bytes = 0;
   return {
     add: (table, mode, entry) => {
       const last = pages[pages.length - 1];
-      const fresh = last === undefined || last.table !== table || last.mode !== mode;
+      const fresh =
+        last === undefined || last.table !== table || last.mode !== mode || last.blocks.length > 0;
       const size =
         entryOverheadBytes +
         utf8Length(entry.id) +
@@ -29,9 +32,21 @@ export const createPageWriter = (bytesMax: number): PageWriter => {
         (fresh ? pageOverheadBytes : 0);
       if (pages.length > 0 && bytes + size > bytesMax) return false;
       bytes += size;
-      if (fresh) pages.push({ table, mode, entries: [entry] });
+      if (fresh) pages.push({ table, mode, entries: [entry], blocks: [] });
       else last.entries.push(entry);
       return true;
+    },
+    addBlocks: (table, blocks) => {
+      const fitting: RowBlock[] = [];
+      bytes += pageOverheadBytes;
+      for (const block of blocks) {
+        const size = entryOverheadBytes + block.bytes.length;
+        if (pages.length + fitting.length > 0 && bytes + size > bytesMax) break;
+        bytes += size;
+        fitting.push(block);
+      }
+      if (fitting.length > 0) pages.push({ table, mode: 'full', entries: [], blocks: fitting });
+      return fitting.length;
     },
     room: () => Math.max(0, bytesMax - bytes),
     isEmpty: () => pages.length === 0,

@@ -75,13 +75,18 @@ const oldestOf = (cursor: CursorState): number => {
   return oldest;
 };
 
-/** Begins a pull: fixes its tables and, for tables to be filled, the version that the fill starts from. */
+/**
+ * Begins a pull: fixes its tables and, for tables to be filled, the version that the fill starts from: that of
+ * `fillFrom`, else the newest. A fill from an older version counts as the first pass, and the next one brings
+ * the rest: of what a fill showed it may hold some that came and went since.
+ */
 export const beginPull = (
   cursor: CursorState,
   group: readonly TableId[],
   scope: RequestScope,
   state: FoldState,
   receipt: Receipt,
+  fillFrom: ReadonlyMap<TableId, number>,
 ): CursorState => {
   const known = new Set(cursor.tables.map(({ table }) => table));
   const added = [...scope.tables.keys()]
@@ -93,11 +98,13 @@ export const beginPull = (
       .filter(({ table }) => scope.tables.has(table))
       .sort((a, b) => a.table - b.table)
       .map((one) =>
-        one.filling === '' && group.includes(one.table) ? { ...one, at: state.n } : one,
+        one.filling === '' && group.includes(one.table)
+          ? { ...one, at: fillFrom.get(one.table) ?? state.n }
+          : one,
       ),
     customizationVersion: state.customizationVersion,
     clockMs: state.now,
-    pass: 1,
+    pass: [...fillFrom.values()].some((n) => n < state.n) ? 2 : 1,
     to: state.n,
     feed: null,
     pull: { group, receipt, done: 0, after: null },

@@ -1,6 +1,8 @@
-import type { TableId } from '@tidemark/model';
+import { utf8Decode, type TableId } from '@tidemark/model';
+import type { StoredRecord } from '@tidemark/ports';
 import type { CountedReads } from './applied-store.js';
 import type { PageWriter } from './page-writer.js';
+import type { PreparedTables } from './prepared-tables.js';
 import { scopedBytes, type ReadScope } from './request-scope.js';
 
 /** Records that one answer reads at most while it fills tables. */
@@ -12,6 +14,52 @@ export interface FillStep {
   readonly filling: string | null;
   readonly scanned: number;
 }
+
+/** Adds the rows of records that are in scope; returns how many records went before one that does not fit. */
+const addRecords = (
+  scope: ReadScope,
+  records: readonly StoredRecord[],
+  pages: PageWriter,
+): number => {
+  for (const [at, record] of records.entries()) {
+    const row = scopedBytes(scope, record);
+    if (row === null) continue;
+    const { id, version } = record;
+    if (!pages.add(scope.tableId, 'full', { kind: 'upsert', id, version, row })) return at;
+  }
+  return records.length;
+};
+
+/**
+ * Passes prepared blocks of a table on into the pages of an answer, behind the id `filling`, for a fill that
+ * began at version `at`. Undefined when the table's records must be read.
+ */
+export const fillFromBlocks = async (
+  prepared: PreparedTables,
+  reads: CountedReads,
+  scope: ReadScope,
+  at: number,
+  filling: string,
+  pages: PageWriter,
+): Promise<FillStep | undefined> => {
+  const step = await prepared.read(scope.tableId, at, filling, pages.room());
+  if (step === undefined) return undefined;
+  if (step.kind === 'records') {
+    const { records } = step.page;
+    reads.countRecords(records.length);
+    const added = addRecords(scope, records, pages);
+    const last = records[added - 1]?.id ?? filling;
+    return { filling: added === records.length ? null : last, scanned: added };
+  }
+  const { blocks } = step;
+  reads.countBlocks(blocks.length);
+  const added = pages.addBlocks(scope.tableId, blocks);
+  const last = blocks[added - 1];
+  let scanned = 0;
+  for (let i = 0; i < added; i += 1) scanned += blocks[i]?.count ?? 0;
+  if (added === blocks.length) return { filling: step.filling, scanned };
+  return { filling: last === undefined ? filling : utf8Decode(last.last), scanned };
+};
 
 /**
  * Reads a table in id order after `filling` into the pages of an answer: until they are full, the reads
@@ -34,16 +82,10 @@ export const fillTable = async (
       maxBytes: Math.min(scanBytesMax, Math.max(1, pages.room())),
       maxRecords: recordsMax - scanned,
     });
-    for (const record of records) {
-      const row = scopedBytes(scope, record);
-      if (
-        row !== null &&
-        !pages.add(table, 'full', { kind: 'upsert', id: record.id, version: record.version, row })
-      )
-        return { filling: after, scanned };
-      after = record.id;
-      scanned += 1;
-    }
+    const added = addRecords(scope, records, pages);
+    scanned += added;
+    if (added > 0) after = (records[added - 1] as StoredRecord).id;
+    if (added < records.length) return { filling: after, scanned };
     if (next === undefined) return { filling: null, scanned };
     if (pages.room() === 0) break;
   }

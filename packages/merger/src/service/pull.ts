@@ -27,8 +27,9 @@ import {
   type RehydrateReason,
 } from './pull-cursor.js';
 import { readFeed, type FeedPass } from './pull-feed.js';
-import { fillTable, pullRecordsMax } from './pull-fill.js';
-import { readRequestScope, type RequestScope } from './request-scope.js';
+import { fillFromBlocks, fillTable, pullRecordsMax } from './pull-fill.js';
+import type { PreparedTables } from './prepared-tables.js';
+import { readRequestScope, type ReadScope, type RequestScope } from './request-scope.js';
 
 /** Smallest answer that a pull may ask for, in bytes. */
 export const pullBytesMin = 4_096;
@@ -49,8 +50,9 @@ export interface PullSource {
   readonly signed: (replica: string, receipt: Receipt) => Receipt;
   /** Parts of its origins' logs that a clone shares: fixed when its first epoch was granted. */
   readonly lineage: (replica: string) => Promise<readonly LogPart[]>;
-  /** Records of a table, for progress; 0 when unknown. */
-  readonly tableSize: (table: TableId) => number;
+  readonly prepared: PreparedTables;
+  /** Records of a table, for progress; 0 when unknown, and counted for later if it may be. */
+  readonly tableSize: (table: TableId, mayCount: boolean) => number;
 }
 
 interface PullWork {
@@ -59,6 +61,8 @@ interface PullWork {
   readonly scope: RequestScope;
   readonly reads: CountedReads;
   readonly pages: PageWriter;
+  /** The replica reads blocks. */
+  readonly blocks: boolean;
 }
 
 interface PullStep {
@@ -82,16 +86,40 @@ const groupOf = (request: PullRequest, scope: RequestScope): readonly TableId[] 
   return group;
 };
 
+/** A table that a replica gets whole can be passed on in blocks. */
+const goesInBlocks = (work: Pick<PullWork, 'blocks'>, scope: ReadScope): boolean =>
+  work.blocks && scope.filter === null && scope.projection === null;
+
+/** Versions from which prepared tables that are about to be filled begin. */
+const fillVersions = async (
+  work: PullWork,
+  given: CursorState,
+  group: readonly TableId[],
+): Promise<ReadonlyMap<TableId, number>> => {
+  const versions = new Map<TableId, number>();
+  for (const table of group) {
+    const scope = work.scope.tables.get(table);
+    const known = given.tables.find((one) => one.table === table);
+    if (scope === undefined || !goesInBlocks(work, scope)) continue;
+    if (known === undefined || known.filling === '')
+      versions.set(table, await work.source.prepared.begin(table));
+  }
+  return versions;
+};
+
 /** Fills the tables of the pull that are not filled yet, without stopping the fold. */
 const fillTables = async (work: PullWork, start: CursorState): Promise<CursorState> => {
   let cursor = start;
   let left = pullRecordsMax;
-  for (const { table, filling } of start.tables) {
+  for (const { table, at, filling } of start.tables) {
     const { pull } = cursor;
     if (filling === null || pull?.group.includes(table) !== true) continue;
     const scope = work.scope.tables.get(table);
     if (scope === undefined) continue;
-    const step = await fillTable(work.reads, scope, filling, work.pages, left);
+    const passed = goesInBlocks(work, scope)
+      ? await fillFromBlocks(work.source.prepared, work.reads, scope, at, filling, work.pages)
+      : undefined;
+    const step = passed ?? (await fillTable(work.reads, scope, filling, work.pages, left));
     left -= step.scanned;
     cursor = {
       ...cursor,
@@ -161,7 +189,9 @@ const progressOf = (work: PullWork, cursor: CursorState): PullAnswer['progress']
   const scope = filling && work.scope.tables.get(filling.table);
   if (scope === undefined) return null;
   const done = cursor.pull?.done ?? 0;
-  const total = Math.max(done, work.source.tableSize(scope.tableId));
+  // Nobody counts a table that is passed on in blocks: that would cost more than to prepare it.
+  const mayCount = !goesInBlocks(work, scope);
+  const total = Math.max(done, work.source.tableSize(scope.tableId, mayCount));
   return { table: scope.tableName, done, total };
 };
 
@@ -212,7 +242,8 @@ export const answerPull = async (
   const reads = countReads(applied.store);
   const bytes = Math.min(Math.max(request.maxBytes, pullBytesMin), messageBytesMax);
   const pages = createPageWriter(Math.max(1, bytes - answerJsonBytes(scope)));
-  const work: PullWork = { source, caller, scope, reads, pages };
+  const blocks = request.blocks === true;
+  const work: PullWork = { source, caller, scope, reads, pages, blocks };
   const given =
     request.cursor === null
       ? startCursor(caller, scope, applied.applied())
@@ -226,7 +257,8 @@ export const answerPull = async (
       rehydrateReason(given, scope, state, source.horizon()) ?? (isTooOld ? 'horizon' : null);
     if (reason === null && given.pull !== undefined) return { cursor: given, reason };
     const receipt = await source.receipt(caller.replica, reads.store);
-    const cursor = beginPull(given, group, scope, state, receipt);
+    const versions = reason === null ? await fillVersions(work, given, group) : new Map();
+    const cursor = beginPull(given, group, scope, state, receipt, versions);
     return { cursor: reason === null ? cursor : { ...cursor, tables: given.tables }, reason };
   });
   const receiptOf = (cursor: CursorState): Receipt => {
@@ -243,9 +275,14 @@ export const answerPull = async (
     );
   let cursor = isFilling(begun.cursor) ? await fillTables(work, begun.cursor) : begun.cursor;
   let step: PullStep = { cursor, closing: false };
+  let reason: RehydrateReason | null = null;
   if (!isFilling(cursor)) {
-    step = await applied.alone(() => catchUp(work, cursor));
+    step = await applied.alone(() => {
+      // While tables were filled the feed may have been cut behind what the pull goes on from.
+      reason = rehydrateReason(cursor, scope, applied.applied(), source.horizon());
+      return reason === null ? catchUp(work, cursor) : Promise.resolve(step);
+    });
     cursor = step.cursor;
   }
-  return answerOf(work, step, null, receiptOf(cursor));
+  return answerOf(work, step, reason, receiptOf(cursor));
 };

@@ -12,6 +12,8 @@ export interface TableSizes {
   readonly of: (table: TableId) => number;
   /** Counts a table in the background the first time that it is asked for. */
   readonly want: (table: TableId) => void;
+  /** Takes the count of somebody who went through the table; what changed meanwhile is not in it. */
+  readonly learn: (table: TableId, size: number) => void;
   readonly onCommit: (batch: ServerBatch) => void;
   readonly idle: () => Promise<void>;
 }
@@ -55,6 +57,9 @@ export const createTableSizes = (
         .catch(() => undefined)
         .finally(() => counting.delete(table));
       counting.set(table, running);
+    },
+    learn: (table, size) => {
+      if (!sizes.has(table)) sizes.set(table, size);
     },
     onCommit: ({ feed }) => {
       for (const { table, bytes } of feed) {

@@ -1,4 +1,4 @@
-import { compareBytes, utf8Encode } from '@tidemark/model';
+import { compareBytes, packBlocks, utf8Encode } from '@tidemark/model';
 import type { IndexEntry, LayerPut, LayerSpace, ReplicaStore } from '@tidemark/ports';
 import fc from 'fast-check';
 import { expect } from 'vitest';
@@ -171,7 +171,8 @@ export const applyStep = async (
     const last = above.at(-1);
     if (last === undefined) return;
     const rows = above.map((id) => ({ id, value: row(step.text) }));
-    await store.write({ blocks: [{ layer: step.layer, table: 1, rows }] }, 'os');
+    const blocks = packBlocks(rows).map((block) => ({ layer: step.layer, table: 1, block }));
+    await store.write({ blocks }, 'os');
     const known = model.layer(model.rows, step.layer);
     // A row of its own hides that of a block.
     for (const { id, value } of rows) if (!known.has(id)) known.set(id, value);

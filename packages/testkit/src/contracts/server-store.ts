@@ -1,4 +1,4 @@
-import { toHex, utf8Encode } from '@tidemark/model';
+import { packBlocks, toHex, utf8Decode, utf8Encode, type RowBlock } from '@tidemark/model';
 import type { ServerStore } from '@tidemark/ports';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -42,6 +42,7 @@ export const registerServerStoreContract = (
 
     registerRecordRules(() => store);
     registerSegmentRules(() => store, reopen);
+    registerPreparedRules(() => store, reopen);
 
     it('[STO-50] applies a commit whole and keeps it over a reopening', async () => {
       expect(await store.readState()).toBeUndefined();
@@ -327,5 +328,63 @@ const registerSegmentRules = (store: () => ServerStore, reopen: () => Promise<vo
     expect(await scan(0, 20)).toEqual([]);
     expect(await scan(0, 20, {}, 2)).toEqual(['1-5/1']);
     expect((await store().feedExtent()).segments).toBe(1);
+  });
+};
+
+const registerPreparedRules = (store: () => ServerStore, reopen: () => Promise<void>): void => {
+  const note = utf8Encode('note');
+  /** A block of its own for each id. */
+  const blocksOf = (ids: readonly string[]): readonly RowBlock[] =>
+    ids.flatMap((id) => packBlocks([{ id, value: utf8Encode(`row of ${id}`) }]));
+  const scan = async (
+    table: number,
+    after: string,
+    maxBytes = 10_000,
+  ): Promise<readonly (string | boolean)[]> => {
+    const { blocks, isEnd } = await store().prepared.scan(table, {
+      after: utf8Encode(after),
+      maxBytes,
+    });
+    return [...blocks.map(({ last }) => utf8Decode(last)), isEnd];
+  };
+
+  it('[STO-67] prepared blocks of a table are read in the order of ids, behind an id, up to a number of bytes', async () => {
+    await store().prepared.put(7, blocksOf(['b', 'd']), note);
+    await store().prepared.put(7, blocksOf(['é', '\u{1f600}']), note);
+    await store().prepared.put(8, blocksOf(['c']), note);
+    expect(await scan(7, '')).toEqual(['b', 'd', 'é', '\u{1f600}', true]);
+    expect(await scan(7, 'b')).toEqual(['d', 'é', '\u{1f600}', true]);
+    expect(await scan(7, 'c')).toEqual(['d', 'é', '\u{1f600}', true]);
+    expect(await scan(7, '', 1)).toEqual(['b', false]);
+    expect(await scan(7, '', 40)).toEqual(['b', 'd', false]);
+    expect(await scan(7, '\u{1f600}')).toEqual([true]);
+    expect(await scan(9, '')).toEqual([true]);
+    const before = store().reads().blocks;
+    await scan(7, 'b');
+    expect(store().reads().blocks - before).toBe(3);
+  });
+
+  it('[STO-67] prepared blocks and their note outlive a reopening, and a clear of their table removes both', async () => {
+    expect(await store().prepared.readNote(7)).toBeUndefined();
+    for (const table of [7, 8]) await store().prepared.put(table, blocksOf(['a', 'b']), note);
+    await reopen();
+    expect(await store().prepared.readNote(7)).toEqual(note);
+    expect(await scan(7, '')).toEqual(['a', 'b', true]);
+    await store().prepared.clear(7);
+    expect(await store().prepared.readNote(7)).toBeUndefined();
+    expect(await scan(7, '')).toEqual([true]);
+    expect(await scan(8, '')).toEqual(['a', 'b', true]);
+  });
+
+  it('[STO-67] a dump holds nothing that was prepared, and a load removes it', async () => {
+    await store().commit({ ...emptyBatch, records: [{ table: 7, record: record('a', 1) }] }, 'os');
+    const bare = await collect(store().dump());
+    await store().prepared.put(7, blocksOf(['a']), note);
+    const dump = await collect(store().dump());
+    expect(dump).toEqual(bare);
+    await store().load(replay(dump));
+    expect(await store().prepared.readNote(7)).toBeUndefined();
+    expect(await scan(7, '')).toEqual([true]);
+    expect((await store().getRecords(7, ['a']))[0]).toBeDefined();
   });
 };

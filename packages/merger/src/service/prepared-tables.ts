@@ -1,0 +1,317 @@
+import {
+  packBlocks,
+  rowsOfBlock,
+  TidemarkError,
+  utf8Decode,
+  utf8Encode,
+  type RowBlock,
+  type TableId,
+} from '@tidemark/model';
+import { compareTexts } from '@tidemark/filter';
+import type { Clock, RecordPage, ServerBatch } from '@tidemark/ports';
+import type { AppliedStore } from './applied-store.js';
+import type { Horizon } from './pull-cursor.js';
+import { TurnQueue } from './turn-queue.js';
+
+/** How tables are prepared for first fills. */
+export interface PreparedLimits {
+  /** Bytes of rows below which a table's records are read anew for each fill. */
+  readonly bytesMin: number;
+  /** Bytes of rows that one answer prepares. */
+  readonly stepBytes: number;
+  /** Bytes that the feed may bring behind a table's blocks in any case. */
+  readonly staleBytesMin: number;
+}
+
+/** Default limits: tables from 256 KB on, in steps of 512 KB. */
+export const preparedDefault: PreparedLimits = {
+  bytesMin: 256 * 1_024,
+  stepBytes: 512 * 1_024,
+  staleBytesMin: 1_024 * 1_024,
+};
+/** Part of a table's bytes that the feed may bring behind its blocks; with more they are prepared anew. */
+export const preparedStaleShare = 0.25;
+/** Part of the room of an answer that its step fills: what does not fit would make a small answer of its own. */
+const stepShare = 0.9;
+/** Records that one answer prepares at most. */
+const stepRecords = 10_000;
+const segmentsBytes = 1_024 * 1_024;
+/** Bytes of the feed that are read at most to see how much of a table changed; behind more its blocks are stale. */
+const feedBytesMax = 16 * segmentsBytes;
+/** Time for which nothing is prepared after blocks could not be written, ms. */
+export const preparedRetryMs = 300_000;
+
+/**
+ * How far a table's blocks go: rows up to the id `upTo`, all when null, each as it was at version `n` or
+ * later.
+ */
+interface Note {
+  readonly format: 1;
+  readonly incarnation: number;
+  readonly n: number;
+  readonly upTo: string | null;
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+/** Version from which blocks are to be, or are, read. */
+type From = Pick<Note, 'incarnation' | 'n'> & {
+  /** Of the store at that time (`AppliedStore.reloads`). */
+  readonly reloads: number;
+};
+
+/** Bytes that the feed holds of a table since a version. */
+interface Changed extends From {
+  bytes: number;
+}
+
+/** What a fill gets next: blocks and the id behind which it goes on, or the records of a small table. */
+export type PreparedStep =
+  | {
+      readonly kind: 'blocks';
+      readonly blocks: readonly RowBlock[];
+      readonly filling: string | null;
+    }
+  | { readonly kind: 'records'; readonly page: RecordPage };
+
+/** Tables as blocks for first fills: prepared by the first replica that asks, passed on as they are to all. */
+export interface PreparedTables {
+  /** Version from which a fill of the table may begin. Call it while no window is applied. */
+  readonly begin: (table: TableId) => Promise<number>;
+  /**
+   * Rows of a fill that began at version `at`, behind the id `after`: of that version or a later one.
+   * Undefined when no blocks go so far: then records are to be read.
+   */
+  readonly read: (
+    table: TableId,
+    at: number,
+    after: string,
+    maxBytes: number,
+  ) => Promise<PreparedStep | undefined>;
+  readonly onCommit: (batch: ServerBatch) => void;
+}
+
+/** What prepared tables need of the merger. */
+export interface PreparedSource {
+  readonly applied: AppliedStore;
+  readonly horizon: () => Horizon;
+  readonly clock: Clock;
+  readonly limits: PreparedLimits;
+  /** A table was prepared to its end: it has so many live records. */
+  readonly onPrepared: (table: TableId, rows: number) => void;
+  /** Blocks could not be written or read; the fill goes on with records. */
+  readonly onFailed: (error: TidemarkError) => void;
+}
+
+const noteFrom = ({ incarnation, n }: From): Note => ({
+  ...{ format: 1, incarnation, n, upTo: '', rows: 0, bytes: 0 },
+});
+
+const decodeNote = (bytes: Uint8Array): Note | undefined => {
+  try {
+    const note = JSON.parse(utf8Decode(bytes)) as Note;
+    return note.format === 1 ? note : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+const encodeNote = (note: Note): Uint8Array => utf8Encode(JSON.stringify(note));
+
+/** Rows of the block behind an id; the block itself when that are all. */
+const behind = (block: RowBlock, after: string): readonly RowBlock[] => {
+  const rows = rowsOfBlock(block.bytes);
+  const left = rows.filter(({ id }) => compareTexts(id, after) > 0);
+  return left.length === rows.length ? [block] : packBlocks(left);
+};
+
+/**
+ * Opens the prepared tables of a store.
+ *
+ * Blocks are not kept up to date: they show a table as it was at some version or later, and the feed brings
+ * what changed since. So a fill from them is a first pass over an older state, and a catch-up pass follows.
+ */
+export const openPreparedTables = (source: PreparedSource): PreparedTables => {
+  const { applied, horizon, limits } = source;
+  const { prepared } = applied.store;
+  /** Versions that builds begin from which have no block yet. */
+  const wanted = new Map<TableId, From>();
+  const changes = new Map<TableId, Changed>();
+  const turns = new Map<TableId, TurnQueue>();
+  let failedAtMs = Number.NEGATIVE_INFINITY;
+
+  const readNote = async (table: TableId): Promise<Note | undefined> => {
+    const bytes = await prepared.readNote(table);
+    if (bytes === undefined) return undefined;
+    const note = decodeNote(bytes);
+    if (note === undefined) throw new TidemarkError('storage-damaged', 'a note has another form');
+    return note;
+  };
+
+  /** What cannot be read is removed: records are there for all of it. */
+  const forget = async (table: TableId, cause: unknown): Promise<void> => {
+    if (!(cause instanceof TidemarkError) || cause.code !== 'storage-damaged') throw cause;
+    source.onFailed(cause);
+    await prepared.clear(table);
+  };
+
+  const staleBytes = (bytes: number): number =>
+    Math.max(limits.staleBytesMin, bytes * preparedStaleShare);
+
+  /** Bytes that the feed holds of a table since a version; infinite when it would take long to see. */
+  const changedSince = async (table: TableId, { incarnation, n }: Note): Promise<number> => {
+    const reloads = applied.reloads();
+    const known = changes.get(table);
+    if (known?.incarnation === incarnation && known.n === n && known.reloads === reloads)
+      return known.bytes;
+    const upTo = applied.applied().n;
+    let from: { last: number; table: number } | undefined;
+    let [bytes, read] = [0, 0];
+    while (read <= feedBytesMax) {
+      const segments = await applied.store.scanSegments('feed', {
+        ...{ incarnation, after: n, upTo, maxBytes: segmentsBytes },
+        ...(from === undefined ? {} : { from }),
+      });
+      const last = segments.at(-1);
+      if (last === undefined) {
+        changes.set(table, { incarnation, n, reloads, bytes });
+        return bytes;
+      }
+      for (const segment of segments) {
+        read += segment.bytes.length;
+        if (segment.table === table) bytes += segment.bytes.length;
+      }
+      from = { last: last.last, table: last.table };
+    }
+    return Number.POSITIVE_INFINITY;
+  };
+
+  /** Tells whether a fill may begin from a version; call it while no window is applied. */
+  const isCurrent = async (table: TableId, note: Note): Promise<boolean> => {
+    const { incarnation, n } = applied.applied();
+    if (note.incarnation !== incarnation || note.n > n) return false;
+    const cut = horizon();
+    // The feed must still hold what follows when the fill ends: the older half of it may be cut by then.
+    if (cut.incarnation === incarnation && note.n - cut.n < (n - cut.n) / 2) return false;
+    return (await changedSince(table, note)) <= staleBytes(note.bytes);
+  };
+
+  /**
+   * Packs the records behind what is prepared; gives the records where the whole table is small, and nothing
+   * when the store was replaced meanwhile.
+   */
+  const step = async (
+    table: TableId,
+    note: Note,
+    room: number,
+  ): Promise<Note | RecordPage | undefined> => {
+    const isFirst = note.upTo === '';
+    const { bytesMin, stepBytes } = limits;
+    const fitting = Math.min(stepBytes, Math.max(bytesMin, Math.floor(room * stepShare)));
+    const reloads = applied.reloads();
+    const page = await applied.store.scanRecords(table, {
+      ...(isFirst ? {} : { after: note.upTo as string }),
+      maxBytes: isFirst ? Math.min(bytesMin, stepBytes) : fitting,
+      maxRecords: stepRecords,
+    });
+    const isSmall = isFirst && page.next === undefined;
+    const live = isSmall ? [] : page.records.filter(({ deleted }) => !deleted);
+    const blocks = packBlocks(live.map(({ id, row }) => ({ id, value: row })));
+    const next: Note = {
+      ...note,
+      upTo: page.next ?? null,
+      rows: note.rows + live.length,
+      bytes: blocks.reduce((sum, { bytes }) => sum + bytes.length, note.bytes),
+    };
+    const isWritten = await applied.alone(async () => {
+      // A dump that was loaded meanwhile removed the blocks before these.
+      if (applied.reloads() !== reloads) return false;
+      if (isFirst && (!isSmall || (await prepared.readNote(table)) !== undefined))
+        await prepared.clear(table);
+      if (!isSmall) await prepared.put(table, blocks, encodeNote(next));
+      return true;
+    });
+    if (!isWritten) return undefined;
+    if (isSmall) return page;
+    if (next.upTo === null) source.onPrepared(table, next.rows);
+    return next;
+  };
+
+  const readInTurn = async (
+    table: TableId,
+    at: number,
+    after: string,
+    maxBytes: number,
+  ): Promise<PreparedStep | undefined> => {
+    const { incarnation, n } = applied.applied();
+    const want = after === '' ? wanted.get(table) : undefined;
+    if (want !== undefined) wanted.delete(table);
+    let note =
+      want !== undefined && want.reloads === applied.reloads()
+        ? noteFrom(want)
+        : await readNote(table);
+    if (note === undefined || note.incarnation !== incarnation) return undefined;
+    if (note.n < at || note.n > n) return undefined;
+    if (note.upTo === after) {
+      const isResting = source.clock.nowMs() - failedAtMs < preparedRetryMs;
+      const made = isResting ? undefined : await step(table, note, maxBytes);
+      if (made === undefined) return undefined;
+      if ('records' in made) return { kind: 'records', page: made };
+      note = made;
+    }
+    const { upTo }: Note = note;
+    if (upTo !== null && compareTexts(upTo, after) < 0) return undefined;
+    const { blocks, isEnd } = await prepared.scan(table, { after: utf8Encode(after), maxBytes });
+    const [first, ...rest] = blocks;
+    const last = blocks.at(-1);
+    return {
+      kind: 'blocks',
+      blocks: first === undefined ? [] : [...behind(first, after), ...rest],
+      filling: isEnd ? upTo : last === undefined ? upTo : utf8Decode(last.last),
+    };
+  };
+
+  return {
+    begin: async (table) => {
+      const { incarnation, n } = applied.applied();
+      const want = wanted.get(table);
+      const isValid = want?.reloads === applied.reloads();
+      if (want !== undefined && isValid && (await isCurrent(table, noteFrom(want)))) return want.n;
+      try {
+        const note = await readNote(table);
+        if (note !== undefined && (await isCurrent(table, note))) return note.n;
+      } catch (cause) {
+        await forget(table, cause);
+      }
+      const from: From = { incarnation, n, reloads: applied.reloads() };
+      wanted.set(table, from);
+      changes.set(table, { ...from, bytes: 0 });
+      return n;
+    },
+    read: async (table, at, after, maxBytes) => {
+      let queue = turns.get(table);
+      if (queue === undefined) turns.set(table, (queue = new TurnQueue()));
+      try {
+        return await queue.run(() => readInTurn(table, at, after, maxBytes));
+      } catch (cause) {
+        const isUnavailable =
+          cause instanceof TidemarkError && cause.code === 'storage-unavailable';
+        if (!isUnavailable) {
+          await forget(table, cause);
+          return undefined;
+        }
+        // A full disk has no room for blocks; records can be read all the same.
+        failedAtMs = source.clock.nowMs();
+        changes.delete(table);
+        source.onFailed(cause);
+        return undefined;
+      }
+    },
+    onCommit: ({ feed }) => {
+      for (const { table, bytes } of feed) {
+        const one = changes.get(table);
+        if (one !== undefined) one.bytes += bytes.length;
+      }
+    },
+  };
+};

@@ -1,0 +1,184 @@
+import { compareBytes, utf8Decode, utf8Encode } from './bytes.js';
+import { TidemarkError } from './error.js';
+
+/*
+ * Block: rows in id order.
+ *
+ *   format u8, count u16, per row {id length u8, row length u32}, ids, rows; numbers big-endian
+ */
+const blockFormat = 1;
+const headBytes = 3;
+const entryBytes = 5;
+
+/** Bytes of ids and rows at which a block is full: small enough that reading one row of it stays cheap. */
+export const blockBytes = 16 * 1_024;
+/** Most rows of a block. */
+export const blockRowsMax = 256;
+
+/** Rows of one table in id order, packed: a server prepares, a page carries and a replica stores the same bytes. */
+export interface RowBlock {
+  /** Id of the last row in UTF-8. */
+  readonly last: Uint8Array;
+  readonly count: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Row by its id. */
+export interface BlockRow {
+  readonly id: string;
+  readonly value: Uint8Array;
+}
+
+/** Rows of a block, each a view of its bytes. */
+export interface OpenBlock {
+  readonly ids: readonly Uint8Array[];
+  readonly values: readonly Uint8Array[];
+}
+
+/** Cuts rows in id order into blocks. Ids are of 1 to 255 bytes in UTF-8. */
+export const packBlocks = (rows: readonly BlockRow[]): readonly RowBlock[] => {
+  const blocks: RowBlock[] = [];
+  let ids: Uint8Array[] = [];
+  let first = 0;
+  let length = 0;
+  for (let i = 0; i < rows.length; i += 1) {
+    const { id, value } = rows[i] as BlockRow;
+    const idBytes = utf8Encode(id);
+    ids.push(idBytes);
+    length += idBytes.length + value.length;
+    if (length < blockBytes && ids.length < blockRowsMax && i + 1 < rows.length) continue;
+    blocks.push({ last: idBytes, count: ids.length, bytes: packBlock(ids, rows, first, length) });
+    ids = [];
+    first = i + 1;
+    length = 0;
+  }
+  return blocks;
+};
+
+const packBlock = (
+  ids: readonly Uint8Array[],
+  rows: readonly BlockRow[],
+  first: number,
+  length: number,
+): Uint8Array => {
+  const out = new Uint8Array(headBytes + entryBytes * ids.length + length);
+  out[0] = blockFormat;
+  out[1] = ids.length >>> 8;
+  out[2] = ids.length;
+  let at = headBytes;
+  let idAt = headBytes + entryBytes * ids.length;
+  for (let i = 0; i < ids.length; i += 1) {
+    const id = ids[i] as Uint8Array;
+    out[at] = id.length;
+    setLength(out, at + 1, (rows[first + i] as BlockRow).value.length);
+    at += entryBytes;
+    out.set(id, idAt);
+    idAt += id.length;
+  }
+  for (let i = 0; i < ids.length; i += 1) {
+    const { value } = rows[first + i] as BlockRow;
+    out.set(value, idAt);
+    idAt += value.length;
+  }
+  return out;
+};
+
+/**
+ * Checks bytes that claim to be a block and finds its last id; rows are not looked at. Undefined unless the
+ * lengths add up and the ids are UTF-8 without NUL and ascend, the first one above `above`.
+ */
+export const checkBlock = (bytes: Uint8Array, above: Uint8Array): RowBlock | undefined => {
+  const count = countOf(bytes);
+  const idsAt = headBytes + entryBytes * count;
+  if (bytes[0] !== blockFormat || count === 0 || count > blockRowsMax || idsAt > bytes.length)
+    return undefined;
+  let idAt = idsAt;
+  let rowBytes = 0;
+  let last = above;
+  for (let i = 0; i < count; i += 1) {
+    const at = headBytes + entryBytes * i;
+    const end = idAt + (bytes[at] as number);
+    rowBytes += lengthAt(bytes, at + 1);
+    if (end > bytes.length) return undefined;
+    const id = viewOf(bytes, idAt, end);
+    if (compareBytes(last, id) >= 0 || !isId(id)) return undefined;
+    last = id;
+    idAt = end;
+  }
+  return idAt + rowBytes === bytes.length ? { last, count, bytes } : undefined;
+};
+
+const isId = (id: Uint8Array): boolean => {
+  for (const byte of id) {
+    if (byte === 0) return false;
+    if (byte < 0x80) continue;
+    try {
+      utf8Decode(id);
+    } catch {
+      return false;
+    }
+    return !id.includes(0);
+  }
+  return true;
+};
+
+/** Opens a block. Throws `storage-damaged` for another form. */
+export const openBlock = (bytes: Uint8Array): OpenBlock => {
+  const count = countOf(bytes);
+  const ids: Uint8Array[] = [];
+  const values: Uint8Array[] = [];
+  let idAt = headBytes + entryBytes * count;
+  if (bytes[0] === blockFormat && count > 0 && idAt <= bytes.length) {
+    for (let i = 0, at = headBytes; i < count; i += 1, at += entryBytes) {
+      const end = idAt + (bytes[at] as number);
+      ids.push(viewOf(bytes, idAt, Math.min(end, bytes.length)));
+      idAt = end;
+    }
+    for (let i = 0, at = headBytes; i < count; i += 1, at += entryBytes) {
+      const end = idAt + lengthAt(bytes, at + 1);
+      values.push(viewOf(bytes, Math.min(idAt, bytes.length), Math.min(end, bytes.length)));
+      idAt = end;
+    }
+    if (idAt === bytes.length) return { ids, values };
+  }
+  throw new TidemarkError('storage-damaged', 'a stored block of rows has another form');
+};
+
+/** Rows of a block with their ids as text, in order. Throws `storage-damaged` as `openBlock`. */
+export const rowsOfBlock = (bytes: Uint8Array): readonly BlockRow[] => {
+  const { ids, values } = openBlock(bytes);
+  return ids.map((id, i) => ({ id: utf8Decode(id), value: values[i] as Uint8Array }));
+};
+
+/** Row of a block by id bytes; undefined when the block lacks it. */
+export const rowInBlock = ({ ids, values }: OpenBlock, id: Uint8Array): Uint8Array | undefined => {
+  let low = 0;
+  let high = ids.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (compareBytes(ids[middle] as Uint8Array, id) < 0) low = middle + 1;
+    else high = middle;
+  }
+  const found = ids[low];
+  return found !== undefined && compareBytes(found, id) === 0 ? values[low] : undefined;
+};
+
+const countOf = (bytes: Uint8Array): number =>
+  bytes.length < headBytes ? 0 : ((bytes[1] as number) << 8) | (bytes[2] as number);
+
+const lengthAt = (bytes: Uint8Array, at: number): number =>
+  (((bytes[at] as number) << 24) |
+    ((bytes[at + 1] as number) << 16) |
+    ((bytes[at + 2] as number) << 8) |
+    (bytes[at + 3] as number)) >>>
+  0;
+
+const setLength = (bytes: Uint8Array, at: number, length: number): void => {
+  bytes[at] = length >>> 24;
+  bytes[at + 1] = length >>> 16;
+  bytes[at + 2] = length >>> 8;
+  bytes[at + 3] = length;
+};
+
+const viewOf = (bytes: Uint8Array, from: number, to: number): Uint8Array =>
+  new Uint8Array(bytes.buffer, bytes.byteOffset + from, Math.max(0, to - from));
