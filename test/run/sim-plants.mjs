@@ -25,7 +25,6 @@ const knownSeeds = {
   'the newest arrival wins a field': 2160,
   'equal edits conflict': 25,
   'the size of windows matters': 16,
-  'a failed commit counts as not applied': 118,
   'a flip that was cut is forgotten': 7,
   'trimmed messages that came back count': 66,
   'a store behind its checkpoint is not reloaded': 66,
@@ -177,12 +176,6 @@ export const plants = [
     merger('fold/fold.ts'),
     'now: window.now,',
     'now: window.now + 5_000 * (messages.length - 1),',
-  ),
-  plant(
-    'a failed commit counts as not applied',
-    merger('service/applied-store.ts'),
-    'await inner.commit({ ...batch, after: stored.bytes }, durability);',
-    'await inner.commit(batch, durability);',
   ),
   plant(
     'a flip that was cut is forgotten',

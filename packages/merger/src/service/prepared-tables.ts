@@ -56,8 +56,8 @@ interface Note {
 
 /** Version from which blocks are to be, or are, read. */
 type From = Pick<Note, 'incarnation' | 'n'> & {
-  /** Of the store at that time (`AppliedStore.reloads`). */
-  readonly reloads: number;
+  /** Era of the store at that time. */
+  readonly era: number;
 };
 
 /** Bytes that the feed holds of a table since a version. */
@@ -139,6 +139,9 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
   const changes = new Map<TableId, Changed>();
   const turns = new Map<TableId, TurnQueue>();
   let failedAtMs = Number.NEGATIVE_INFINITY;
+  let removals = 0;
+  /** Changes when blocks may have been removed: by a load, or because they were damaged. */
+  const era = (): number => applied.reloads() + removals;
 
   const readNote = async (table: TableId): Promise<Note | undefined> => {
     const bytes = await prepared.readNote(table);
@@ -152,6 +155,7 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
   const forget = async (table: TableId, cause: unknown): Promise<void> => {
     if (!(cause instanceof TidemarkError) || cause.code !== 'storage-damaged') throw cause;
     source.onFailed(cause);
+    removals += 1;
     await prepared.clear(table);
   };
 
@@ -160,9 +164,9 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
 
   /** Bytes that the feed holds of a table since a version; infinite when it would take long to see. */
   const changedSince = async (table: TableId, { incarnation, n }: Note): Promise<number> => {
-    const reloads = applied.reloads();
+    const begunIn = era();
     const known = changes.get(table);
-    if (known?.incarnation === incarnation && known.n === n && known.reloads === reloads)
+    if (known?.incarnation === incarnation && known.n === n && known.era === begunIn)
       return known.bytes;
     const upTo = applied.applied().n;
     let from: { last: number; table: number } | undefined;
@@ -174,7 +178,7 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
       });
       const last = segments.at(-1);
       if (last === undefined) {
-        changes.set(table, { incarnation, n, reloads, bytes });
+        changes.set(table, { incarnation, n, era: begunIn, bytes });
         return bytes;
       }
       for (const segment of segments) {
@@ -208,7 +212,7 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     const isFirst = note.upTo === '';
     const { bytesMin, stepBytes } = limits;
     const fitting = Math.min(stepBytes, Math.max(bytesMin, Math.floor(room * stepShare)));
-    const reloads = applied.reloads();
+    const begunIn = era();
     const page = await applied.store.scanRecords(table, {
       ...(isFirst ? {} : { after: note.upTo as string }),
       maxBytes: isFirst ? Math.min(bytesMin, stepBytes) : fitting,
@@ -224,8 +228,8 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
       bytes: blocks.reduce((sum, { bytes }) => sum + bytes.length, note.bytes),
     };
     const isWritten = await applied.alone(async () => {
-      // A dump that was loaded meanwhile removed the blocks before these.
-      if (applied.reloads() !== reloads) return false;
+      // Without the blocks before these, which were removed meanwhile, the note would tell of too much.
+      if (era() !== begunIn) return false;
       if (isFirst && (!isSmall || (await prepared.readNote(table)) !== undefined))
         await prepared.clear(table);
       if (!isSmall) await prepared.put(table, blocks, encodeNote(next));
@@ -244,12 +248,10 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     maxBytes: number,
   ): Promise<PreparedStep | undefined> => {
     const { incarnation, n } = applied.applied();
+    const begunIn = era();
     const want = after === '' ? wanted.get(table) : undefined;
     if (want !== undefined) wanted.delete(table);
-    let note =
-      want !== undefined && want.reloads === applied.reloads()
-        ? noteFrom(want)
-        : await readNote(table);
+    let note = want !== undefined && want.era === begunIn ? noteFrom(want) : await readNote(table);
     if (note === undefined || note.incarnation !== incarnation) return undefined;
     if (note.n < at || note.n > n) return undefined;
     if (note.upTo === after) {
@@ -262,6 +264,7 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     const { upTo }: Note = note;
     if (upTo !== null && compareTexts(upTo, after) < 0) return undefined;
     const { blocks, isEnd } = await prepared.scan(table, { after: utf8Encode(after), maxBytes });
+    if (era() !== begunIn) return undefined;
     const [first, ...rest] = blocks;
     const last = blocks.at(-1);
     return {
@@ -275,7 +278,7 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     begin: async (table) => {
       const { incarnation, n } = applied.applied();
       const want = wanted.get(table);
-      const isValid = want?.reloads === applied.reloads();
+      const isValid = want?.era === era();
       if (want !== undefined && isValid && (await isCurrent(table, noteFrom(want)))) return want.n;
       try {
         const note = await readNote(table);
@@ -283,7 +286,7 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
       } catch (cause) {
         await forget(table, cause);
       }
-      const from: From = { incarnation, n, reloads: applied.reloads() };
+      const from: From = { incarnation, n, era: era() };
       wanted.set(table, from);
       changes.set(table, { ...from, bytes: 0 });
       return n;
