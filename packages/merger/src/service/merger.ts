@@ -80,8 +80,8 @@ const createUpkeep = (
     if (await horizon.advance()) emit({ type: 'horizon', ...horizon.horizon() });
     // Whoever began this line may have died before its first checkpoint: the others cannot begin without one.
     const { incarnation } = applied.applied();
-    if (incarnation > 1 && (checkpoints?.newest()?.incarnation ?? 0) < incarnation)
-      mustWrite = true;
+    const lacksOne = (checkpoints?.newest()?.incarnation ?? 0) < incarnation;
+    if (options.fellows !== undefined && incarnation > 1 && lacksOne) mustWrite = true;
     if (mustWrite && Math.abs(options.clock.nowMs() - failedAtMs) >= checkpointRetryMs) {
       mustWrite = false;
       await tryCheckpoint();
