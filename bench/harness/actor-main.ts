@@ -1,18 +1,17 @@
-import { ActorCalls } from './actor-calls.js';
+import { ActorParts } from './actor-calls.js';
 import type { Answer } from './actor.js';
 
 interface Call {
   readonly id: number;
-  readonly name: keyof ActorCalls;
+  readonly name: string;
   readonly args: readonly unknown[];
 }
 
-const actor = new ActorCalls();
+const parts = new ActorParts();
 
 const answer = async ({ id, name, args }: Call): Promise<Answer> => {
   try {
-    const run = actor[name] as (...given: unknown[]) => unknown;
-    return { id, result: await run.apply(actor, [...args]) };
+    return { id, result: await parts.call(name, args) };
   } catch (cause) {
     return { id, error: cause instanceof Error ? (cause.stack ?? cause.message) : String(cause) };
   }

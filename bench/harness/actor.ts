@@ -14,8 +14,10 @@ const program = fileURLToPath(new URL('actor-main.js', import.meta.url));
 /** Process of its own that plays the server, the device, or both, so that memory is counted apart. */
 export class Actor {
   readonly #child: ChildProcess;
+  readonly #gone: Promise<void>;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
   #calls = 0;
+  #isGone = false;
 
   constructor() {
     this.#child = fork(program, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
@@ -24,9 +26,13 @@ export class Actor {
       this.#waiting.get(id)?.(answer as Answer);
       this.#waiting.delete(id);
     });
-    this.#child.once('exit', (code) => {
-      for (const [id, settle] of this.#waiting) settle({ id, error: `ended with code ${code}` });
-      this.#waiting.clear();
+    this.#gone = new Promise((resolve) => {
+      this.#child.once('exit', (code) => {
+        this.#isGone = true;
+        for (const [id, settle] of this.#waiting) settle({ id, error: `ended with code ${code}` });
+        this.#waiting.clear();
+        resolve();
+      });
     });
   }
 
@@ -35,6 +41,7 @@ export class Actor {
     name: K,
     ...args: Parameters<ActorCalls[K]>
   ): Promise<Awaited<ReturnType<ActorCalls[K]>>> {
+    if (this.#isGone) throw new Error(`${name}: the process has ended`);
     this.#calls += 1;
     const id = this.#calls;
     const answer = await new Promise<Answer>((resolve) => {
@@ -47,8 +54,19 @@ export class Actor {
 
   /** Closes what is open and ends the process. */
   async end(): Promise<void> {
-    await this.call('close');
-    this.#child.disconnect();
-    await new Promise((resolve) => this.#child.once('exit', resolve));
+    if (this.#isGone) return;
+    try {
+      await this.call('close');
+      this.#child.disconnect();
+      await this.#gone;
+    } finally {
+      await this.kill();
+    }
+  }
+
+  /** Ends the process in the middle of whatever it does. */
+  async kill(): Promise<void> {
+    if (!this.#isGone) this.#child.kill('SIGKILL');
+    await this.#gone;
   }
 }

@@ -1,33 +1,36 @@
-import { defineSchema, field, type TypedSchema } from '@tidemark/node';
+import { defineSchema, field } from '@tidemark/node';
+
+const contacts = {
+  id: 1,
+  scopeKey: 'site',
+  fields: {
+    name: field.string(1),
+    email: field.string(2),
+    phone: field.string(3),
+    company: field.string(4),
+    stage: field.string(5),
+    amount: field.number(6),
+    score: field.number(7),
+    active: field.boolean(8),
+    createdAt: field.string(9),
+    updatedAt: field.number(10),
+    notes: field.string(11),
+    site: field.string(12),
+  },
+} as const;
+const notes = { id: 2, fields: { text: field.text(1) } } as const;
 
 /** Schema of the benchmarks: CRM-like records of 12 fields and about 300 bytes, and notes that people share. */
-export const schema = defineSchema({
+export const schema = defineSchema({ version: 1, tables: { contacts, notes } });
+
+/** The same with two declared indexes. */
+export const indexedSchema = defineSchema({
   version: 1,
   tables: {
-    contacts: {
-      id: 1,
-      scopeKey: 'site',
-      fields: {
-        name: field.string(1),
-        email: field.string(2),
-        phone: field.string(3),
-        company: field.string(4),
-        stage: field.string(5),
-        amount: field.number(6),
-        score: field.number(7),
-        active: field.boolean(8),
-        createdAt: field.string(9),
-        updatedAt: field.number(10),
-        notes: field.string(11),
-        site: field.string(12),
-      },
-    },
-    notes: { id: 2, fields: { text: field.text(1) } },
+    contacts: { ...contacts, indexes: { byCompany: ['company'], byStage: ['stage', 'amount'] } },
+    notes,
   },
 });
-
-/** Tables of the schema by name. */
-export type BenchTables = typeof schema extends TypedSchema<infer T> ? T : never;
 
 /** Id of the one note of suite `text`. */
 export const noteId = 'note-1';
@@ -50,7 +53,8 @@ const words = [
   'spring',
   'visit',
 ] as const;
-const sites = 1_000;
+/** Sites among which the contacts are spread. */
+export const sites = 1_000;
 
 /** Hash of a whole number to 32 bits, the same on every machine (finalizer of MurmurHash3). */
 export const scramble = (value: number): number => {
@@ -65,6 +69,12 @@ const word = (n: number): string => words[n % words.length] ?? '';
 /** Word that an author types as its edit `i`; no other edit types the same. */
 export const typedWord = (author: number, i: number): string =>
   `${word(scramble(i + author))}${author}.${i} `;
+
+/** Site of the record at a position, as a number. */
+export const siteAt = (i: number): number => scramble(i) % sites;
+
+/** Name of a site by its number. */
+export const siteName = (site: number): string => `site-${site}`;
 
 /** Id of the record at a position; ids are in the order of positions. */
 export const contactId = (i: number): string => `c-${String(i).padStart(9, '0')}`;
@@ -85,20 +95,9 @@ export const contactAt = (i: number, round = 0) => {
     createdAt: '2026-01-01T00:00:00.000Z',
     updatedAt: 1_700_000_000_000 + i + round,
     notes: `${word(n)} ${word(k)} ${word(n >>> 16)} ${word(k >>> 16)} ${word(n >>> 20)} ${word(k >>> 20)}`,
-    site: `site-${n % sites}`,
+    site: siteName(n % sites),
   };
 };
-
-/** Every record from one position up to another as writes of the server. */
-export function* contactWrites(from: number, to: number, round = 0) {
-  for (let i = from; i < to; i += 1)
-    yield {
-      kind: 'put' as const,
-      table: 'contacts' as const,
-      id: contactId(i),
-      fields: contactAt(i, round),
-    };
-}
 
 /** Positions `0..count-1` in an order that is random and the same each time. */
 export const shuffled = (count: number, seed = 42): Uint32Array => {

@@ -15,6 +15,8 @@ export interface BenchResult extends Spent {
   readonly floorSeconds: number | null;
   /** `floorSeconds / seconds`: 1 is as fast as the plain program. */
   readonly shareOfFloor: number | null;
+  /** Seconds of another case of the suite divided by those of this one, where the two are compared. */
+  readonly ratio: { readonly against: string; readonly value: number } | null;
   readonly wireBytes: number | null;
   /** True when the results were compared afterwards, outside the timed part, and were right. */
   readonly verified: boolean;
@@ -43,6 +45,7 @@ export const resultOf = (
   named: Named,
   samples: readonly Sample[],
   floors: readonly number[],
+  other?: BenchResult,
 ): BenchResult => {
   const seconds = middle(samples.map((one) => one.seconds));
   const floor = floors.length === 0 ? null : middle(floors);
@@ -56,6 +59,13 @@ export const resultOf = (
     perSecond: Math.round(named.moved / seconds),
     floorSeconds: floor === null ? null : round(floor, 4),
     shareOfFloor: floor === null ? null : round(floor / seconds, 3),
+    ratio:
+      other === undefined
+        ? null
+        : {
+            against: other.records === named.records ? other.case : `${other.case}, ${other.records}`,
+            value: round(other.seconds / seconds, 3),
+          },
     peakRssMb: {
       device: most((one) => one.peakRssMb.device),
       server: most((one) => one.peakRssMb.server),
@@ -71,10 +81,11 @@ export const resultOf = (
 export const printResult = (one: BenchResult): string => {
   const floor =
     one.shareOfFloor === null ? '' : `, ${(one.shareOfFloor * 100).toFixed(0)}% of the floor`;
+  const ratio = one.ratio === null ? '' : `, ${one.ratio.value} of ${one.ratio.against}`;
   const { device, server } = one.peakRssMb;
   return (
     `${one.suite} ${one.case}, ${one.records} records over ${one.transport}: ` +
-    `${one.seconds.toFixed(3)} s, ${one.perSecond}/s${floor}, ` +
+    `${one.seconds.toFixed(3)} s, ${one.perSecond}/s${floor}${ratio}, ` +
     `rss ${device} MB device, ${server} MB server${one.verified ? '' : '  NOT VERIFIED'}`
   );
 };

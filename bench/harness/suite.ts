@@ -1,6 +1,6 @@
 import type { BenchOptions } from './options.js';
 import { resultOf, type BenchResult, type Sample } from './result.js';
-import { BenchWorld } from './world.js';
+import { BenchWorld, type Profiles } from './world.js';
 
 /** One thing that users wait for, measured in several cases. */
 export interface Suite {
@@ -8,12 +8,24 @@ export interface Suite {
   readonly run: (bench: Bench) => Promise<void>;
 }
 
+/** Which run of a case it is: 0 warms up. */
+export interface Turn {
+  readonly run: number;
+  /** True for the last run, after which what is costly to check is checked, too. */
+  readonly isLast: boolean;
+}
+
 interface Measured {
   /** One run; preparing and verifying stay outside its seconds. */
-  readonly sample: () => Promise<Sample>;
+  readonly sample: (turn: Turn) => Promise<Sample>;
   /** The plain program, in seconds. */
   readonly floor?: () => Promise<number>;
+  /** Case of this suite that this one is compared with: its seconds divided by the seconds of this one. */
+  readonly against?: { readonly case: string; readonly records?: number };
 }
+
+/** A run that takes longer than this has warmed itself up: it counts as the first one. */
+const warmSeconds = 10;
 
 /** Runs of one suite: each case is warmed up once, then sampled in turn with its floor. */
 export class Bench {
@@ -21,16 +33,35 @@ export class Bench {
   readonly results: BenchResult[] = [];
   readonly #suite: string;
   readonly #told: (one: BenchResult) => void;
+  readonly #note: (line: string) => void;
+  #case = '';
 
-  constructor(suite: string, options: BenchOptions, told: (one: BenchResult) => void) {
+  constructor(
+    suite: string,
+    options: BenchOptions,
+    told: (one: BenchResult) => void,
+    note: (line: string) => void,
+  ) {
     this.#suite = suite;
     this.options = options;
     this.#told = told;
+    this.#note = note;
+  }
+
+  /** True for a case that was asked for. */
+  wants(name: string): boolean {
+    return this.options.cases.length === 0 || this.options.cases.includes(name);
   }
 
   /** Does something in a world of its own, which is removed afterwards. */
-  async inWorld<T>(work: (world: BenchWorld) => Promise<T>): Promise<T> {
-    const world = await BenchWorld.open(this.options);
+  async inWorld<T>(
+    work: (world: BenchWorld) => Promise<T>,
+    more: Pick<NonNullable<Parameters<typeof BenchWorld.open>[1]>, 'data' | 'hasCheckpoints'> = {},
+  ): Promise<T> {
+    const world = await BenchWorld.open(this.options, {
+      ...more,
+      told: (profiles) => this.#tellProfiles(profiles),
+    });
     try {
       return await work(world);
     } finally {
@@ -38,19 +69,39 @@ export class Bench {
     }
   }
 
+  #tellProfiles(profiles: Profiles): void {
+    for (const [name, functions] of Object.entries(profiles))
+      for (const one of functions as Profiles['server'])
+        this.#note(
+          `${this.#suite} ${this.#case} ${name} ${one.percent.toFixed(1).padStart(5)}% ${one.name} ${one.place}`,
+        );
+  }
+
   async measure(
     named: Pick<BenchResult, 'case' | 'records' | 'moved'>,
-    { sample, floor }: Measured,
+    { sample, floor, against }: Measured,
   ): Promise<void> {
-    await sample();
+    if (!this.wants(named.case)) return;
+    this.#case = named.case;
     const samples: Sample[] = [];
     const floors: number[] = [];
-    for (let run = 0; run < this.options.runs; run += 1) {
-      samples.push(await sample());
+    const { runs } = this.options;
+    const warm = await sample({ run: 0, isLast: false });
+    if (warm.seconds > warmSeconds && runs > 1) samples.push(warm);
+    if (floor !== undefined && samples.length > 0) floors.push(await floor());
+    while (samples.length < runs) {
+      samples.push(await sample({ run: samples.length + 1, isLast: samples.length === runs - 1 }));
       if (floor !== undefined) floors.push(await floor());
     }
     const transport = this.options.natsUrl === undefined ? 'local' : 'nats';
-    const result = resultOf({ suite: this.#suite, transport, ...named }, samples, floors);
+    const other =
+      against === undefined
+        ? undefined
+        : this.results.find(
+            (one) =>
+              one.case === against.case && one.records === (against.records ?? named.records),
+          );
+    const result = resultOf({ suite: this.#suite, transport, ...named }, samples, floors, other);
     this.results.push(result);
     this.#told(result);
   }

@@ -17,8 +17,8 @@ const overNats = async (program) => {
   }
   const nats = await startNatsServer(found);
   try {
-    return (await node([program, '--nats', nats.url, '--nats-pid', String(nats.pid), ...args]))
-      .code;
+    const given = ['--nats', nats.url, '--nats-pid', String(nats.pid)];
+    return (await node([program, ...given, '--nats-version', found.version, ...args])).code;
   } finally {
     await nats.stop();
   }

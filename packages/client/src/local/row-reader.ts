@@ -104,10 +104,13 @@ const scanMerged = async <A>(
     limit,
     ...(after === undefined ? {} : { after }),
   };
-  const [images, views] = await Promise.all([
-    core.store.scanRows('image', table, options),
-    core.store.scanRows('view', table, options),
-  ]);
+  const images = await core.store.scanRows('image', table, options);
+  // Behind an upload there are as many markers of views as there were edits, and a scan passes over markers:
+  // without the bound each page would read all of them.
+  const views = await core.store.scanRows('view', table, {
+    ...options,
+    ...(images.next === undefined ? {} : { upTo: images.next }),
+  });
   const bounds = [images.next, views.next].filter((next) => next !== undefined);
   const next =
     bounds.length < 2
