@@ -1,5 +1,7 @@
 import { TidemarkError } from '@tidemark/model';
+import { envelopePageBytesMax } from '@tidemark/client';
 import type { MergerOptions } from '@tidemark/merger';
+import { receiptWaitMs } from '@tidemark/protocol';
 import { afterEach, describe, expect, test } from 'vitest';
 import { faultyTransport, World, type DeviceHandle } from './world.js';
 
@@ -228,6 +230,28 @@ describe('sync errors over restarts', () => {
     expect(await a.replica.errors.list()).toEqual([]);
     expect((await world.rows(1)).get(id)?.fields).toMatchObject({ 1: 's', 2: 'good' });
     await expectEqual(a);
+  });
+
+  test('[SYN-78] a foreground run waits for its receipt as long as the server merges', async () => {
+    const envelopes = 6;
+    await open({
+      window: { messagesMax: 1 },
+      validate: async () => {
+        await new Promise((done) => setTimeout(done, 20));
+        world.clock.now += Math.ceil((2 * receiptWaitMs) / envelopes);
+        return undefined;
+      },
+    });
+    const a = await world.device();
+    // Two transactions do not fit an envelope, and each envelope is a window.
+    const records = 6;
+    const subject = 's'.repeat(Math.floor((0.9 * envelopePageBytesMax) / records));
+    for (let i = 0; i < envelopes; i += 1)
+      await a.replica.transaction(async (edits) => {
+        for (let k = 0; k < records; k += 1) await edits.create('visits', { subject });
+      });
+    expect(await a.replica.sync()).toMatchObject({ result: 'synced', pendingOperations: 0 });
+    expect(a.replica.status).toMatchObject({ pending: { operations: 0 }, synced: true });
   });
 
   test('[SYN-6] with atomicity per record only the record in conflict waits', async () => {

@@ -84,7 +84,7 @@ export interface SyncRunStep {
 export const runAttemptsMax = 5;
 /** Repairs by difference after which a run fails: a server that asks again and again is no help. */
 export const runRepairsMax = 3;
-/** Longest wait for a receipt in a foreground run, ms; a background run does not wait. */
+/** Longest wait for a receipt while nothing is merged, ms; a background run does not wait. */
 export const receiptWaitMs = 2_000;
 
 /** Starts a run. */

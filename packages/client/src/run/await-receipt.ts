@@ -4,7 +4,7 @@ import { abortSource } from './abort-source.js';
 import { firstPoints } from './log-heads.js';
 import type { RunContext } from './run-context.js';
 
-/** Most questions for a receipt in one run: a busy server ticks for others too. */
+/** Most questions for a receipt in a row that learn of nothing merged: a busy server ticks for others too. */
 export const receiptQuestionsMax = 64;
 
 const askReceipt = async (context: RunContext): Promise<boolean> => {
@@ -18,8 +18,10 @@ const askReceipt = async (context: RunContext): Promise<boolean> => {
 };
 
 /**
- * Waits until the receipt covers what was uploaded, at most `timeoutMs`; with 0 it only looks at what is
- * known. Resolves with whether it does.
+ * Waits until the receipt covers what was uploaded, while no more than `timeoutMs` pass in which nothing more
+ * is merged; with 0 it only looks at what is known. Resolves with whether it does.
+ *
+ * Each question that lengthens the wait has learned of another merged operation: the wait ends.
  */
 export const awaitReceipt = async (context: RunContext, timeoutMs: number): Promise<boolean> => {
   const { clock } = context.ports;
@@ -27,7 +29,8 @@ export const awaitReceipt = async (context: RunContext, timeoutMs: number): Prom
   invariant(receipt !== null, 'a receipt follows an agreement');
   if (receipt.mergedTo >= context.target) return true;
   if (timeoutMs <= 0) return false;
-  const until = clock.nowMs() + timeoutMs;
+  let until = clock.nowMs() + timeoutMs;
+  let merged = receipt.mergedTo;
   for (let question = 0; question < receiptQuestionsMax; question += 1) {
     const left = Math.min(timeoutMs, until - clock.nowMs());
     if (left <= 0) return false;
@@ -39,6 +42,12 @@ export const awaitReceipt = async (context: RunContext, timeoutMs: number): Prom
       .catch(() => false);
     try {
       if (await askReceipt(context)) return true;
+      const { mergedTo } = context.receipt ?? receipt;
+      if (mergedTo > merged) {
+        merged = mergedTo;
+        question = 0;
+        until = clock.nowMs() + timeoutMs;
+      }
       if (!(await tick)) return !context.signal.aborted && (await askReceipt(context));
     } finally {
       waiting.abort();
