@@ -171,8 +171,16 @@ export interface ReplicaStore {
       readonly reverse?: boolean;
     },
   ) => Promise<readonly IndexEntry[]>;
-  /** Moves at most `limit` entries of layer `from` into the older layer `into`; true when none is left. */
-  readonly foldLayer: (from: number, into: number, limit: number) => Promise<boolean>;
+  /**
+   * Moves at most `limit` entries of layer `from` into the older layer `into`; true when none is left. With
+   * `isOldest` nothing lies beneath `into`: markers of views and index entries end there.
+   */
+  readonly foldLayer: (
+    from: number,
+    into: number,
+    limit: number,
+    isOldest?: boolean,
+  ) => Promise<boolean>;
   /** Removes at most `limit` entries of a layer (of one table if given); true when none is left. */
   readonly clearLayer: (layer: number, limit: number, table?: number) => Promise<boolean>;
   readonly readNote: (key: string) => Promise<Uint8Array | undefined>;

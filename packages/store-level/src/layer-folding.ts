@@ -10,7 +10,7 @@ import {
   tablePrefix,
 } from './keys.js';
 import { blockPrefix, openStoredBlock } from './layer-blocks.js';
-import { seal } from './sealed-value.js';
+import { seal, unseal } from './sealed-value.js';
 
 /** Maximum bytes of values that one step of folding moves, except that one entry always goes. */
 export const foldBytesMax = 4 * 1_024 * 1_024;
@@ -126,14 +126,24 @@ const pushBlock = (
   return block.ids.length;
 };
 
+/** Two layers of which the newer one is folded into the older one. */
+export interface FoldedLayers {
+  readonly from: number;
+  readonly into: number;
+  /** Nothing lies beneath `into`. */
+  readonly isOldest: boolean;
+}
+
 /**
  * Plans to move at most `limit` entries of layer `from` into the older layer `into`, beginning at `start`:
  * a step that began at the front again would walk over all that earlier steps deleted.
+ *
+ * Into the oldest layer no marker goes that would hide nothing there: each uploaded edit leaves one. Only
+ * those of rows stay, for they may hide a row of a block.
  */
 export const foldStep = async (
   database: Database,
-  from: number,
-  into: number,
+  { from, into, isOldest }: FoldedLayers,
   limit: number,
   start: Uint8Array | undefined,
 ): Promise<FoldStep> => {
@@ -156,7 +166,9 @@ export const foldStep = async (
         }
         if (first === space.block) moved += pushBlock(operations, places, into, key, value);
         else {
-          operations.push(put(inLayer(key, into), value), del(key));
+          const target = inLayer(key, into);
+          const ends = isOldest && first !== space.image && unseal(key, true, value) === null;
+          operations.push(ends ? del(target) : put(target, value), del(key));
           moved += 1;
         }
         bytes += value.length;

@@ -191,9 +191,14 @@ export class LevelReplicaStore implements ReplicaStore {
   ): Promise<readonly IndexEntry[]> =>
     this.#read(() => scanIndexEntries(this.#database, table, index, range, options));
 
-  readonly foldLayer = (from: number, into: number, limit: number): Promise<boolean> =>
+  readonly foldLayer = (
+    from: number,
+    into: number,
+    limit: number,
+    isOldest = false,
+  ): Promise<boolean> =>
     this.#step(from, `fold ${from} ${into}`, (start) =>
-      foldStep(this.#database, from, into, limit, start),
+      foldStep(this.#database, { from, into, isOldest }, limit, start),
     );
 
   readonly clearLayer = (layer: number, limit: number, table?: number): Promise<boolean> =>

@@ -51,7 +51,8 @@ export class Folding {
     const from = meta.layers[at] as number;
     const into = meta.layers[at + 1] as number;
     await core.stamps.around('all', async () => {
-      if (!(await core.store.foldLayer(from, into, foldEntriesPerStep))) return;
+      const isOldest = at + 2 === meta.layers.length;
+      if (!(await core.store.foldLayer(from, into, foldEntriesPerStep, isOldest))) return;
       const { [from]: moved = 0, ...rest } = meta.layerEntries;
       await core.commit({
         meta: {

@@ -179,7 +179,7 @@ export const applyStep = async (
     model.blocksTo.set(step.layer, last);
   } else if (step.tag === 'fold') {
     // A started fold is finished: half of it is not visible in any list of layers that has both.
-    while (!(await store.foldLayer(2, 1, step.limit)))
+    while (!(await store.foldLayer(2, 1, step.limit, true)))
       await expectEqual(store, model, [
         [3, 2, 1],
         [2, 1],

@@ -352,6 +352,20 @@ const layerContract = (context: Context): void => {
     expect(await scan([2, 1], {}, range)).toBe('1.0a 1.0.255a');
   });
 
+  it('[STO-68] a fold into the oldest layer leaves no marker of views and index entries', async () => {
+    const before = [put('view', 1, 1, 'a', 'A'), indexPut(1, [1], 'a', true)];
+    const hide = [put('view', 2, 1, 'a', null), indexPut(2, [1], 'a', false)];
+    const row = put('image', 2, 1, 'a', null);
+    await context.store.write({ puts: [...before, ...hide, row] }, 'os');
+    while (!(await context.store.foldLayer(2, 1, 1, true)))
+      expect(await context.store.getRows('view', 1, ['a'], [2, 1])).toEqual([undefined]);
+    expect(await context.store.scanLayer('view', 1, 1, undefined, 9)).toEqual([]);
+    expect(await context.store.scanIndex(1, 7, all, { layers: [1], limit: 9 })).toEqual([]);
+    expect(await context.store.scanLayer('image', 1, 1, undefined, 9)).toEqual([
+      { id: 'a', value: null },
+    ]);
+  });
+
   it('[STO-26] folds and clears layers in bounded steps', async () => {
     const puts = Array.from({ length: 25 }, (_, at) => put('image', 2, 1, `id-${at}`, `${at}`));
     puts.push(
