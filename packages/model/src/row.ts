@@ -30,7 +30,14 @@ const isEmpty = (object: object): boolean => {
   return true;
 };
 
-const withoutNulls = (fields: RowFields): Record<string, Value> => {
+const withoutNulls = (fields: RowFields): RowFields => {
+  let isPlain = true;
+  for (const id in fields) {
+    const value = fields[id as unknown as FieldId];
+    if (value === undefined || typeof value === 'object') isPlain = false;
+  }
+  // Most rows have no null and no attachment: a copy would cost as much as the encoding.
+  if (isPlain) return fields;
   const out: Record<string, Value> = {};
   for (const id in fields) {
     const value = fields[id as unknown as FieldId];

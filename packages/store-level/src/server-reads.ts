@@ -13,6 +13,9 @@ const laterBytesMin = 64 * 1024;
 /** Bytes of a scan from which on what the iterator still holds is let go at once, and not when it is collected. */
 const heldBytesMax = 128 * 1024;
 
+/** Keys from which on two threads read them. */
+const halvedKeysMin = 512;
+
 /** Range of keys, as abstract-level takes it. */
 export interface KeyRange {
   readonly gt?: Uint8Array;
@@ -77,7 +80,7 @@ export const createServerReads = (database: Database, guard: ReadGuard): ServerR
     getMany: (counted, keys) =>
       guardedRead(guard, async () => {
         if (keys.length === 0) return [];
-        const values = await database.getMany(keys as Uint8Array[]);
+        const values = await getHalves(database, keys);
         for (const value of values) if (value !== undefined) counters[counted] += 1;
         return values;
       }),
@@ -87,6 +90,20 @@ export const createServerReads = (database: Database, guard: ReadGuard): ServerR
         if (counted !== undefined) counters[counted] += fetched;
       }),
   };
+};
+
+/** Many keys are read by two threads: LevelDB's readers do not wait for each other. */
+const getHalves = async (
+  database: Database,
+  keys: readonly Uint8Array[],
+): Promise<(Uint8Array | undefined)[]> => {
+  if (keys.length < halvedKeysMin) return database.getMany(keys as Uint8Array[]);
+  const middle = keys.length >>> 1;
+  const [first, second] = await Promise.all([
+    database.getMany(keys.slice(0, middle)),
+    database.getMany(keys.slice(middle)),
+  ]);
+  return [...first, ...second];
 };
 
 /** Visits entries of a range in chunks; resolves with the number of entries fetched. */

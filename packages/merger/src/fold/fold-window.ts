@@ -28,6 +28,7 @@ import { decodeInputEntry, type InputEntry } from './input-entry.js';
 import { openEnvelope, type OpenedEnvelope } from './open-envelope.js';
 import { shadowKey, Wanted } from './overlay.js';
 import type { FoldContext, Window } from './window.js';
+import type { WindowAhead } from './window-ahead.js';
 
 /** Message of the input, decoded as far as that needs no state. */
 export interface DecodedMessage {
@@ -108,7 +109,7 @@ export const windowLength = (
 };
 
 /** Replicas whose state a message needs. */
-const replicasOf = ({ entry }: DecodedMessage): readonly string[] => {
+export const replicasOf = ({ entry }: DecodedMessage): readonly string[] => {
   switch (entry?.kind) {
     case 'envelope':
       return [entry.caller.replica];
@@ -138,13 +139,19 @@ const prepareEnvelope = (
   decoded: DecodedMessage,
   views: Map<string, AuthorView>,
   wanted: Wanted,
+  ahead: WindowAhead | undefined,
 ): PreparedMessage => {
   const { entry, envelope } = decoded;
   if (entry?.kind !== 'envelope' || envelope === undefined)
     return { ...decoded, opened: undefined, view: undefined };
   const { replica } = entry.caller;
   const state = window.overlay.replicas.get(replica);
-  const opened = openEnvelope(envelope, state?.mergedTo ?? 0, window.context.hash);
+  const mergedTo = state?.mergedTo ?? 0;
+  const early = ahead?.opened.get(decoded);
+  const opened =
+    early?.mergedTo === mergedTo
+      ? early.opened
+      : openEnvelope(envelope, mergedTo, window.context.hash);
   if (opened === undefined || state === undefined)
     return { ...decoded, opened, view: undefined, problem: 'chain' };
   let view = views.get(replica);
@@ -161,12 +168,13 @@ const prepareEnvelope = (
 const prepare = async (
   window: Window,
   messages: readonly DecodedMessage[],
+  ahead: WindowAhead | undefined,
 ): Promise<readonly PreparedMessage[]> => {
   const { overlay } = window;
   await overlay.replicas.load(overlay.store, messages.flatMap(replicasOf));
   const wanted = new Wanted();
   const views = new Map<string, AuthorView>();
-  const prepared = messages.map((one) => prepareEnvelope(window, one, views, wanted));
+  const prepared = messages.map((one) => prepareEnvelope(window, one, views, wanted, ahead));
   for (const { entry } of messages) {
     if (entry?.kind === 'envelope' && window.needsIdentities)
       wanted.record(replicasTable, entry.caller.replica);
@@ -285,10 +293,11 @@ export const decideWindow = async (
   state: FoldState,
   messages: readonly DecodedMessage[],
   contextOf: ContextOf,
+  ahead?: WindowAhead,
 ): Promise<void> => {
   const [first] = messages;
   const taken = first?.entry?.kind === 'again' ? [await takeAgain(window, state, first)] : messages;
-  const prepared = await prepare(window, taken);
+  const prepared = await prepare(window, taken, ahead);
   for (const one of prepared) {
     window.now = Math.max(window.now, one.message.atMs);
     window.counts.messages += 1;

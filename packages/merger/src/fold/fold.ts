@@ -34,6 +34,7 @@ import {
 import { InputMemory } from './input-memory.js';
 import { mergeRecord } from './stored-record.js';
 import type { ValidateHook } from './validate-hook.js';
+import { readAhead, type WindowAhead } from './window-ahead.js';
 import { Window, type FoldContext, type QuarantinedMessage } from './window.js';
 
 /** Bounds of a window. A window holds at least one message whatever its size. */
@@ -199,6 +200,7 @@ class InputFold implements Fold {
     const extent = await this.#options.input.extent();
     let from = await this.#checkInput(extent);
     let ahead: DecodedMessage[] = [];
+    let early: WindowAhead | undefined;
     const isBehind = (): boolean => {
       const { generation, seq } = this.#state.position;
       return generation < extent.generation || seq < extent.last;
@@ -212,8 +214,10 @@ class InputFold implements Fold {
         ahead = decodeAhead(messages);
       }
       const length = windowLength(ahead, this.#bounds);
-      await this.#foldWindow(ahead.slice(0, length));
+      const messages = ahead.slice(0, length);
       ahead = ahead.slice(length);
+      const next = ahead.slice(0, ahead.length === 0 ? 0 : windowLength(ahead, this.#bounds));
+      early = await this.#foldWindow(messages, early, next);
       from = this.#state.position;
     }
     return this.#state;
@@ -239,10 +243,15 @@ class InputFold implements Fold {
     }
   }
 
-  async #foldWindow(messages: readonly DecodedMessage[]): Promise<void> {
+  /** Folds a window; meanwhile reads ahead for the `next` one, if there is any. */
+  async #foldWindow(
+    messages: readonly DecodedMessage[],
+    early: WindowAhead | undefined,
+    next: readonly DecodedMessage[],
+  ): Promise<WindowAhead | undefined> {
     const { store, crypto } = this.#options;
-    const window = new Window(store, this.#state, this.#context);
-    await decideWindow(window, this.#state, messages, this.#contextOf);
+    const window = new Window(store, this.#state, this.#context, early?.records);
+    await decideWindow(window, this.#state, messages, this.#contextOf, early);
     const last = (messages[messages.length - 1] as DecodedMessage).message;
     const state: FoldState = {
       ...this.#state,
@@ -261,7 +270,7 @@ class InputFold implements Fold {
       messages.map(({ message }) => message),
       this.#state.counts.messages,
     );
-    await store.commit(
+    const committed = store.commit(
       {
         state: encodeFoldState(state),
         records: window.overlay.records.drain(),
@@ -272,6 +281,17 @@ class InputFold implements Fold {
       },
       'os',
     );
+    // What cannot be read early is read in its turn, and fails there.
+    const ahead =
+      next.length === 0
+        ? undefined
+        : readAhead(store, window, next, crypto.sha256).catch(() => undefined);
+    try {
+      await committed;
+    } catch (cause) {
+      await ahead;
+      throw cause;
+    }
     kept?.done();
     this.#state = state;
     this.#context = window.context;
@@ -284,6 +304,7 @@ class InputFold implements Fold {
       quarantined: window.quarantined,
     };
     for (const listener of this.#listeners) listener(applied);
+    return ahead;
   }
 }
 

@@ -65,7 +65,7 @@ export class Wanted {
  */
 export class Overlay {
   readonly store: ServerStore;
-  readonly records = new RecordCache();
+  readonly records: RecordCache;
   readonly replicas = new EntryCache<ReplicaState>('replicas', {
     encode: encodeReplicaState,
     decode: decodeReplicaState,
@@ -86,8 +86,10 @@ export class Overlay {
   readonly parkedMembers = new EntryCache<readonly string[]>('parked', json<readonly string[]>());
   readonly #notes: ServerBatch['entries'][number][] = [];
 
-  constructor(store: ServerStore) {
+  /** `records`: those that were read ahead. */
+  constructor(store: ServerStore, records = new RecordCache()) {
     this.store = store;
+    this.records = records;
   }
 
   /** Loads everything wanted that is not here yet; resolves at once when nothing is missing. */

@@ -47,6 +47,19 @@ export class RecordCache {
     );
   }
 
+  /** Takes the wanted records that an earlier window holds, as it leaves them. */
+  takeOver(before: RecordCache, wanted: ReadonlyMap<TableId, ReadonlySet<RecordId>>): void {
+    for (const [table, ids] of wanted) {
+      const held = before.#tables.get(table);
+      if (held === undefined) continue;
+      const slots = this.#slots(table);
+      for (const id of ids) {
+        const slot = held.get(id);
+        if (slot !== undefined) slots.set(id, { record: slot.record, row: undefined });
+      }
+    }
+  }
+
   /** A loaded record, as the last transaction left it. */
   get(table: TableId, id: RecordId): MergeRecord | undefined {
     const slot = this.#tables.get(table)?.get(id);

@@ -18,6 +18,7 @@ import { encodeFeedSegment, feedEntry, scopeKeyValuesMax, type FeedEntry } from 
 import type { FoldCounts, FoldState } from './fold-state.js';
 import { encodeLedgerSegment, type LedgerEntry, type LedgerOutcome } from './ledger-segment.js';
 import { Overlay } from './overlay.js';
+import type { RecordCache } from './record-cache.js';
 import type { ReplicaState } from './replica-state.js';
 import type { ValidateHook } from './validate-hook.js';
 
@@ -98,8 +99,8 @@ export class Window {
   readonly #writes = new Map<string, StepWrite>();
   #outcomes = '';
 
-  constructor(store: ServerStore, state: FoldState, context: FoldContext) {
-    this.overlay = new Overlay(store);
+  constructor(store: ServerStore, state: FoldState, context: FoldContext, records?: RecordCache) {
+    this.overlay = new Overlay(store, records);
     this.context = context;
     this.incarnation = state.incarnation;
     this.n = state.n;
