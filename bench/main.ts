@@ -4,9 +4,23 @@ import { compareWithBaseline, saveBaseline } from './harness/baseline.js';
 import { readOptions } from './harness/options.js';
 import { printResult } from './harness/result.js';
 import { Bench, type Suite } from './harness/suite.js';
+import { coldStart } from './suites/cold-start.js';
+import { devices } from './suites/devices.js';
+import { fullSync } from './suites/full-sync.js';
+import { incremental } from './suites/incremental.js';
+import { localEdits } from './suites/local-edits.js';
+import { text } from './suites/text.js';
 import { uploadMerge } from './suites/upload-merge.js';
 
-const suites: readonly Suite[] = [uploadMerge];
+const suites: readonly Suite[] = [
+  fullSync,
+  uploadMerge,
+  incremental,
+  localEdits,
+  coldStart,
+  devices,
+  text,
+];
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const complain = (line: string): void => void process.stderr.write(`${line}\n`);
 
@@ -31,7 +45,9 @@ const run = async (args: readonly string[]): Promise<number> => {
     );
     await suite.run(bench);
     if (options.save) saveBaseline(suite.name, bench.results, options.baselines);
-    const worse = options.check ? compareWithBaseline(suite.name, bench.results, options.baselines) : [];
+    const worse = options.check
+      ? compareWithBaseline(suite.name, bench.results, options.baselines)
+      : [];
     for (const line of worse) complain(line);
     if (worse.length > 0 || bench.results.some(({ verified }) => !verified)) code = 1;
   }
