@@ -1,6 +1,8 @@
 // `npm run bench -- [SUITE...] [--records N] [--runs N] [--json] [--check | --save]`: the suites, each case beside its
 // floor. Only ratios are compared: times of another machine say nothing.
+import path from 'node:path';
 import { compareWithBaseline, saveBaseline } from './harness/baseline.js';
+import { addResults, thisMachine } from './harness/results-file.js';
 import { readOptions } from './harness/options.js';
 import { printResult } from './harness/result.js';
 import { Bench, type Suite } from './harness/suite.js';
@@ -26,6 +28,12 @@ const complain = (line: string): void => void process.stderr.write(`${line}\n`);
 
 const run = async (args: readonly string[]): Promise<number> => {
   const options = readOptions(args);
+  if (options.report) {
+    // The plotting library is loaded only for the page.
+    const { writePerformancePage } = await import('./report/performance-page.js');
+    say(`written: ${path.relative('.', writePerformancePage())}`);
+    return 0;
+  }
   const unknown = options.suites.filter((name) => !suites.some((suite) => suite.name === name));
   if (unknown.length > 0) {
     const names = suites.map(({ name }) => name).join(', ');
@@ -40,7 +48,12 @@ const run = async (args: readonly string[]): Promise<number> => {
     const bench = new Bench(
       suite.name,
       options,
-      (one) => say(options.json ? JSON.stringify(one) : printResult(one)),
+      (one) => {
+        say(options.json ? JSON.stringify(one) : printResult(one));
+        // Case by case: a long run that is ended leaves what it has.
+        if (options.out !== undefined)
+          addResults(options.out, thisMachine(options.natsVersion), [one]);
+      },
       complain,
     );
     await suite.run(bench);

@@ -1,7 +1,7 @@
 import { pageFloorSeconds, uploadFloorSeconds } from '../harness/floors.js';
 import type { Suite } from '../harness/suite.js';
 
-const recordsDefault = 50_000;
+const recordsDefault = 20_000;
 const pendingOnDevice = 20_000;
 
 /** How long a server and a device take until they answer, and a server that lost its store until it is back. */

@@ -4,7 +4,7 @@ import { uploadFloorSeconds } from '../harness/floors.js';
 import type { Bench, Suite } from '../harness/suite.js';
 import type { BenchWorld, Spent } from '../harness/world.js';
 
-const recordsDefault = 50_000;
+const recordsDefault = 20_000;
 /** At a million records every site has its device. */
 const recordsPerDevice = 1_000;
 const devicesMin = 20;

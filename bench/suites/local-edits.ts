@@ -1,7 +1,7 @@
 import { editFloorSeconds } from '../harness/floors.js';
 import type { Suite } from '../harness/suite.js';
 
-const recordsDefault = 100_000;
+const recordsDefault = 20_000;
 const awaited = 5_000;
 const inTransactions = 20_000;
 const concurrent = 10_000;
