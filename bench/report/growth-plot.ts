@@ -33,7 +33,7 @@ export const growthPlot = (results: readonly BenchResult[]): string | undefined 
     width,
     height: height + cases.length * legendLine,
     marginLeft: 60,
-    marginRight: 30,
+    marginRight: 45,
     marginBottom: 45,
     marginTop: 30 + cases.length * legendLine,
     style: { background: 'white', color: '#222', fontSize: '12px' },
@@ -56,5 +56,7 @@ export const growthPlot = (results: readonly BenchResult[]): string | undefined 
       ),
     ],
   });
+  // A file of its own names the language; a part of a page need not.
+  drawn.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
   return `${drawn.outerHTML}\n`;
 };
