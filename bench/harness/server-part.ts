@@ -170,7 +170,8 @@ export class ServerPart {
 
   /** Tells whether `count` records, evenly spread, are on the server as they were imported. */
   async verifyImported(records: number, count = 200): Promise<boolean> {
-    const { table, id, fields } = this.#data;
+    const { table, id, fields, load } = this.#data;
+    await load(records);
     const step = Math.max(1, Math.floor(records / count));
     for (let i = 0; i < records; i += step) {
       const found = await this.server().get(table, id(i));

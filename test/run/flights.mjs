@@ -18,7 +18,7 @@ export const fetchFlights = () => {
   try {
     const windows = process.platform === 'win32';
     const options = { cwd: fresh, stdio: ['ignore', 'ignore', 'inherit'], shell: windows };
-    const packed = spawnSync(windows ? 'npm.cmd' : 'npm', ['pack', wanted], options);
+    const packed = spawnSync(windows ? 'npm.cmd' : 'npm', ['--silent', 'pack', wanted], options);
     const [archive] = readdirSync(fresh);
     if (packed.status !== 0 || archive === undefined)
       throw new Error(`npm could not fetch ${wanted}`);
