@@ -12,7 +12,7 @@ node test/run/performance.mjs                    # writes this page and its plot
 
 - Server, device and nats-server are processes of their own on one machine, over the loopback. Durability is the default: an edit
   resolves when the operating system has it (\`os\`), uploads and windows of the server are fsynced. Nothing is switched off.
-- Each case is warmed up once, unless that took more than 10 s; then at least three runs, of which the median counts. Each
+- Each case is warmed up once, unless that took more than 10 s; of the runs, whose number the settings tell, the median counts. Each
   result is checked outside the timed part: fingerprints of both sides, and what else the case promises. \`verified\` says so.
 - The **floor** of a case is a plain program with the same libraries that moves and writes about the same bytes in the same turn:
   no history, no scopes, no conflicts. 100% would be as fast as that program.
@@ -21,8 +21,9 @@ node test/run/performance.mjs                    # writes this page and its plot
   \`vega-datasets\`, which is fetched once.
 - Names of cases are those of a million records; with fewer, \`moved\` tells how many operations there were.
 
-Other programs ran on the machine while these figures were measured: take them as upper bounds of the time. \`--check\` compares
-ratios only, never seconds.`;
+\`--check\` compares ratios only, never seconds. Where the load average of a machine is far above its cores, other programs took most of
+them: the seconds are then several times those of a quiet one, small times most of all, and say little beyond their order of magnitude.
+CPU seconds and shares of the floor, which ran beside the same programs, suffer less.`;
 
 /** What each suite does. */
 export const suiteNotes: Readonly<Record<string, string>> = {

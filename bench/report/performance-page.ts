@@ -33,9 +33,22 @@ const newestOf = (files: readonly ResultsFile[]): readonly BenchResult[] => {
   return [...newest.values()].map(({ one }) => one);
 };
 
-const machineLine = ({ cores, processor, memoryGb, node, nats, date }: Machine): string =>
+const machineLine = ({
+  cores,
+  processor,
+  memoryGb,
+  node,
+  nats,
+  date,
+  loadAverageMax,
+}: Machine): string =>
   `${cores} cores of ${processor}, ${memoryGb} GB, Node ${node}, ` +
-  `${nats === null ? 'no nats-server' : `nats-server ${nats}`}, ${date}`;
+  `${nats === null ? 'no nats-server' : `nats-server ${nats}`}, ${date}, ` +
+  `load average up to ${loadAverageMax}`;
+
+/** Sizes that the targets are for. */
+const targetRecords = 1_000_000;
+const targetEdits = 100_000;
 
 const greatest = (results: readonly BenchResult[]): BenchResult | undefined =>
   [...results].sort((a, b) => b.records - a.records)[0];
@@ -52,7 +65,9 @@ const targetRow = (target: Target, results: readonly BenchResult[]): readonly Ce
   const isMet = better === 'more' ? value >= wanted : value <= wanted;
   const off = better === 'more' ? wanted / value : value / wanted;
   const at = suite === 'text' ? `${whole(one.moved)} edits` : whole(one.records);
-  return [name, goal, brief(value), at, isMet ? 'yes' : `no: ${brief(off)} times off`];
+  const isAtSize = suite === 'text' ? one.moved >= targetEdits : one.records >= targetRecords;
+  const met = isAtSize ? 'yes' : 'at this size';
+  return [name, goal, brief(value), at, isMet ? met : `no: ${brief(off)} times off`];
 };
 
 const resultRow = (one: BenchResult): readonly Cell[] => {
@@ -144,7 +159,7 @@ export const writePerformancePage = (): string => {
     '',
     '## Targets',
     '',
-    'The targets are for 1,000,000 records. Each is compared with the greatest size that was measured, which the table names.',
+    'The targets are for 1,000,000 records (text: 100,000 edits). Each is compared with the greatest size that was measured, which the table names: what is reached at a smaller one need not be at a million.',
     '',
     table(
       ['target', 'wanted', 'measured', 'at records', 'reached'],
