@@ -65,10 +65,24 @@ export const advice = `## What costs what
 - **Nothing to do** costs a few questions over the network, whatever the tables hold.
 - **Text fields** cost a change of Automerge per edit, and the whole document each time it is opened.
 
+## What is missed, and why
+
+From profiles of these cases (\`--profile\` prints them) and from the CPU seconds above.
+
+- **Uploads**: at 100,000 records each side waits for more than half of the time, for the other one or for the processor; four envelopes of
+  256 KB and one page are on their way at once. The rest is spread thin: decoding rows and entries of the feed, encoding them, collecting
+  garbage. No function takes more than a few percent. Fewer objects per operation, and longer windows grouped by record, would be needed.
+- **Local edits**: reading the record that is edited from the blocks of a first sync takes two fifths of a transaction: a new iterator and a seek for each.
+  A cache of opened blocks would spare most of it.
+- **\`disk\` with many writers**: an edit holds its turn until it is fsynced, so that no two share one fsync.
+- **Two indexes** take three quarters of the device's processor time in the first sync that builds them.
+
+What rebuilding and text wait for was not profiled.
+
 ## How to tune
 
 - Edit in transactions (up to 1,000 operations): one write instead of many.
-- \`durability: 'disk'\` fsyncs; edits that many callers make at once share one fsync.
+- \`durability: 'disk'\` fsyncs each edit: make it one transaction of many.
 - Declare a \`scopeKey\` where devices hold a part of a table: a pull then follows the changes of that part.
 - Declare the indexes that queries need and no others: each is written with every edit.
 - \`openServer({ prepared })\` bounds how tables are prepared for first syncs; \`horizon\` bounds the feed.
