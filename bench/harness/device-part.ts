@@ -32,8 +32,8 @@ export interface Uploaded {
 
 /** How far a download came that is killed now. */
 export interface Reached {
-  /** Records that were there already, as far as the first news of the run told. */
-  readonly begunAt: number;
+  /** Records that were there already, as far as the first news of the run told; null: nothing was left to do. */
+  readonly begunAt: number | null;
   readonly done: number;
   readonly seconds: number;
 }
@@ -126,7 +126,7 @@ export class DevicePart {
       done = replica.status.progress?.done ?? done;
       if (done > 0) begunAt ??= done;
     }
-    return { begunAt: begunAt ?? 0, done, seconds: (performance.now() - started) / 1_000 };
+    return { begunAt: begunAt ?? null, done, seconds: (performance.now() - started) / 1_000 };
   }
 
   /** Edits `count` times, in transactions of 100, over records in random order, or the first `hot` of them. */

@@ -76,7 +76,7 @@ const interrupted = (bench: Bench, world: BenchWorld, records: number): Promise<
       sample: async ({ run }) => {
         const name = `interrupted-${run}`;
         let seconds = 0;
-        const resumedAt: number[] = [];
+        const resumedAt: (number | string)[] = [];
         let isResumed = true;
         let before = 0;
         await world.start();
@@ -85,9 +85,10 @@ const interrupted = (bench: Bench, world: BenchWorld, records: number): Promise<
           const target = Math.floor(part * records);
           const reached = await world.device.call('syncUntil', target);
           seconds += reached.seconds;
-          resumedAt.push(reached.begunAt);
+          resumedAt.push(reached.begunAt ?? 'all');
           // What was stored before the kill is not fetched again, apart from pages that were on their way.
-          isResumed &&= reached.begunAt >= Math.min(before, target) - records / 4;
+          isResumed &&=
+            reached.begunAt === null || reached.begunAt >= Math.min(before, target) - records / 4;
           before = reached.done;
           await world.killDevice();
         }
