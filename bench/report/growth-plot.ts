@@ -42,11 +42,10 @@ export const growthPlot = (results: readonly BenchResult[]): string | undefined 
     color: { domain: cases, range: colors },
     marks: [
       Plot.line(lines, { x: 'records', y: 'seconds', z: 'case', stroke: 'case', strokeWidth: 2 }),
-      Plot.dot(lines, { x: 'records', y: 'seconds', z: 'case', fill: 'case', r: 4 }),
+      Plot.dot(lines, { x: 'records', y: 'seconds', fill: 'case', r: 4 }),
       ...cases.map((name, i) =>
         Plot.text([name], {
           frameAnchor: 'top-left',
-          z: null,
           dx: 6,
           dy: -(cases.length - i) * legendLine - 6,
           lineAnchor: 'top',
