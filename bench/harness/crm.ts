@@ -71,10 +71,13 @@ export const typedWord = (author: number, i: number): string =>
   `${word(scramble(i + author))}${author}.${i} `;
 
 /** Site of the record at a position, as a number. */
-export const siteAt = (i: number): number => scramble(i) % sites;
+export const siteAt = (i: number): number => i % sites;
 
 /** Name of a site by its number. */
 export const siteName = (site: number): string => `site-${site}`;
+
+/** Filter for the records of a site. */
+export const siteFilter = (site: number): string => `site = "${siteName(site)}"`;
 
 /** Id of the record at a position; ids are in the order of positions. */
 export const contactId = (i: number): string => `c-${String(i).padStart(9, '0')}`;
@@ -95,7 +98,7 @@ export const contactAt = (i: number, round = 0) => {
     createdAt: '2026-01-01T00:00:00.000Z',
     updatedAt: 1_700_000_000_000 + i + round,
     notes: `${word(n)} ${word(k)} ${word(n >>> 16)} ${word(k >>> 16)} ${word(n >>> 20)} ${word(k >>> 20)}`,
-    site: siteName(n % sites),
+    site: siteName(siteAt(i)),
   };
 };
 

@@ -30,9 +30,10 @@ export interface Uploaded {
   readonly runs: number;
 }
 
-/** How a killed download goes on. */
-export interface Interrupted {
-  /** Records done when it was told. */
+/** How far a download came that is killed now. */
+export interface Reached {
+  /** Records that were there already, as far as the first news of the run told; null: nothing was left to do. */
+  readonly begunAt: number | null;
   readonly done: number;
   readonly seconds: number;
 }
@@ -105,20 +106,27 @@ export class DevicePart {
     };
   }
 
+  /** Syncs so many times: each run folds a bounded part of what earlier ones brought. */
+  async restingSyncs(count: number): Promise<void> {
+    for (let i = 0; i < count; i += 1) await this.sync();
+  }
+
   /** Begins a first sync and answers when so many records are staged, while it goes on; or when it ended. */
-  async syncUntil(records: number): Promise<Interrupted> {
+  async syncUntil(records: number): Promise<Reached> {
     const replica = this.#open();
     const started = performance.now();
     const ended = replica.sync().then(() => true);
     let done = 0;
-    for (let isOver = false; !isOver && done < records; ) {
+    let begunAt: number | undefined;
+    for (let isOver = false; !isOver && done < records;) {
       isOver = await Promise.race([
         ended,
         new Promise<boolean>((resolve) => void setTimeout(resolve, pollMs, false)),
       ]);
       done = replica.status.progress?.done ?? done;
+      if (done > 0) begunAt ??= done;
     }
-    return { done, seconds: (performance.now() - started) / 1_000 };
+    return { begunAt: begunAt ?? null, done, seconds: (performance.now() - started) / 1_000 };
   }
 
   /** Edits `count` times, in transactions of 100, over records in random order, or the first `hot` of them. */

@@ -109,3 +109,39 @@ export const uploadFloorSeconds = (operations: number, records: number): Promise
     if (values > 0) await write();
     return (performance.now() - started) / 1_000;
   });
+
+const viewBytes = 350;
+
+/**
+ * Seconds to read a record and to write an operation and the record's new view, for so many edits in batches
+ * that wait for each other: the floor of local edits.
+ */
+export const editFloorSeconds = (
+  edits: number,
+  records: number,
+  perBatch: number,
+  sync: boolean,
+): Promise<number> =>
+  inFolder(async (open) => {
+    const device = await open('device');
+    for (let at = 0; at < records; at += rowsPerPage) {
+      const batch = device.batch();
+      for (let i = at; i < Math.min(records, at + rowsPerPage); i += 1)
+        batch.put(text.encode(contactId(i)), rowOf(i));
+      await batch.write();
+    }
+    const value = new Uint8Array(operationBytes).fill(7);
+    const view = new Uint8Array(viewBytes).fill(7);
+    const started = performance.now();
+    for (let from = 0; from < edits; from += perBatch) {
+      const batch = device.batch();
+      for (let i = from; i < Math.min(edits, from + perBatch); i += 1) {
+        const key = text.encode(contactId((i * 7_919) % records));
+        if (device.getSync(key) === undefined) throw new Error('a record is missing');
+        batch.put(joined([text.encode('v'), key]), view);
+        batch.put(pageKey(i), value);
+      }
+      await batch.write({ sync });
+    }
+    return (performance.now() - started) / 1_000;
+  });

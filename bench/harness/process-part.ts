@@ -18,7 +18,9 @@ const peakMb = (): number => {
 };
 
 const placeOf = (url: string, line: number): string => {
-  const found = /(packages\/[^/]+|node_modules\/(?:@[^/]+\/)?[^/]+|bench)\/(?:dist\/)?(.*)$/.exec(url);
+  const found = /(packages\/[^/]+|node_modules\/(?:@[^/]+\/)?[^/]+|bench)\/(?:dist\/)?(.*)$/.exec(
+    url,
+  );
   return `${found === null ? url : `${path.basename(found[1] ?? '')}/${found[2] ?? ''}`}:${line + 1}`;
 };
 

@@ -63,7 +63,8 @@ export const resultOf = (
       other === undefined
         ? null
         : {
-            against: other.records === named.records ? other.case : `${other.case}, ${other.records}`,
+            against:
+              other.records === named.records ? other.case : `${other.case}, ${other.records}`,
             value: round(other.seconds / seconds, 3),
           },
     peakRssMb: {

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { openServer, type Server, type Tables } from '@tidemark/server';
-import { contactId, noteId, shuffled, siteAt } from './crm.js';
+import { contactId, noteId, shuffled, siteAt, siteFilter } from './crm.js';
 import { datasetOf, type Dataset, type DataName } from './dataset.js';
 import { editedStage, foreignStage } from './edits.js';
 
@@ -170,7 +170,8 @@ export class ServerPart {
 
   /** Tells whether `count` records, evenly spread, are on the server as they were imported. */
   async verifyImported(records: number, count = 200): Promise<boolean> {
-    const { table, id, fields } = this.#data;
+    const { table, id, fields, load } = this.#data;
+    await load(records);
     const step = Math.max(1, Math.floor(records / count));
     for (let i = 0; i < records; i += step) {
       const found = await this.server().get(table, id(i));
@@ -178,6 +179,37 @@ export class ServerPart {
         if (found === undefined || found[name] !== value) return false;
     }
     return true;
+  }
+
+  /** Number of records of the table. */
+  async serverCount(): Promise<number> {
+    return Number((await this.serverFingerprint()).split('-')[0]);
+  }
+
+  /** Text of the one note on the server. */
+  async serverNote(): Promise<string> {
+    return ((await this.server().get('notes', noteId))?.['text'] as string | null) ?? '';
+  }
+
+  /** Fingerprint of the records of a site. */
+  async siteFingerprint(site: number): Promise<string> {
+    return this.server().fingerprint('contacts', { filter: siteFilter(site) });
+  }
+
+  /** Edits one record of each site below `count`. */
+  async touchSites(count: number, stage: string): Promise<void> {
+    const writes = function* () {
+      const left = new Set(Array.from({ length: count }, (_, site) => site));
+      for (let i = 0; left.size > 0; i += 1)
+        if (left.delete(siteAt(i)))
+          yield {
+            kind: 'patch' as const,
+            table: 'contacts',
+            id: contactId(i),
+            fields: { stage },
+          };
+    };
+    await this.server().write(writes(), { user });
   }
 
   async closeServer(): Promise<void> {

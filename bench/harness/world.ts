@@ -112,6 +112,8 @@ export class BenchWorld {
     await this.server.end();
     this.server = new Actor();
     if (alone) this.device = this.server;
+    if (this.#before !== undefined)
+      this.#before = { ...this.#before, server: { peakRssMb: 0, cpuSeconds: 0 } };
     return this.server.call('openServer', this.place('server'));
   }
 

@@ -3,7 +3,7 @@ import type { Edited } from '../harness/server-part.js';
 import type { Suite, Turn } from '../harness/suite.js';
 import type { BenchWorld } from '../harness/world.js';
 
-const recordsDefault = 50_000;
+const recordsDefault = 20_000;
 const hotRecords = 1_000;
 const questions = 100;
 /** Questions after runs that are not the last one. */

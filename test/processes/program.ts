@@ -11,7 +11,7 @@ const cache = fileURLToPath(new URL('../node_modules/.cache/tidemark/', import.m
  * Native and wasm packages find their files beside themselves, and packages in the older module format
  * require built-ins as they run, so they stay where they are.
  */
-const leftInPlace: Plugin = {
+export const leftInPlace: Plugin = {
   name: 'left-in-place',
   setup: ({ onResolve, resolve }) => {
     const filter =

@@ -136,3 +136,33 @@ export const expectEqualCosts = async (rows: number): Promise<void> => {
   expect(large.changedDeviceReads).toBeLessThan(2_000);
   expect(large.changed.downloadedBytes).toBeLessThan(2 * small.changed.downloadedBytes);
 };
+
+/** Operations of one transaction of a device. */
+const opsPerTransaction = 1_000;
+
+/** Edits every record on a device and uploads; returns what the device then reads to walk over the table once. */
+export const readsOfScanBehindUpload = async (rows: number): Promise<number> => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'tidemark-costs-'));
+  const server = await openPlaces(folder);
+  try {
+    await server.write(placeRows(rows), { user: 'office' });
+    const { replica, reads } = await openCounted(folder, server);
+    await replica.sync();
+    for (let from = 0; from < rows; from += opsPerTransaction)
+      await replica.transaction(async (edits) => {
+        for (let n = from; n < Math.min(rows, from + opsPerTransaction); n += 1)
+          await edits.update('places', placeId(n), { population: -1 - n });
+      });
+    for (let log = await replica.sync(); log.result !== 'synced'; log = await replica.sync())
+      expect(log.result).toBe('pending');
+    const before = reads();
+    const print = await replica.fingerprint('places');
+    const read = reads() - before;
+    expect(print).toBe(await server.fingerprint('places'));
+    await replica.close();
+    return read;
+  } finally {
+    await server.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+};

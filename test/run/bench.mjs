@@ -1,6 +1,8 @@
-// `npm run bench [-- SUITE...] [--records N] [--runs N] [--json] [--check | --save] [--transport nats|local]`: install,
-// build, then the suites of bench/, over a nats-server of its own unless `--transport local` is given.
+// `npm run bench [-- SUITE...] [--case NAME] [--records N] [--runs N] [--data flights] [--json] [--out FILE]
+// [--check | --save] [--profile] [--transport nats|local]`: install, build, then the suites of bench/, over a nats-server
+// of its own unless `--transport local` is given.
 import path from 'node:path';
+import { fetchFlights } from './flights.mjs';
 import { findNatsServer, startNatsServer } from './nats-server.mjs';
 import { build, install, node, root } from './steps.mjs';
 
@@ -36,6 +38,12 @@ const run = async () => {
     console.error(built.output);
     return built.code;
   }
+  if (
+    args.some(
+      (arg, i) => arg === '--data=flights' || (arg === 'flights' && args[i - 1] === '--data'),
+    )
+  )
+    fetchFlights();
   const program = path.join(root, 'bench/dist/main.js');
   return transport === 'nats' ? overNats(program) : (await node([program, ...args])).code;
 };

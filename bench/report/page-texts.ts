@@ -1,0 +1,91 @@
+/** How the figures came about. */
+export const method = `What Tidemark does in a second, beside plain programs that write the same bytes.
+
+\`\`\`sh
+npm run bench                                    # every suite at its default size, over a nats-server of its own
+npm run bench -- upload-merge --records 1000000  # one suite at another size
+npm run bench -- full-sync --data flights        # adds real records
+npm run bench -- --check                         # compares ratios with bench/baselines
+npm run bench -- --out bench/results/mine.json   # keeps the results with what the machine is
+node test/run/performance.mjs                    # writes this page and its plots from bench/results
+\`\`\`
+
+- Server, device and nats-server are processes of their own on one machine, over the loopback. Durability is the default: an edit
+  resolves when the operating system has it (\`os\`), uploads and windows of the server are fsynced. Nothing is switched off.
+- Each case is warmed up once, unless that took more than 10 s; of the runs, whose number the settings tell, the median counts. Each
+  result is checked outside the timed part: fingerprints of both sides, and what else the case promises. \`verified\` says so.
+- The **floor** of a case is a plain program with the same libraries that moves and writes about the same bytes in the same turn:
+  no history, no scopes, no conflicts. 100% would be as fast as that program.
+- Memory is the greatest of the timed part (Linux counts it anew before). CPU seconds are those of the timed part.
+- Records are like those of a CRM: 12 fields, about 300 bytes, deterministic. \`--data flights\` takes flights of the npm package
+  \`vega-datasets\`, which is fetched once.
+- Names of cases are those of a million records; with fewer, \`moved\` tells how many operations there were.
+
+\`--check\` compares ratios only, never seconds. Where the load average of a machine is far above its cores, other programs took most of
+them: the seconds are then several times those of a quiet one, small times most of all, and say little beyond their order of magnitude.
+CPU seconds and shares of the floor, which ran beside the same programs, suffer less.`;
+
+/** What each suite does. */
+export const suiteNotes: Readonly<Record<string, string>> = {
+  'full-sync':
+    'A device gets a whole table for the first time. The server prepared the table for an earlier device (the run that warms up). ' +
+    '`interrupted` kills the process of the device at five random points; each next one goes on, and only time in sync counts. ' +
+    '`two indexes` declares two indexes, which are built while the table comes in.',
+  'upload-merge':
+    'Edits that were made offline in transactions of 100, from the start of the upload until the receipt of the last one is stored. ' +
+    '`uniform-1m` edits as many records as there are, `uniform-100k` a tenth, in random order; `hot-set` a tenth as many operations on ' +
+    '1,000 records; in `conflicts-10` somebody else edited the field of each tenth operation meanwhile. Afterwards the histories of random ' +
+    'operations are asked for (100 after the last run), and a fresh device downloads everything.',
+  incremental:
+    'A sync after so many records changed on the server. `after folding`: after 20 syncs without changes, in which the device folds what came before.',
+  'local-edits':
+    'Edits without a network on a device that holds all records. `live query` is the median time until a query over 1,000 records that ' +
+    'an application watches shows an edit, from the call of the edit.',
+  'cold-start':
+    '`server`: a server with so many records and as many merged operations answers. `rebuild`: its store is gone; it comes back from the ' +
+    'checkpoint that holds the records and from the input behind it, which holds one operation for each. `device`: a device with pending operations opens.',
+  devices:
+    'Replicas with the filter `site = k`, a declared scope key, in four processes, one for each thousand records. `upload`: each uploads 100 ' +
+    'operations, all at once. `small sync`: one operation each, four at a time. `pull after foreign changes`: median time of a pull after ' +
+    'changes of other sites. `server restart`: from the start of the server until every device, live all the time, shows what was written after it.',
+  text:
+    'Two devices type words into one shared text while they are offline, each word an edit of its own. `apply`: until the server has merged both. ' +
+    '`converge`: until both devices show the same. The floor is Automerge alone, which applies the same changes in one batch.',
+};
+
+/** What costs what, and what can be set. */
+export const advice = `## What costs what
+
+- **The store**, not the network and not the codec, takes most of the time: each record that is read or written at a random place costs tens of
+  microseconds, one in order a few. First syncs move blocks of rows that nobody decodes; merging reads and writes each record that an operation touches.
+- **A first sync** of a whole table is cheap once one device has had it (see [decision 0012](decisions/0012-prepared-tables.md)). Filters and
+  projections read records one by one.
+- **An operation** costs its record on both sides, an entry of the history, one of the feed that devices catch up from, and its own bytes in
+  log and input. Many operations on few records cost less than one on each of many.
+- **Nothing to do** costs a few questions over the network, whatever the tables hold.
+- **Text fields** cost a change of Automerge per edit, and the whole document each time it is opened.
+
+## What is missed, and why
+
+From profiles of these cases (\`--profile\` prints them) and from the CPU seconds above.
+
+- **Uploads**: at 100,000 records each side waits for more than half of the time, for the other one or for the processor; four envelopes of
+  256 KB and one page are on their way at once. The rest is spread thin: decoding rows and entries of the feed, encoding them, collecting
+  garbage. No function takes more than a few percent. Fewer objects per operation, and longer windows grouped by record, would be needed.
+- **Local edits**: reading the record that is edited from the blocks of a first sync takes two fifths of a transaction: a new iterator and a seek for each.
+  A cache of opened blocks would spare most of it.
+- **\`disk\` with many writers**: an edit holds its turn until it is fsynced, so that no two share one fsync.
+- **Two indexes** take three quarters of the device's processor time in the first sync that builds them.
+
+What rebuilding and text wait for was not profiled.
+
+## How to tune
+
+- Edit in transactions (up to 1,000 operations): one write instead of many.
+- \`durability: 'disk'\` fsyncs each edit: make it one transaction of many.
+- Declare a \`scopeKey\` where devices hold a part of a table: a pull then follows the changes of that part.
+- Declare the indexes that queries need and no others: each is written with every edit.
+- \`openServer({ prepared })\` bounds how tables are prepared for first syncs; \`horizon\` bounds the feed.
+- \`checkpoints.everyOps\` bounds how much input a server folds after it lost its store, and what devices keep.
+- Give devices ids that grow with time (the default): sorted keys are cheaper everywhere.
+- A second server doubles downloads, not merging: see [size it](guides/size.md).`;
