@@ -8,10 +8,19 @@ import { coldStart } from './suites/cold-start.js';
 import { fullSync } from './suites/full-sync.js';
 import { incremental } from './suites/incremental.js';
 import { localEdits } from './suites/local-edits.js';
+import { slowNetwork } from './suites/slow-network.js';
 import { text } from './suites/text.js';
 import { uploadMerge } from './suites/upload-merge.js';
 
-const suites: readonly Suite[] = [fullSync, uploadMerge, incremental, localEdits, coldStart, text];
+const suites: readonly Suite[] = [
+  fullSync,
+  uploadMerge,
+  incremental,
+  localEdits,
+  coldStart,
+  text,
+  slowNetwork,
+];
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const complain = (line: string): void => void process.stderr.write(`${line}\n`);
 

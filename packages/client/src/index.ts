@@ -64,6 +64,7 @@ export { receiptQuestionsMax } from './run/await-receipt.js';
 export { agreeRoundsMax } from './run/agree-on-log.js';
 export { pageBytesMax, pageBytesMin, pagesBeforeLarger, slowPageMs } from './run/page-size.js';
 export {
+  packedPagesMax,
   pagesUnderWayMax,
   slowLinkBytes,
   slowRoundTripMs,

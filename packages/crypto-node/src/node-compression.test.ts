@@ -1,7 +1,7 @@
 import { brotliCompressSync, constants, deflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { nodeCodecs, nodeCompression } from './node-compression.js';
+import { compressionNow, nodeCodecs, nodeCompression, unpackNow } from './node-compression.js';
 
 const { pack, unpack } = nodeCompression;
 const codec = fc.constantFrom(...nodeCodecs);
@@ -22,6 +22,7 @@ describe('compression of Node', () => {
       fc.asyncProperty(codec, bytes, async (name, one) => {
         const packed = await pack(name, one);
         expect(await unpack(name, packed, one.length)).toEqual(one);
+        expect(await compressionNow.pack(name, one)).toEqual(packed);
         for (const length of [0, one.length - 1, one.length + 1])
           expect(await unpack(name, packed, length)).toBeUndefined();
       }),
@@ -37,6 +38,7 @@ describe('compression of Node', () => {
         const bent = packed.slice();
         bent[at] = to;
         const read = await unpack(name, bent, one.length);
+        expect(unpackNow(name, bent, one.length)).toEqual(read);
         if (read !== undefined) expect(read).toHaveLength(one.length);
         expect(await unpack('zip', packed, one.length)).toBeUndefined();
         expect(await unpack(name, new Uint8Array(0), one.length)).toBeUndefined();

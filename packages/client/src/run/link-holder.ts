@@ -59,7 +59,7 @@ export const linkHolder = (parts: LinkHolderParts): LinkHolder => {
     call: async (endpoint, body, signal) => {
       const begunMs = clock.nowMs();
       const answer = await identity.call(link(), endpoint, body, signal);
-      speed.answered(answer.length, begunMs, clock.nowMs());
+      speed.answered(clock.nowMs() - begunMs);
       return answer;
     },
     state: () => (current !== null ? 'online' : opening ? 'connecting' : 'offline'),

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   LinkSpeed,
+  packedPagesMax,
   pagesUnderWayMax,
   slowLinkBytes,
   slowRoundTripMs,
@@ -11,28 +12,41 @@ import {
 const page = 512 * 1024;
 
 /** A link on which pages come one behind the other, each after `ms`. */
-const carrying = (bytes: number, ms: number, pages = 20): LinkSpeed => {
+const carrying = (bytes: number, ms: number, isPacked = false): LinkSpeed => {
   const speed = new LinkSpeed();
-  for (let i = 0; i < pages; i += 1) speed.answered(bytes, i * ms, (i + 1) * ms);
+  for (let i = 0; i < 20; i += 1) speed.pageCame(bytes, i * ms, (i + 1) * ms, isPacked);
   return speed;
 };
 
 describe('the speed of a link', () => {
-  test('[SYN-55] a link is slow by its shortest round trip, or by the bytes that it carries', () => {
+  test('[SYN-55] pages are worth packing by the shortest round trip, or by the bytes that the link carries', () => {
     const speed = new LinkSpeed();
-    expect(speed.isSlow()).toBe(false);
-    speed.answered(100, 0, slowRoundTripMs);
-    expect(speed.isSlow()).toBe(true);
-    // One call that was faster: what was slower before was work.
-    speed.answered(100, 500, 500 + slowRoundTripMs - 1);
-    expect(speed.isSlow()).toBe(false);
-    // 512 KB in 15 ms, and in 35 ms: more and less than 8 MB/s.
-    expect(carrying(page, 15).isSlow()).toBe(false);
-    expect(carrying(page, slowRoundTripMs - 5, 5).isSlow()).toBe(
-      (page * 1_000) / (slowRoundTripMs - 5) < slowLinkBytes,
-    );
-    expect(carrying(page, 66).isSlow()).toBe(true);
-    expect(carrying(tellingBytesMin - 1, 30).isSlow()).toBe(false);
+    expect(speed.isWorthPacking()).toBe(false);
+    speed.answered(slowRoundTripMs);
+    expect(speed.isWorthPacking()).toBe(true);
+    // One call that was faster: what was slower before was work. A clock that was set back says nothing.
+    speed.answered(-5_000);
+    expect(speed.isWorthPacking()).toBe(true);
+    speed.answered(slowRoundTripMs - 1);
+    expect(speed.isWorthPacking()).toBe(false);
+    const bytes = slowLinkBytes / 10;
+    expect(carrying(bytes * 1.01, 100).isWorthPacking()).toBe(false);
+    expect(carrying(bytes * 0.99, 100).isWorthPacking()).toBe(true);
+    expect(carrying(tellingBytesMin - 1, 100).isWorthPacking()).toBe(false);
+    // Packing takes its time: how fast packed pages come says nothing.
+    expect(carrying(bytes * 0.99, 100, true).isWorthPacking()).toBe(false);
+  });
+
+  test('[SYN-55] where round trips are short, one page of 64 tells whether the link is slow still', () => {
+    const speed = carrying(100_000, 100);
+    const asked = Array.from({ length: 2 * packedPagesMax }, () => speed.isWorthPacking());
+    expect(asked.filter((isPacked) => !isPacked)).toHaveLength(2);
+    // Those that came as they are came fast: the machine was busy before.
+    for (let i = 0; i < 8; i += 1) speed.pageCame(page, 9_000 + i * 10, 9_010 + i * 10, false);
+    expect(speed.isWorthPacking()).toBe(false);
+    const far = new LinkSpeed();
+    far.answered(slowRoundTripMs);
+    for (let i = 0; i < 2 * packedPagesMax; i += 1) expect(far.isWorthPacking()).toBe(true);
   });
 
   test('[SYN-54] so many pages are asked for as come within two seconds, at least one and at most eight', () => {
@@ -45,34 +59,36 @@ describe('the speed of a link', () => {
       [underWayMs, 1],
       [30_000, 1],
     ] as const)
-      expect([ms, carrying(page, ms).pagesUnderWay()]).toEqual([ms, pages]);
+      for (const isPacked of [true, false])
+        expect([ms, carrying(page, ms, isPacked).pagesUnderWay()]).toEqual([ms, pages]);
   });
 
-  test('[SYN-54] answers that wait for each other are told for their own time only', () => {
+  test('[SYN-54] pages that wait for each other are told for their own time only', () => {
     const speed = new LinkSpeed();
-    // Eight were asked for at once; one comes each 400 ms.
-    for (let i = 1; i <= 16; i += 1) speed.answered(page, 0, i * 400);
+    // All were asked for at once; one comes each 400 ms.
+    for (let i = 1; i <= 16; i += 1) speed.pageCame(page, 0, i * 400, false);
     expect(speed.pagesUnderWay()).toBe(5);
   });
 
-  test('[SYN-54] a link that became faster or slower is known by its next pages; another link begins anew', () => {
+  test('[SYN-54] a link that became faster is known by its next pages; another link begins anew', () => {
     const speed = carrying(page, 1_000);
     expect(speed.pagesUnderWay()).toBe(2);
-    for (let i = 0; i < 16; i += 1) speed.answered(page, 50_000 + i * 10, 50_010 + i * 10);
+    for (let i = 0; i < 16; i += 1) speed.pageCame(page, 50_000 + i * 10, 50_010 + i * 10, false);
     expect(speed.pagesUnderWay()).toBe(pagesUnderWayMax);
+    speed.answered(slowRoundTripMs);
     speed.opened();
     expect(speed.pagesUnderWay()).toBe(1);
-    expect(speed.isSlow()).toBe(false);
+    expect(speed.isWorthPacking()).toBe(false);
   });
 
   test('[SYN-54] a clock that is set back or forth leads to no more pages than eight and no fewer than one', () => {
     const speed = carrying(page, 100);
-    speed.answered(page, 1_000_000, 5);
+    speed.pageCame(page, 1_000_000, 5, false);
     expect(speed.pagesUnderWay()).toBe(pagesUnderWayMax);
-    speed.answered(page, 5, 10_000_000);
+    speed.pageCame(page, 5, 10_000_000, false);
     expect(speed.pagesUnderWay()).toBe(1);
-    speed.answered(page, 5, 6);
-    for (let i = 0; i < 40; i += 1) speed.answered(page, 10 + i, 11 + i);
+    speed.pageCame(page, 5, 6, false);
+    for (let i = 0; i < 40; i += 1) speed.pageCame(page, 10 + i, 11 + i, false);
     expect(speed.pagesUnderWay()).toBe(pagesUnderWayMax);
   });
 });

@@ -54,9 +54,9 @@ export interface PagesWanted {
 
 const wanted = ({ pageSize, speed, ports }: RunContext): PagesWanted => {
   const { compression, compress = 'auto' } = ports;
-  const isPacked = compress === 'always' || (compress === 'auto' && speed.isSlow());
+  const isWorthIt = compress === 'always' || (compress === 'auto' && speed.isWorthPacking());
   const maxBytes = pageSize.bytes;
-  return compression === undefined || !isPacked
+  return compression === undefined || !isWorthIt
     ? { maxBytes }
     : { maxBytes, codecs: compression.codecs };
 };
@@ -81,9 +81,14 @@ export const beginAsking = <A extends TailedAnswer>(
   context: RunContext,
   ask: (wanted: PagesWanted) => Promise<A>,
 ): AskedPages<Unpacked<A>> => {
-  const begunMs = context.ports.clock.nowMs();
+  const { clock } = context.ports;
+  const begunMs = clock.nowMs();
   const form = wanted(context);
-  const answer = ask(form).then((packed) => unpack(context, packed));
+  const answer = ask(form).then((came) => {
+    const isPacked = came.message.packed !== undefined;
+    context.speed.pageCame(came.bytes, begunMs, clock.nowMs(), isPacked);
+    return unpack(context, came);
+  });
   return { begunMs, maxBytes: form.maxBytes, answer };
 };
 
