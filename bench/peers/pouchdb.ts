@@ -69,6 +69,8 @@ export const pouchdb: Peer = {
   facts: {
     durableDevice: 'LevelDB without fsync: survives a killed process, not a power cut',
     durableServer: 'LevelDB without fsync: survives a killed process, not a power cut',
+    onConflict:
+      'both revisions stay, one of them wins by its hash on all devices, the other is found by asking for _conflicts',
     settings:
       'batches of 1,000 documents (default 100 is slower), 10 at once; edits by bulkDocs of 1,000',
   },

@@ -59,6 +59,7 @@ export interface PeerFacts {
   readonly durableDevice: string;
   readonly durableServer: string;
   readonly settings: string;
+  readonly onConflict: string;
 }
 
 /** An engine as the workloads drive it. */

@@ -103,6 +103,8 @@ export const rxdb: Peer = {
   facts: {
     durableDevice: 'memory: nothing survives the process (no free storage for files in Node)',
     durableServer: 'memory: nothing survives the process',
+    onConflict:
+      'the server wins and the local edit is dropped silently; a handler may decide otherwise',
     settings:
       'pull batches of 1,000; push batches of 100, the most that its server takes of such records',
   },
@@ -152,7 +154,7 @@ export const rxdb: Peer = {
     let contacts: Collection;
     let database: Database;
     const replicate = async (): Promise<void> => {
-      const { replicateServer } = load('rxdb/plugins/replication-server') as {
+      const { replicateServer } = load('rxdb-server/plugins/replication-server') as {
         readonly replicateServer: (options: object) => Replication;
       };
       const replication = replicateServer({

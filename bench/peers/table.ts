@@ -34,11 +34,11 @@ export const printPeers = (
     if (shown.some(({ outcome }) => outcome !== undefined)) lines.push('');
   }
   lines.push(
-    row(['Engine', 'Durable on the device', 'Durable on the server', 'Settings']),
-    row(['---', '---', '---', '---']),
+    row(['Engine', 'Durable on the device', 'Durable on the server', 'On conflict', 'Settings']),
+    row(['---', '---', '---', '---', '---']),
   );
-  for (const [peer, { durableDevice, durableServer, settings }] of Object.entries(facts))
-    lines.push(row([peer, durableDevice, durableServer, settings]));
+  for (const [peer, one] of Object.entries(facts))
+    lines.push(row([peer, one.durableDevice, one.durableServer, one.onConflict, one.settings]));
   for (const [peer, why] of Object.entries(skipped)) lines.push('', `${peer} was skipped: ${why}`);
   return lines.join('\n');
 };

@@ -17,6 +17,8 @@ export const tidemark: Peer = {
     durableDevice: 'LevelDB, log and view in one batch; survives a killed process (durability os)',
     durableServer: 'JetStream acknowledges what is stored; LevelDB fsynced per window of the fold',
     settings: 'defaults; transactions of 100 edits',
+    onConflict:
+      'the rule of the field decides (here the default, server-wins), and explain tells what it took away; with rule manual both stay and a person chooses',
   },
   server: () => {
     let server: Server<BenchTables>;

@@ -63,6 +63,8 @@ export const watermelondb: Peer = {
   facts: {
     durableDevice: 'SQLite file, fsynced per transaction (rollback journal of its adapter)',
     durableServer: 'none: it brings no server; the one here is a map in memory',
+    onConflict:
+      'the columns that were edited here win at the next pull and overwrite the server at the next push, silently',
     settings: 'one answer with everything, as synchronize() wants it; edits in batches of 1,000',
   },
   server: () => {

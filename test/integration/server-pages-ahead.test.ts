@@ -1,4 +1,5 @@
 import { nodeCompression } from '@tidemark/crypto-node';
+import { aheadCallsMax } from '@tidemark/merger';
 import { isLeft } from '@tidemark/model';
 import type { Link } from '@tidemark/ports';
 import {
@@ -137,6 +138,25 @@ describe('pages that are asked for ahead', () => {
       { status: 'fulfilled' },
       { status: 'fulfilled' },
     ]);
+  });
+
+  test('[PUL-74] pages ahead leave room for other calls: those beyond 64 are refused, and no page by its cursor is', async () => {
+    const replicas = Array.from({ length: 12 }, (_, i) => `many-${i}`);
+    const skips = Array.from({ length: 8 }, (_, skip) => skip);
+    const links = await Promise.all(replicas.map((replica) => f.link(replica)));
+    const results = await Promise.allSettled(
+      links.flatMap((one) => skips.map((skip) => ask(one, request(null, { skip })))),
+    );
+    const refused = results.filter(({ status }) => status === 'rejected');
+    for (const one of refused) expect(one).toMatchObject({ reason: { code: 'no-page-ahead' } });
+    expect(refused.length).toBeGreaterThan(0);
+    expect(results.length - replicas.length - refused.length).toBeGreaterThanOrEqual(aheadCallsMax);
+    for (let i = 0; i < results.length; i += skips.length)
+      expect(results[i]?.status).toBe('fulfilled');
+    // They are over: there is room again.
+    expect(
+      (await Promise.all([0, 1].map((skip) => ask(link, request(null, { skip }))))).length,
+    ).toBe(2);
   });
 
   test('[PUL-75] a tail is packed for who asks, by the first codec that both know, and else as it is', async () => {

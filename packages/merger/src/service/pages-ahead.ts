@@ -3,6 +3,11 @@ import { cursorName } from '@tidemark/protocol';
 
 /** Pages of pulls whose next cursor is remembered; beyond that the oldest are forgotten, and asked for by cursor. */
 export const pagesKnownMax = 1_024;
+/** Calls for pages behind a cursor that are answered at once, of all replicas: the others leave room for other calls. */
+export const aheadCallsMax = 64;
+
+const unknown = (): TidemarkError =>
+  new TidemarkError('no-page-ahead', 'nobody knows where that page begins');
 
 /** One call for a page: where it stands in the download of its replica. */
 export interface PageTurn {
@@ -35,6 +40,7 @@ const settling = <A>(): { readonly promise: Promise<A>; readonly settle: (value:
 export const createPagesAhead = (hash: Hash): PagesAhead => {
   /** Cursor behind each page, by replica and the name of its own. */
   const nexts = new Map<string, Promise<string | undefined>>();
+  let aheadCalls = 0;
   /** Resolves when all calls of a replica that entered so far are placed. */
   const placed = new Map<string, Promise<void>>();
 
@@ -53,14 +59,19 @@ export const createPagesAhead = (hash: Hash): PagesAhead => {
       const next = settling<string | undefined>();
       const all = before === undefined ? own.promise : before.then(() => own.promise);
       placed.set(replica, all);
+      let isAhead = false;
       return {
         begin: async (cursor, skip) => {
-          if (skip > 0) await before;
+          if (skip > 0) {
+            if (aheadCalls >= aheadCallsMax) throw unknown();
+            aheadCalls += 1;
+            isAhead = true;
+            await before;
+          }
           let at = cursor;
           for (let i = 0; i < skip; i += 1) {
             const behind = await nexts.get(keyOf(at));
-            if (behind === undefined)
-              throw new TidemarkError('no-page-ahead', 'nobody knows where that page begins');
+            if (behind === undefined) throw unknown();
             at = behind;
           }
           remember(keyOf(at), next.promise);
@@ -69,6 +80,7 @@ export const createPagesAhead = (hash: Hash): PagesAhead => {
         },
         ends: next.settle,
         leave: () => {
+          if (isAhead) aheadCalls -= 1;
           next.settle(undefined);
           own.settle();
           if (placed.get(replica) === all) placed.delete(replica);
