@@ -1,6 +1,6 @@
 import type { PullAnswer } from '@tidemark/protocol';
+import type { AskedPages } from './asked-pages.js';
 import { pagesBeforeLarger } from './page-size.js';
-import type { AskedPages } from './page-staging.js';
 
 /** Answer to a pull, with its pages unpacked. */
 export interface PulledPage {

@@ -1,5 +1,6 @@
 import { isLeft, TidemarkError } from '@tidemark/model';
 import { decodePages, type PackedTail, type TablePage } from '@tidemark/protocol';
+import type { AskedPages } from './asked-pages.js';
 import { slowPageMs } from './page-size.js';
 import { countStaged, type RunContext } from './run-context.js';
 
@@ -38,13 +39,6 @@ interface TailedAnswer {
 
 /** The same answer with its tail as the server had it. */
 type Unpacked<A> = A & { readonly rawBytes: number };
-
-/** Pages that were asked for. */
-export interface AskedPages<A> {
-  readonly begunMs: number;
-  readonly maxBytes: number;
-  readonly answer: Promise<A>;
-}
 
 /** What a request for pages says of their form: their most bytes, and how they may be packed. */
 export interface PagesWanted {
