@@ -1,5 +1,5 @@
 import { slowRoundTripMs } from '@tidemark/client';
-import type { Transport } from '@tidemark/ports';
+import type { Link, Transport } from '@tidemark/ports';
 import {
   decodeMessage,
   encodeMessage,
@@ -32,24 +32,24 @@ const timedLink = (world: World) => {
     packed: [] as (PackedTail | undefined)[],
     /** Changes what an answer says of its tail, and the tail. */
     bend: (packed: PackedTail, tail: Uint8Array): [PackedTail, Uint8Array] => [packed, tail],
-    transport: through(world.transport, {
-      request: async (link, endpoint, body, signal) => {
-        if (endpoint === 'pull')
-          for (const codec of read('PullRequest', body).message.codecs ?? []) seen.asked.add(codec);
-        const answer = await link.request(endpoint, body, signal);
-        world.clock.now += seen.roundTripMs;
-        const name = answers[endpoint];
-        if (name === undefined) return answer;
-        const { message, tail } = read(name, answer);
-        seen.packed.push(message.packed);
-        if (message.packed === undefined) return answer;
-        const [packed, bent] = seen.bend(message.packed, tail);
-        return encodeMessage<MessageName>(name, { ...message, packed } as Messages[PullOrCompare], [
-          bent,
-        ]);
-      },
-    }) satisfies Transport,
+    transport: world.transport as Transport,
   };
+  const request = async (link: Link, ...call: Parameters<Link['request']>): Promise<Uint8Array> => {
+    const [endpoint, body] = call;
+    if (endpoint === 'pull')
+      for (const codec of read('PullRequest', body).message.codecs ?? []) seen.asked.add(codec);
+    const answer = await link.request(...call);
+    world.clock.now += seen.roundTripMs;
+    const name = answers[endpoint];
+    if (name === undefined) return answer;
+    const { message, tail } = read(name, answer);
+    seen.packed.push(message.packed);
+    if (message.packed === undefined) return answer;
+    const [packed, bent] = seen.bend(message.packed, tail);
+    const changed = { ...message, packed } as Messages[PullOrCompare];
+    return encodeMessage<MessageName>(name, changed, [bent]);
+  };
+  seen.transport = through(world.transport, { request });
   return seen;
 };
 
