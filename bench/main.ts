@@ -11,6 +11,7 @@ import { devices } from './suites/devices.js';
 import { fullSync } from './suites/full-sync.js';
 import { incremental } from './suites/incremental.js';
 import { localEdits } from './suites/local-edits.js';
+import { slowNetwork } from './suites/slow-network.js';
 import { text } from './suites/text.js';
 import { uploadMerge } from './suites/upload-merge.js';
 
@@ -22,6 +23,7 @@ const suites: readonly Suite[] = [
   coldStart,
   devices,
   text,
+  slowNetwork,
 ];
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const complain = (line: string): void => void process.stderr.write(`${line}\n`);

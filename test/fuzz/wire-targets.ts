@@ -53,10 +53,13 @@ import {
   text,
   transaction,
 } from '@tidemark/testkit';
+import { nodeCodecs, unpackNow } from '@tidemark/crypto-node';
 import fc from 'fast-check';
+import { brotliCompressSync, constants, deflateRawSync } from 'node:zlib';
 import { crypto } from '../convergence/memory-parts.js';
 import { jsonOf } from './mutate.js';
 import {
+  Broken,
   drawn,
   expectBytes,
   expectSame,
@@ -228,6 +231,45 @@ const pageTails: FuzzTarget = {
       const again = concatBytes(encodePages(value.map((one) => encodePage(one, sha256))));
       expectSame('pages', value, rightOf(decodePages(again, sha256)));
     }),
+};
+
+/** Most bytes to which a tail of a message may unpack. */
+const tailBytesMax = 1_000_000;
+const brotliParams = {
+  [constants.BROTLI_PARAM_QUALITY]: 1,
+  [constants.BROTLI_PARAM_LGWIN]: 20,
+};
+
+/** A packed tail behind its codec (1 byte) and the length that is announced (4): bombs among the samples. */
+const packedTails: FuzzTarget = {
+  name: 'packed-tail',
+  samples: (seed) =>
+    drawn(fc.tuple(fc.nat(1), fc.uint8Array({ minLength: 1 }), fc.nat(tailBytesMax)), seed).map(
+      ([codec, some, zeros]) => {
+        const raw = Buffer.concat([
+          some,
+          Buffer.alloc(Math.min(zeros, tailBytesMax - some.length)),
+        ]);
+        const packed =
+          codec === 0 ? brotliCompressSync(raw, { params: brotliParams }) : deflateRawSync(raw);
+        const head = Buffer.alloc(5);
+        head[0] = codec;
+        head.writeUInt32BE(raw.length, 1);
+        return headed(Buffer.concat([head, packed]), 5);
+      },
+    ),
+  read: (bytes) => {
+    if (bytes.length < 5) return refused('short');
+    const codec = nodeCodecs[bytes[0] ?? 0] ?? 'none';
+    const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(1);
+    // Decoding the message refuses more.
+    if (length > tailBytesMax) return refused('length');
+    const tail = unpackNow(codec, bytes.subarray(5), length);
+    if (tail === undefined) return refused('packed');
+    if (tail.length !== length) throw new Broken('a tail has another length than announced');
+    decodePages(tail, sha256);
+    return taken;
+  },
 };
 
 const cursorState: fc.Arbitrary<CursorState> = fc.record({
@@ -431,6 +473,7 @@ export const wireTargets: readonly FuzzTarget[] = [
   ...ofMessages,
   pages,
   pageTails,
+  packedTails,
   cursors,
   signedCalls,
   inputEntries,

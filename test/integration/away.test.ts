@@ -232,7 +232,7 @@ describe('sync errors over restarts', () => {
     await expectEqual(a);
   });
 
-  test('[SYN-78] a foreground run waits for its receipt as long as the server merges', async () => {
+  test('[SYN-79] a foreground run waits for its receipt as long as the server merges', async () => {
     const envelopes = 6;
     await open({
       window: { messagesMax: 1 },

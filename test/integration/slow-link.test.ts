@@ -56,7 +56,7 @@ const fill = async (name: string, count: number): Promise<void> => {
 test('[SYN-26] a page that does not come in time is asked for again, smaller; later pages grow again', async () => {
   const slow = slowLink(world.transport);
   await fill('first', 200);
-  const device = await world.device({ transport: slow.transport });
+  const device = await world.device({ transport: slow.transport, compress: 'never' });
   slow.carries = 2 * pageBytesMin;
   const log = await device.replica.sync();
   expect(log, JSON.stringify(device.replica.status.error)).toMatchObject({ result: 'synced' });
@@ -83,7 +83,7 @@ test('[SYN-26, PUL-70] prepared blocks come over a link that carries one of them
   await fill('blocks', 400);
   slow.carries = 2 * pageBytesMin;
   for (let i = 0; i < 2; i += 1) {
-    const device = await world.device({ transport: slow.transport });
+    const device = await world.device({ transport: slow.transport, compress: 'never' });
     expect(await device.replica.sync()).toMatchObject({ result: 'synced' });
     expect(slow.longest).toBeLessThanOrEqual(2 * pageBytesMin);
     expect(new Set(await world.fingerprints(device)).size).toBe(1);
@@ -93,7 +93,7 @@ test('[SYN-26, PUL-70] prepared blocks come over a link that carries one of them
 test('[SYN-26] a link that carries nothing fails the run at once smaller, never below the smallest page', async () => {
   const slow = slowLink(world.transport);
   await fill('all', 100);
-  const device = await world.device({ transport: slow.transport });
+  const device = await world.device({ transport: slow.transport, compress: 'never' });
   slow.carries = pageBytesMin / 2;
   expect(await device.replica.sync()).toMatchObject({ result: 'failed', error: 'timeout' });
   expect(await device.replica.sync()).toMatchObject({ result: 'failed', error: 'timeout' });

@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import {
   openLocalReplica,
   replicaOn,
+  type CompressionMode,
   type LocalReplica,
   type Replica,
   type ReplicaEvent,
 } from '@tidemark/client';
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
-import { nodeCrypto } from '@tidemark/crypto-node';
+import { nodeCompression, nodeCrypto } from '@tidemark/crypto-node';
 import type { Scope } from '@tidemark/filter';
 import { openMerger, type InputEntry, type Merger, type MergerOptions } from '@tidemark/merger';
 import { decodeRow, defineSchema, field, type Row } from '@tidemark/model';
@@ -241,6 +242,7 @@ export class World {
       store,
       input,
       crypto: nodeCrypto,
+      compression: nodeCompression,
       clock: this.clock,
       timer: systemTimer,
       entropy: seededEntropy(`server-${this.#openings}`),
@@ -264,6 +266,7 @@ export class World {
       readonly disk?: Disk;
       readonly scope?: Scope;
       readonly transport?: Transport;
+      readonly compress?: CompressionMode;
     } = {},
   ): Promise<DeviceHandle> {
     const handle = {
@@ -282,6 +285,7 @@ export class World {
       readonly user?: string;
       readonly scope?: Scope;
       readonly transport?: Transport;
+      readonly compress?: CompressionMode;
     } = {},
   ): Promise<void> {
     this.#devices += 1;
@@ -311,6 +315,8 @@ export class World {
       entropy,
       timer: fastTimer,
       crypto: nodeCrypto,
+      compression: nodeCompression,
+      ...(options.compress === undefined ? {} : { compress: options.compress }),
       onEvent: (event) => handle.events.push(event),
       onClosed: () => store.close(),
       ...(options.scope === undefined ? {} : { scope: options.scope }),

@@ -1,4 +1,5 @@
 import { openLocalReplica, replicaOn, type LocalReplica, type Replica } from '@tidemark/client';
+import { compressionNow } from '@tidemark/crypto-node';
 import { TidemarkError } from '@tidemark/model';
 import type { ReplicaStore } from '@tidemark/ports';
 import { openReplicaStore } from '@tidemark/store-level';
@@ -6,7 +7,7 @@ import { crdt } from '../convergence/memory-parts.js';
 import type { SeededRandom } from '../convergence/seeded-random.js';
 import { customizationOf, type fieldIds } from '../convergence/tables.js';
 import type { SimContext } from './context.js';
-import type { PlannedDevice } from './plan.js';
+import type { Plan, PlannedDevice } from './plan.js';
 import { OwnEdits, type OwnEdit } from './own-edits.js';
 import { PromiseBook, type Promised } from './promises.js';
 import { Life } from './scheduler.js';
@@ -35,6 +36,7 @@ export type Ending = 'closed' | 'kill' | 'power' | 'damage';
 
 /** What the actors of a world share. */
 export interface DeviceWorld {
+  readonly plan: Pick<Plan, 'packed'>;
   readonly context: SimContext;
   readonly network: SimNetwork;
   /** Remembers what a transaction typed into texts, by `name/table/record`. */
@@ -239,7 +241,7 @@ export class DeviceActor {
   }
 
   async #openOnce(life: Life): Promise<void> {
-    const { context, network, typed } = this.#world;
+    const { plan, context, network, typed } = this.#world;
     this.#opening += 1;
     const opening = this.#opening;
     const isNew = !this.disk.exists && this.disk.marker === undefined;
@@ -281,6 +283,9 @@ export class DeviceActor {
       entropy,
       timer: life.timer,
       crypto,
+      compression: compressionNow,
+      // What a device with a narrower scope gets is searched for what it must not see.
+      compress: plan.packed === true && this.setup.scope.tables === 'all' ? 'always' : 'never',
       logger: {
         log: (level, message, fields) => {
           if (level !== 'debug' && level !== 'info')

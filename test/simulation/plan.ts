@@ -99,6 +99,8 @@ export interface Plan {
   readonly trimInput: boolean;
   /** Servers prepare all tables in blocks of few rows: true of every fourth seed, absent in older plans. */
   readonly prepared?: boolean;
+  /** Devices that hold everything get their pages packed: true of every third seed, absent in older plans. */
+  readonly packed?: boolean;
   readonly events: readonly PlannedEvent[];
 }
 
@@ -199,6 +201,7 @@ export const drawPlan = (seed: number): Plan => {
     texts: random.chance(25),
     trimInput: random.chance(30),
     prepared: seed % 4 === 3,
+    packed: seed % 3 === 1,
     events,
   };
 };

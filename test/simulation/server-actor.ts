@@ -1,3 +1,4 @@
+import { compressionNow } from '@tidemark/crypto-node';
 import {
   createFellows,
   openMerger,
@@ -329,6 +330,7 @@ export class ServerActor implements NetworkServer {
           store,
           input: folded,
           crypto,
+          compression: compressionNow,
           clock,
           timer,
           ...(fellows === null ? {} : { fellows, scratch: () => this.#openScratch(life) }),

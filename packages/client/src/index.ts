@@ -55,7 +55,7 @@ export {
 export type { ReplicaEvent } from './run/replica-event.js';
 export type { ReplicaStatus } from './run/replica-status.js';
 export type { ConnectionState } from './run/link-holder.js';
-export type { SyncProgress } from './run/run-context.js';
+export type { CompressionMode, SyncProgress } from './run/run-context.js';
 export type { SyncOptions, ConnectOptions } from './run/sync-runner.js';
 export { editDebounceMs, livePeriodMs } from './run/sync-runner.js';
 export { retryBaseMs, retryPauseMsMax, livePauseMsMax } from './run/back-off.js';
@@ -63,6 +63,14 @@ export { envelopePageBytesMax, envelopesInFlightMax } from './run/upload.js';
 export { receiptQuestionsMax } from './run/await-receipt.js';
 export { agreeRoundsMax } from './run/agree-on-log.js';
 export { pageBytesMax, pageBytesMin, pagesBeforeLarger, slowPageMs } from './run/page-size.js';
+export {
+  packedPagesMax,
+  pagesUnderWayMax,
+  slowLinkBytes,
+  slowRoundTripMs,
+  tellingBytesMin,
+  underWayMs,
+} from './run/link-speed.js';
 export { compareJsonBytesMax } from './run/repair.js';
 export { foldStepsMax } from './run/clean-up.js';
 export { syncLogsMax } from './run/sync-log-list.js';

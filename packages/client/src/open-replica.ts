@@ -1,6 +1,14 @@
 import { decodeScope, scopeText, type Scope } from '@tidemark/filter';
 import { isLeft, problemsError, TidemarkError, type SyncLog } from '@tidemark/model';
-import type { Clock, Crypto, Entropy, Logger, Timer, Transport } from '@tidemark/ports';
+import type {
+  Clock,
+  Compression,
+  Crypto,
+  Entropy,
+  Logger,
+  Timer,
+  Transport,
+} from '@tidemark/ports';
 import { scopeHashOf, startContentFingerprint } from '@tidemark/protocol';
 import type { LocalReplica } from './local/local-replica.js';
 import type { AnySchema, ClearPending, Replica } from './replica.js';
@@ -13,6 +21,7 @@ import { statusOf, type ReplicaStatus } from './run/replica-status.js';
 import { userTables } from './run/scope-tables.js';
 import { syncErrorList } from './run/sync-error-list.js';
 import { listSyncLogs } from './run/sync-log-list.js';
+import type { CompressionMode } from './run/run-context.js';
 import { syncRunner } from './run/sync-runner.js';
 
 const scanRecords = 1_000;
@@ -27,6 +36,10 @@ export interface ReplicaOptions {
   readonly entropy: Entropy;
   readonly timer: Timer;
   readonly crypto: Crypto;
+  /** Unpacks pages; absent: they travel as they are. */
+  readonly compression?: Compression;
+  /** When pages travel packed: `auto`, on slow links only, when left out. */
+  readonly compress?: CompressionMode;
   readonly logger?: Logger;
   /** How the replica proves who it is; absent where the server never asks. */
   readonly identity?: IdentityOptions;
@@ -131,6 +144,8 @@ export const replicaOn = async <S extends AnySchema>(
       timer,
       crypto,
       ...(logger === undefined ? {} : { logger }),
+      ...(options.compression === undefined ? {} : { compression: options.compression }),
+      ...(options.compress === undefined ? {} : { compress: options.compress }),
       ...(options.identity === undefined ? {} : { identity: options.identity }),
       emit: (event) => events.tell(() => event),
     },

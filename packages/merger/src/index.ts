@@ -92,6 +92,8 @@ export { behindWaitMs } from './service/endpoints.js';
 export { foldRetryMsMax } from './service/fold-driver.js';
 export { waitingInputBytesMax, appendBytesMax, appendMessagesMax } from './service/input-writer.js';
 export { pullBytesMin, passAsOfFrom } from './service/pull.js';
+export { aheadCallsMax, pagesKnownMax } from './service/pages-ahead.js';
+export { packedBytesMin } from './service/pack-tail.js';
 export { pullRecordsMax } from './service/pull-fill.js';
 export { pullEntriesMax } from './service/pull-feed.js';
 export type { Horizon, RehydrateReason } from './service/pull-cursor.js';

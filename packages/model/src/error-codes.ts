@@ -269,6 +269,12 @@ export const errorCatalogue = {
     'A forged or foreign cursor, or another scope.',
     'The run repairs by difference.',
   ),
+  'no-page-ahead': entry(
+    'retry-later',
+    'The server does not know where the page begins that was asked for ahead.',
+    'The download ended before it, or another server answers now.',
+    'Nothing: the run asks for the page by its cursor.',
+  ),
   'wrong-tenant': entry(
     'ask-user',
     'The server serves another tenant.',

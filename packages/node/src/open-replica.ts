@@ -2,6 +2,7 @@ import {
   openLocalReplica,
   replicaOn,
   type AnySchema,
+  type CompressionMode,
   type Credentials,
   type Replica,
   type ReplicaEvent,
@@ -18,7 +19,7 @@ import type {
   Transport,
 } from '@tidemark/ports';
 import { openReplicaFolder } from '@tidemark/store-level/node';
-import { nodeCrypto } from '@tidemark/crypto-node';
+import { nodeCompression, nodeCrypto } from '@tidemark/crypto-node';
 import { openInstallationKey } from './installation-key.js';
 import { systemClock, systemEntropy, systemTimer } from './node-effects.js';
 
@@ -43,6 +44,11 @@ export interface OpenReplicaOptions<S extends AnySchema> {
   readonly credentials?: () => Promise<Credentials>;
   /** Public keys (hexadecimal) that sign the server's receipts, if they came with the device file. */
   readonly receiptKeys?: readonly string[];
+  /**
+   * When pages travel packed: `auto`, the default, where round trips or bytes per second show a slow link; `always`;
+   * `never`. A server that cannot pack sends them as they are.
+   */
+  readonly compression?: CompressionMode;
   readonly logger?: Logger;
   readonly onEvent?: (event: ReplicaEvent) => void;
   /** Clock, chance and timer of the system when left out. */
@@ -61,6 +67,8 @@ const lazyCrdt = (): (() => Promise<FieldCrdt>) => {
     return loading;
   };
 };
+
+const compressionModes: readonly unknown[] = ['auto', 'always', 'never', undefined];
 
 const requireText = (name: string, value: unknown): void => {
   if (typeof value !== 'string' || value === '' || value.length > 255)
@@ -81,6 +89,10 @@ export const openReplica = async <S extends AnySchema>(
 ): Promise<Replica<S>> => {
   const { folder, tenant, user, schema, transport } = options;
   for (const [name, value] of Object.entries({ folder, tenant, user })) requireText(name, value);
+  if (!compressionModes.includes(options.compression))
+    throw new TidemarkError('invalid-option', 'compression is auto, always or never', {
+      option: 'compression',
+    });
   const clock = options.clock ?? systemClock;
   const entropy = options.entropy ?? systemEntropy;
   const { store, marker } = await openReplicaFolder(folder, { hash: nodeCrypto.sha256 });
@@ -104,6 +116,8 @@ export const openReplica = async <S extends AnySchema>(
       entropy,
       timer: options.timer ?? systemTimer,
       crypto: nodeCrypto,
+      compression: nodeCompression,
+      ...(options.compression === undefined ? {} : { compress: options.compression }),
       identity: {
         secret: () => openInstallationKey(folder),
         ...(options.credentials === undefined ? {} : { credentials: options.credentials }),

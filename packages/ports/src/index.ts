@@ -1,4 +1,5 @@
 export type { AbortSignalLike, Clock, Entropy, Timer, Crypto, Ed25519, Logger } from './effects.js';
+export type { Compression } from './compression.js';
 export type { ServerTalk } from './server-talk.js';
 export type { FieldCrdt, CrdtKey, CrdtEdit, CrdtApplied } from './field-crdt.js';
 export type {

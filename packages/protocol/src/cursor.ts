@@ -6,8 +6,10 @@ import {
   left,
   right,
   toBase64,
+  toHex,
   utf8Decode,
   utf8Encode,
+  type Hash,
   type Receipt,
   type Result,
   type TableId,
@@ -159,3 +161,9 @@ export const decodeCursor = (text: string, mac: Mac): Result<'invalid-cursor', C
     return left('invalid-cursor');
   }
 };
+
+const cursorNameBytes = 16;
+
+/** Name of a cursor (null: the start of a download), by which an answer says which page it is: a hash, hexadecimal. */
+export const cursorName = (cursor: string | null, hash: Hash): string =>
+  toHex(hash(utf8Encode(cursor ?? '')).subarray(0, cursorNameBytes));

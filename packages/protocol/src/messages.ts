@@ -2,7 +2,7 @@ import * as E from 'fp-ts/lib/Either.js';
 import * as t from 'io-ts';
 import type { Receipt, SyncLog } from '@tidemark/model';
 import { left, right, tablesMax, TidemarkError, type Result } from '@tidemark/model';
-import { decodeFrame, encodeFrame, type Protocols } from './frame.js';
+import { decodeFrame, encodeFrame, messageBytesMax, type Protocols } from './frame.js';
 
 /** Maximum (index, head) pairs of a resume request. */
 export const resumePointsMax = 64;
@@ -10,6 +10,11 @@ export const resumePointsMax = 64;
 export const compareRangesMax = 256;
 /** Maximum records that a compare request names as held. */
 export const compareIdsMax = 1_024;
+
+/** Maximum codecs that a request names. */
+export const codecsMax = 8;
+/** Maximum pages behind its cursor that a pull may ask for. */
+export const pagesAheadMax = 16;
 
 /** Receipt keys of a tenant that a replica keeps at most. */
 export const receiptKeysMax = 8;
@@ -99,6 +104,20 @@ export interface PullRequest {
   readonly maxBytes: number;
   /** The replica reads pages of blocks, too. */
   readonly blocks?: true;
+  /** Codecs in which the replica wants the tail of the answer; absent: as it is. */
+  readonly codecs?: readonly string[];
+  /**
+   * Asks for the page that many pages behind `cursor`, whose own cursor the replica does not have yet: those
+   * before it are asked for already. 0 is the page at `cursor`. Absent: the replica asks for one page at a time.
+   */
+  readonly skip?: number;
+}
+
+/** Says that the tail of an answer is packed by a codec, and what it unpacks to. */
+export interface PackedTail {
+  readonly codec: string;
+  /** Length of the tail unpacked, in bytes. */
+  readonly bytes: number;
 }
 
 /**
@@ -124,6 +143,9 @@ export interface PullAnswer {
   } | null;
   /** Values that the server read from its store for this answer. */
   readonly reads: number;
+  /** Name of the cursor that this page goes on from (`cursorName`), where the request named pages ahead. */
+  readonly from?: string;
+  readonly packed?: PackedTail;
 }
 
 /** Range of ids, `after` < id <= `upTo` (null: unbounded), with count and fingerprint of the replica. */
@@ -156,6 +178,8 @@ export interface CompareRequest {
     readonly rows: readonly (readonly [id: string, incarnation: number, n: number])[];
   } | null;
   readonly maxBytes: number;
+  /** Codecs in which the replica wants the tail of the answer; absent: as it is. */
+  readonly codecs?: readonly string[];
 }
 
 /**
@@ -168,6 +192,7 @@ export interface CompareAnswer {
   readonly equal: readonly boolean[];
   readonly next: string | null;
   readonly reads: number;
+  readonly packed?: PackedTail;
 }
 
 /**
@@ -207,7 +232,16 @@ const listOf = <C extends t.Mixed>(item: C, max: number): t.Type<t.TypeOf<C>[]> 
     t.identity,
   );
 };
+const countTo = (max: number): t.Type<number> =>
+  new t.Type<number>(
+    `count up to ${max}`,
+    (u): u is number => count.is(u) && u <= max,
+    (u, c) => (count.is(u) && u <= max ? t.success(u) : t.failure(u, c)),
+    t.identity,
+  );
 const seen = t.type({ incarnation: count, n: count });
+const codecNames = listOf(t.string, codecsMax);
+const packed = t.type({ codec: t.string, bytes: countTo(messageBytesMax) });
 const receipt = t.intersection([
   t.type({
     incarnation: count,
@@ -269,23 +303,26 @@ const codecs = {
       seen,
       maxBytes: count,
     }),
-    t.partial({ blocks: t.literal(true) }),
+    t.partial({ blocks: t.literal(true), codecs: codecNames, skip: countTo(pagesAheadMax) }),
   ]),
-  PullAnswer: t.type({
-    cursor: t.string,
-    closing: t.boolean,
-    rehydrate: nullable(
-      t.union([t.literal('incarnation'), t.literal('horizon'), t.literal('scope')]),
-    ),
-    incarnation: count,
-    to: count,
-    pass: count,
-    serverTimeMs: count,
-    asOfMs: count,
-    receipt,
-    progress: nullable(t.type({ table: t.string, done: count, total: count })),
-    reads: count,
-  }),
+  PullAnswer: t.intersection([
+    t.type({
+      cursor: t.string,
+      closing: t.boolean,
+      rehydrate: nullable(
+        t.union([t.literal('incarnation'), t.literal('horizon'), t.literal('scope')]),
+      ),
+      incarnation: count,
+      to: count,
+      pass: count,
+      serverTimeMs: count,
+      asOfMs: count,
+      receipt,
+      progress: nullable(t.type({ table: t.string, done: count, total: count })),
+      reads: count,
+    }),
+    t.partial({ from: t.string, packed }),
+  ]),
   CompareRequest: t.intersection([
     t.type({
       cursor: nullable(t.string),
@@ -310,14 +347,17 @@ const codecs = {
       ),
       maxBytes: count,
     }),
-    t.partial({ image: nullable(t.string) }),
+    t.partial({ image: nullable(t.string), codecs: codecNames }),
   ]),
-  CompareAnswer: t.type({
-    cursor: t.string,
-    equal: listOf(t.boolean, compareRangesMax),
-    next: nullable(t.string),
-    reads: count,
-  }),
+  CompareAnswer: t.intersection([
+    t.type({
+      cursor: t.string,
+      equal: listOf(t.boolean, compareRangesMax),
+      next: nullable(t.string),
+      reads: count,
+    }),
+    t.partial({ packed }),
+  ]),
   EnrollRequest: t.type({
     publicKey: t.string,
     token: nullable(t.string),

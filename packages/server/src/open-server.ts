@@ -34,7 +34,7 @@ import type { AbortSignalLike, CheckpointFolder, Clock, Logger, Timer } from '@t
 import { openCheckpointFolder } from '@tidemark/store-level/node';
 import { createLocalTransport, type LocalTransport } from '@tidemark/transport-local';
 import { openNatsCheckpoints, openServerTalk, serveTenant } from '@tidemark/transport-nats/server';
-import { nodeCrypto } from '@tidemark/crypto-node';
+import { nodeCompression, nodeCrypto } from '@tidemark/crypto-node';
 import { nodeTimer, systemClock, systemEntropy, waitingTimer } from './node-effects.js';
 import { fingerprintTable, getRecord, queryRecords, type ServerQuery } from './server-reads.js';
 import { readHealth, type ServerHealth } from './server-health.js';
@@ -296,6 +296,7 @@ const mergerOptions = <T extends Tables>(
     input: stores.input,
     cursorKey: stores.cursorKey,
     crypto: nodeCrypto,
+    compression: nodeCompression,
     clock,
     timer,
     entropy: systemEntropy,

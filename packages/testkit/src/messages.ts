@@ -1,4 +1,7 @@
 import {
+  codecsMax,
+  messageBytesMax,
+  pagesAheadMax,
   receiptKeysMax,
   resumePointsMax,
   type MessageName,
@@ -16,6 +19,16 @@ const receipt = fc.record({
   ...{ head: text(), version: count, archivedTo: count },
 });
 const json = fc.jsonValue().map((value) => JSON.parse(JSON.stringify(value)) as unknown);
+const codecs = fc.array(text(), { maxLength: codecsMax });
+const packed = fc.record({ codec: text(), bytes: fc.nat(messageBytesMax) });
+/** The record with none, some or all of the members that older senders do not know. */
+const withNewer = <A extends object, B extends object>(
+  known: fc.Arbitrary<A>,
+  newer: { readonly [K in keyof B]-?: fc.Arbitrary<NonNullable<B[K]>> },
+): fc.Arbitrary<A & B> =>
+  fc
+    .tuple(known, fc.record(newer, { requiredKeys: [] }))
+    .map(([one, more]) => ({ ...one, ...more }) as A & B);
 const bounds = { after: nullable(anyText), upTo: nullable(anyText) };
 
 /** Any message by its name, as `encodeMessage` takes it. */
@@ -38,26 +51,38 @@ export const messages: { readonly [N in MessageName]: fc.Arbitrary<Messages[N]> 
   GrantAnswer: fc.record({ granted: fc.boolean(), epoch: count, receipt }),
   CustomizationRequest: fc.record({ have: count }),
   CustomizationAnswer: fc.record({ version: count, json }),
-  PullRequest: fc.record({
-    ...{ cursor: nullable(text()), tables: nullable(fc.array(anyText)), scope: json },
-    ...{ seen, maxBytes: count },
-  }),
-  PullAnswer: fc.record({
-    ...{ cursor: text(), closing: fc.boolean() },
-    rehydrate: fc.constantFrom('incarnation', 'horizon', 'scope', null),
-    ...{ incarnation: count, to: count, pass: count, serverTimeMs: count, asOfMs: count, receipt },
-    progress: nullable(fc.record({ table: anyText, done: count, total: count })),
-    reads: count,
-  }),
-  CompareRequest: fc.record({
-    ...{ cursor: nullable(text()), table: anyText, scope: json, seen },
-    ranges: fc.array(fc.record({ ...bounds, count, fingerprint: text() })),
-    held: nullable(fc.record({ ...bounds, rows: fc.array(fc.tuple(anyText, count, count)) })),
-    maxBytes: count,
-  }),
-  CompareAnswer: fc.record({
-    ...{ cursor: text(), equal: fc.array(fc.boolean()), next: nullable(anyText), reads: count },
-  }),
+  PullRequest: withNewer(
+    fc.record({
+      ...{ cursor: nullable(text()), tables: nullable(fc.array(anyText)), scope: json },
+      ...{ seen, maxBytes: count },
+    }),
+    { blocks: fc.constant(true as const), codecs, skip: fc.nat(pagesAheadMax) },
+  ),
+  PullAnswer: withNewer(
+    fc.record({
+      ...{ cursor: text(), closing: fc.boolean() },
+      rehydrate: fc.constantFrom('incarnation', 'horizon', 'scope', null),
+      ...{ incarnation: count, to: count, pass: count, serverTimeMs: count, asOfMs: count },
+      ...{ receipt, progress: nullable(fc.record({ table: anyText, done: count, total: count })) },
+      reads: count,
+    }),
+    { from: text(), packed },
+  ),
+  CompareRequest: withNewer(
+    fc.record({
+      ...{ cursor: nullable(text()), table: anyText, scope: json, seen },
+      ranges: fc.array(fc.record({ ...bounds, count, fingerprint: text() })),
+      held: nullable(fc.record({ ...bounds, rows: fc.array(fc.tuple(anyText, count, count)) })),
+      maxBytes: count,
+    }),
+    { codecs },
+  ),
+  CompareAnswer: withNewer(
+    fc.record({
+      ...{ cursor: text(), equal: fc.array(fc.boolean()), next: nullable(anyText), reads: count },
+    }),
+    { packed },
+  ),
   EnrollRequest: fc.record({
     ...{ publicKey: text(), token: nullable(anyText) },
     origin: nullable(fc.record({ replica: text(), signature: text() })),

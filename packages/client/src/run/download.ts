@@ -1,11 +1,11 @@
 import { TidemarkError, type TableId } from '@tidemark/model';
-import type { PullAnswer, TablePage } from '@tidemark/protocol';
+import { cursorName, type PullAnswer, type TablePage } from '@tidemark/protocol';
 import type { Closing, ReplicaMeta } from '../local/replica-meta.js';
 import { seenVersion, tableMeta } from '../local/replica-meta.js';
 import { checkNotOlder, checkOfThisLog } from './agree-on-log.js';
 import { ask } from './link-holder.js';
-import type { PulledPage } from './page-ahead.js';
-import { askForPages, pagesOf, stagePages } from './page-staging.js';
+import type { AheadPage, PulledPage } from './page-ahead.js';
+import { awaitPages, beginAsking, pagesOf, stagePages } from './page-staging.js';
 import { repairIsUnderWay } from './repair-progress.js';
 import type { RunContext } from './run-context.js';
 import { downloadTables } from './scope-tables.js';
@@ -78,17 +78,53 @@ const countAnswer = (context: RunContext, answer: PullAnswer, bytes: number): vo
   context.moved();
 };
 
-const askFrom = (context: RunContext, cursor: string | null): Promise<PulledPage> => {
+/** Asks for the page `skip` pages behind a cursor. */
+const askFrom = (context: RunContext, cursor: string | null, skip: number): AheadPage => {
   const { local, scope } = context.ports;
   const seen = seenVersion(local.meta());
-  return askForPages(context, (maxBytes) =>
+  const asked = beginAsking(context, (wanted) =>
     ask(
       context.links,
       'pull',
-      { cursor, tables: null, scope, seen, maxBytes, blocks: true },
+      { cursor, tables: null, scope, seen, blocks: true, skip, ...wanted },
       context.signal,
     ),
   );
+  return { cursor, skip, asked };
+};
+
+/** Whether an answer is the page at a cursor: an older server does not say, and skips none. */
+const isPageAt = (
+  context: RunContext,
+  cursor: string | null,
+  page: AheadPage,
+  { from }: PullAnswer,
+): boolean =>
+  from === undefined
+    ? page.skip === 0 && page.cursor === cursor
+    : from === cursorName(cursor, context.ports.crypto.sha256);
+
+/** The page at a cursor: the first of those under way, or asked for now where that is another one. */
+const pageAt = async (context: RunContext, cursor: string | null): Promise<PulledPage> => {
+  const { ahead } = context;
+  const page = ahead.take();
+  if (page !== undefined) {
+    try {
+      const answer = await awaitPages(context, page.asked);
+      if (isPageAt(context, cursor, page, answer.message)) return answer;
+    } catch (cause) {
+      if (!(cause instanceof TidemarkError) || cause.code !== 'no-page-ahead') throw cause;
+    }
+    ahead.missed();
+  }
+  return awaitPages(context, askFrom(context, cursor, 0).asked);
+};
+
+/** Asks for pages behind the one that came, while that one is staged: as many as the link carries meanwhile. */
+const askAhead = (context: RunContext, { cursor, from }: PullAnswer): void => {
+  const { ahead, speed } = context;
+  const count = from === undefined || ahead.isCalm ? 1 : speed.pagesUnderWay();
+  while (ahead.count < count) ahead.hold(askFrom(context, cursor, ahead.count));
 };
 
 /**
@@ -104,11 +140,7 @@ const checkClosing = async (context: RunContext, receipt: PullAnswer['receipt'])
   }
 };
 
-/**
- * Asks for the next page and stages it; the closing page makes the image current. A staging that was cut
- * goes on at the page where it stopped.
- */
-export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
+const pullNext = async (context: RunContext): Promise<PageOutcome> => {
   const { local, scope, emit } = context.ports;
   // The storage failed in the middle of a flip: nothing may be staged before it is over.
   await local.staging.finish();
@@ -120,8 +152,7 @@ export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
     return 'rehydrate';
   }
   const cursor = meta.staging === null ? meta.cursor : meta.staging.cursor;
-  const asked = context.ahead.take(cursor) ?? askFrom(context, cursor);
-  const { message, tail, bytes } = await asked;
+  const { message, tail, bytes } = await pageAt(context, cursor);
   checkNotOlder(context, message.receipt);
   if (message.rehydrate !== null) {
     emit({ type: 'repair', reason: message.rehydrate });
@@ -143,9 +174,23 @@ export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
     );
     return 'downloaded';
   }
-  // The server reads the next page while this one is written.
-  context.ahead.hold(message.cursor, askFrom(context, message.cursor));
+  askAhead(context, message);
   if (meta.staging === null) await local.staging.begin('pull', meta.cursor);
   await stagePages(context, pages, { cursor: message.cursor });
   return 'page';
+};
+
+/**
+ * Asks for the next page and stages it; the closing page makes the image current. A staging that was cut
+ * goes on at the page where it stopped.
+ */
+export const pullPage = async (context: RunContext): Promise<PageOutcome> => {
+  let outcome: PageOutcome | undefined;
+  try {
+    outcome = await pullNext(context);
+    return outcome;
+  } finally {
+    // What is under way goes on from a page that is not staged, or nothing follows.
+    if (outcome !== 'page') context.ahead.forget();
+  }
 };

@@ -1,7 +1,8 @@
 import { isLeft, TidemarkError, type TidemarkError as Failure } from '@tidemark/model';
-import type { AbortSignalLike, Caller, Endpoint, Link, Transport } from '@tidemark/ports';
+import type { AbortSignalLike, Caller, Clock, Endpoint, Link, Transport } from '@tidemark/ports';
 import { decodeMessage, encodeMessage, type MessageName, type Messages } from '@tidemark/protocol';
 import type { Identity } from './identity.js';
+import type { LinkSpeed } from './link-speed.js';
 
 /** State of the link, as the status shows it. */
 export type ConnectionState = 'offline' | 'connecting' | 'online';
@@ -26,13 +27,21 @@ export interface LinkHolder {
   readonly close: () => Promise<void>;
 }
 
-/** Builds a holder; `moved` is called whenever the state changes. */
-export const linkHolder = (
-  transport: Transport,
-  caller: () => Caller,
-  moved: () => void,
-  identity: Identity,
-): LinkHolder => {
+/** Parts of a holder. */
+export interface LinkHolderParts {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  /** Told how long calls take. */
+  readonly speed: LinkSpeed;
+  readonly caller: () => Caller;
+  /** Called whenever the state changes. */
+  readonly moved: () => void;
+  readonly identity: Identity;
+}
+
+/** Builds a holder. */
+export const linkHolder = (parts: LinkHolderParts): LinkHolder => {
+  const { transport, clock, speed, caller, moved, identity } = parts;
   let current: { readonly link: Link; readonly replica: string } | null = null;
   let opening = false;
   const close = async (): Promise<void> => {
@@ -47,7 +56,12 @@ export const linkHolder = (
   };
   return {
     identity,
-    call: (endpoint, body, signal) => identity.call(link(), endpoint, body, signal),
+    call: async (endpoint, body, signal) => {
+      const begunMs = clock.nowMs();
+      const answer = await identity.call(link(), endpoint, body, signal);
+      speed.answered(clock.nowMs() - begunMs);
+      return answer;
+    },
     state: () => (current !== null ? 'online' : opening ? 'connecting' : 'offline'),
     open: async (signal) => {
       const who = caller();
@@ -58,6 +72,7 @@ export const linkHolder = (
       try {
         const link = await transport.open(who, signal);
         current = { link, replica: who.replica };
+        speed.opened();
         link.onLost(() => {
           if (current?.link !== link) return;
           current = null;

@@ -1,33 +1,60 @@
 import type { PullAnswer } from '@tidemark/protocol';
+import type { AskedPages } from './asked-pages.js';
+import { pagesBeforeLarger } from './page-size.js';
 
-/** Answer to a pull, with the bytes of its pages. */
+/** Answer to a pull, with its pages unpacked. */
 export interface PulledPage {
   readonly message: PullAnswer;
   readonly tail: Uint8Array;
+  /** Bytes that travelled. */
   readonly bytes: number;
+  /** Bytes of the same answer unpacked. */
+  readonly rawBytes: number;
 }
 
-/**
- * The one page of a run that was asked for while the page before is staged, by the cursor that it goes on from.
- * More than one would only wait in memory.
- */
-export class PageAhead {
-  #cursor: string | null = null;
-  #answer: Promise<PulledPage> | null = null;
+/** A page that was asked for: the one `skip` pages behind `cursor`. */
+export interface AheadPage {
+  readonly cursor: string | null;
+  readonly skip: number;
+  readonly asked: AskedPages<PulledPage>;
+}
 
-  /** Holds an answer that is on its way. One that was held before is forgotten. */
-  hold(cursor: string, answer: Promise<PulledPage>): void {
-    this.#cursor = cursor;
-    this.#answer = answer;
-    // Whoever takes the answer meets the failure; a run that ended before has no use for it.
-    answer.catch(() => undefined);
+/** Pages of a run that were asked for before those in front of them are staged, in their order. */
+export class PagesAhead {
+  #pages: AheadPage[] = [];
+  /** Pages that are asked for one by one, since the server did not know one that was asked for ahead. */
+  #calm = 0;
+
+  get count(): number {
+    return this.#pages.length;
   }
 
-  /** Gives the answer away if it goes on from there; otherwise, too, nothing is held afterwards. */
-  take(cursor: string | null): Promise<PulledPage> | null {
-    const answer = cursor === this.#cursor ? this.#answer : null;
-    this.#cursor = null;
-    this.#answer = null;
-    return answer;
+  /** True while only the page may be asked for whose cursor is known. */
+  get isCalm(): boolean {
+    return this.#calm > 0;
+  }
+
+  /** Holds a page that is on its way, behind those that are held. */
+  hold(page: AheadPage): void {
+    this.#pages.push(page);
+    // Whoever takes the page meets the failure; a run that ended before has no use for it.
+    page.asked.answer.catch(() => undefined);
+  }
+
+  /** Gives the first page away. */
+  take(): AheadPage | undefined {
+    this.#calm = Math.max(0, this.#calm - 1);
+    return this.#pages.shift();
+  }
+
+  /** Forgets what is on its way: it goes on from elsewhere. */
+  forget(): void {
+    this.#pages = [];
+  }
+
+  /** The server did not know a page that was asked for ahead. */
+  missed(): void {
+    this.forget();
+    this.#calm = pagesBeforeLarger;
   }
 }

@@ -16,9 +16,9 @@ export class PageSize {
     return this.#bytes;
   }
 
-  /** A page came; small ones say nothing of the link. */
-  came(bytes: number): void {
-    if (this.#bytes === pageBytesMax || bytes < this.#bytes / 2) return;
+  /** A page came for which `asked` bytes were asked; small ones say nothing of the link. */
+  came(bytes: number, asked: number): void {
+    if (this.#bytes === pageBytesMax || bytes < asked / 2) return;
     this.#inTime += 1;
     if (this.#inTime < pagesBeforeLarger) return;
     this.#inTime = 0;

@@ -1,7 +1,11 @@
 import { isLeft, TidemarkError } from '@tidemark/model';
-import { decodePages, type TablePage } from '@tidemark/protocol';
+import { decodePages, type PackedTail, type TablePage } from '@tidemark/protocol';
+import type { AskedPages } from './asked-pages.js';
 import { slowPageMs } from './page-size.js';
 import { countStaged, type RunContext } from './run-context.js';
+
+/** Longest name of a codec that an error repeats, in characters. */
+const codecTextMax = 32;
 
 /** Decodes the pages of an answer. Throws `malformed-message` or `newer-protocol`. */
 export const pagesOf = (context: RunContext, tail: Uint8Array): readonly TablePage[] => {
@@ -25,15 +29,71 @@ export const stagePages = async (
   }
 };
 
-/** Asks for pages of the size that the link carries, and learns from what comes. Rejects as `ask` does. */
-export const askForPages = async <A extends { readonly bytes: number }>(
+/** Answer whose tail may be packed. */
+interface TailedAnswer {
+  readonly message: { readonly packed?: PackedTail };
+  readonly tail: Uint8Array;
+  /** Bytes that travelled. */
+  readonly bytes: number;
+}
+
+/** The same answer with its tail as the server had it. */
+type Unpacked<A> = A & { readonly rawBytes: number };
+
+/** What a request for pages says of their form: their most bytes, and how they may be packed. */
+export interface PagesWanted {
+  readonly maxBytes: number;
+  readonly codecs?: readonly string[];
+}
+
+const wanted = ({ pageSize, speed, ports }: RunContext): PagesWanted => {
+  const { compression, compress = 'auto' } = ports;
+  const isWorthIt = compress === 'always' || (compress === 'auto' && speed.isWorthPacking());
+  const maxBytes = pageSize.bytes;
+  return compression === undefined || !isWorthIt
+    ? { maxBytes }
+    : { maxBytes, codecs: compression.codecs };
+};
+
+const unpack = async <A extends TailedAnswer>(
+  { ports }: RunContext,
+  answer: A,
+): Promise<Unpacked<A>> => {
+  const { packed } = answer.message;
+  if (packed === undefined) return { ...answer, rawBytes: answer.bytes };
+  const tail = await ports.compression?.unpack(packed.codec, answer.tail, packed.bytes);
+  if (tail === undefined)
+    throw new TidemarkError('malformed-message', 'a page does not unpack as announced', {
+      codec: packed.codec.slice(0, codecTextMax),
+      announced: packed.bytes,
+    });
+  return { ...answer, tail, rawBytes: answer.bytes - answer.tail.length + tail.length };
+};
+
+/** Begins to ask for pages of the size and form that the link carries. */
+export const beginAsking = <A extends TailedAnswer>(
+  context: RunContext,
+  ask: (wanted: PagesWanted) => Promise<A>,
+): AskedPages<Unpacked<A>> => {
+  const { clock } = context.ports;
+  const begunMs = clock.nowMs();
+  const form = wanted(context);
+  const answer = ask(form).then((came) => {
+    const isPacked = came.message.packed !== undefined;
+    context.speed.pageCame(came.bytes, begunMs, clock.nowMs(), isPacked);
+    return unpack(context, came);
+  });
+  return { begunMs, maxBytes: form.maxBytes, answer };
+};
+
+/** Waits for pages that were asked for, and learns from what comes. Rejects as the call does, or `malformed-message`. */
+export const awaitPages = async <A extends { readonly rawBytes: number }>(
   { pageSize, ports, signal }: RunContext,
-  ask: (maxBytes: number) => Promise<A>,
+  { begunMs, maxBytes, answer: asked }: AskedPages<A>,
 ): Promise<A> => {
-  const begunMs = ports.clock.nowMs();
   try {
-    const answer = await ask(pageSize.bytes);
-    pageSize.came(answer.bytes);
+    const answer = await asked;
+    pageSize.came(answer.rawBytes, maxBytes);
     return answer;
   } catch (cause) {
     if (!(cause instanceof TidemarkError) || signal.aborted) throw cause;

@@ -10,7 +10,7 @@ import {
 import type { HeldRow } from '../local/local-replica.js';
 import { seenVersion } from '../local/replica-meta.js';
 import { ask } from './link-holder.js';
-import { askForPages, pagesOf, stagePages } from './page-staging.js';
+import { awaitPages, beginAsking, pagesOf, stagePages } from './page-staging.js';
 import { progressOf, repairIsUnderWay, type RepairProgress } from './repair-progress.js';
 import type { RunContext } from './run-context.js';
 import { downloadTables, type ScopeTable } from './scope-tables.js';
@@ -79,7 +79,7 @@ const compare = async (
 ): Promise<{ readonly answer: CompareAnswer; readonly tail: Uint8Array }> => {
   const { local, scope } = context.ports;
   const meta = local.meta();
-  const { message, tail, bytes } = await askForPages(context, (maxBytes) =>
+  const asked = beginAsking(context, (wanted) =>
     ask(
       context.links,
       'compare',
@@ -94,11 +94,12 @@ const compare = async (
           ...part.held,
           rows: part.held.rows.map(({ id, version }) => [id, version.incarnation, version.n]),
         },
-        maxBytes,
+        ...wanted,
       },
       context.signal,
     ),
   );
+  const { message, tail, bytes } = await awaitPages(context, asked);
   const { counters } = context;
   counters.pages += 1;
   counters.downloadedBytes += bytes;

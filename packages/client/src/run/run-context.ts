@@ -2,6 +2,7 @@ import type { Receipt, SyncMode, SyncTableLog, TableId } from '@tidemark/model';
 import type {
   AbortSignalLike,
   Clock,
+  Compression,
   Crypto,
   Entropy,
   Logger,
@@ -14,8 +15,12 @@ import type { LocalReplica, StagedCounts } from '../local/local-replica.js';
 import type { IdentityOptions } from './identity.js';
 import type { ReplicaEvent } from './replica-event.js';
 import type { LinkHolder } from './link-holder.js';
-import type { PageAhead } from './page-ahead.js';
+import type { LinkSpeed } from './link-speed.js';
+import type { PagesAhead } from './page-ahead.js';
 import type { PageSize } from './page-size.js';
+
+/** When pages are asked for in packed form: `auto` on slow links only. */
+export type CompressionMode = 'auto' | 'always' | 'never';
 
 /** Everything that runs need from outside. */
 export interface RunPorts {
@@ -26,6 +31,10 @@ export interface RunPorts {
   readonly entropy: Entropy;
   readonly timer: Timer;
   readonly crypto: Crypto;
+  /** Absent: pages travel as they are. */
+  readonly compression?: Compression;
+  /** `auto` when absent. */
+  readonly compress?: CompressionMode;
   readonly logger?: Logger;
   /** Absent: a server that asks for signatures is not answered. */
   readonly identity?: IdentityOptions;
@@ -71,7 +80,8 @@ export interface RunContext {
   readonly ports: RunPorts;
   readonly links: LinkHolder;
   readonly pageSize: PageSize;
-  readonly ahead: PageAhead;
+  readonly speed: LinkSpeed;
+  readonly ahead: PagesAhead;
   readonly mode: SyncMode;
   readonly signal: AbortSignalLike;
   readonly counters: RunCounters;

@@ -17,7 +17,8 @@ import { cleanUp } from './clean-up.js';
 import { customize, type WaitingCustomization } from './customize.js';
 import { pullPage } from './download.js';
 import type { LinkHolder } from './link-holder.js';
-import { PageAhead } from './page-ahead.js';
+import type { LinkSpeed } from './link-speed.js';
+import { PagesAhead } from './page-ahead.js';
 import type { PageSize } from './page-size.js';
 import { repair } from './repair.js';
 import { noCounters, tableLogs, type RunContext, type RunPorts } from './run-context.js';
@@ -48,6 +49,7 @@ export interface RunOptions {
   readonly ports: RunPorts;
   readonly links: LinkHolder;
   readonly pageSize: PageSize;
+  readonly speed: LinkSpeed;
   readonly mode: SyncMode;
   readonly signal: AbortSignalLike;
   readonly moved: () => void;
@@ -65,12 +67,13 @@ class SyncRunDriver {
   #waiting: WaitingCustomization | null = null;
   #log: SyncLog | null = null;
 
-  constructor({ ports, links, pageSize, mode, signal, moved }: RunOptions) {
+  constructor({ ports, links, pageSize, speed, mode, signal, moved }: RunOptions) {
     this.#context = {
       ports,
       links,
       pageSize,
-      ahead: new PageAhead(),
+      speed,
+      ahead: new PagesAhead(),
       mode,
       signal,
       moved,

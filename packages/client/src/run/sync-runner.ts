@@ -4,6 +4,7 @@ import { abortSource, type AbortSource } from './abort-source.js';
 import { backOffMs, livePauseMsMax } from './back-off.js';
 import { Identity } from './identity.js';
 import { linkHolder, type LinkHolder } from './link-holder.js';
+import { LinkSpeed } from './link-speed.js';
 import { PageSize } from './page-size.js';
 import type { RunPorts, SyncProgress } from './run-context.js';
 import { driveRun, type ActiveRun, type FinishedRun } from './sync-run-driver.js';
@@ -68,6 +69,7 @@ class Runner {
   readonly #moved: () => void;
   /** Outlives the runs: the next one goes on with what the link carried. */
   readonly #pageSize = new PageSize();
+  readonly #speed = new LinkSpeed();
   #active: ActiveRun | null = null;
   #running: Promise<SyncLog> | null = null;
   #cancel: AbortSource | null = null;
@@ -87,17 +89,19 @@ class Runner {
     this.#ports = ports;
     this.#moved = moved;
     const { local } = ports;
-    this.links = linkHolder(
-      ports.transport,
-      () => {
+    this.links = linkHolder({
+      transport: ports.transport,
+      clock: ports.clock,
+      speed: this.#speed,
+      caller: () => {
         const { tenant, replica, user } = local.meta();
         return { tenant, replica, user };
       },
-      () => {
+      moved: () => {
         moved();
         if (this.links.state() === 'offline') this.#wake?.abort();
       },
-      new Identity({
+      identity: new Identity({
         local,
         crypto: ports.crypto,
         timer: ports.timer,
@@ -107,7 +111,7 @@ class Runner {
         wake: () => this.#nap?.abort(),
         ...(ports.logger === undefined ? {} : { logger: ports.logger }),
       }),
-    );
+    });
     local.onChange(({ kind }) => {
       if (kind !== 'edit') return;
       this.#edited = true;
@@ -205,6 +209,7 @@ class Runner {
         ports: this.#ports,
         links: this.links,
         pageSize: this.#pageSize,
+        speed: this.#speed,
         mode,
         signal,
         moved,

@@ -16,6 +16,7 @@ import {
 } from '@tidemark/protocol';
 import { seenNow } from './cursor-line.js';
 import { countReads, type CountedReads } from './applied-store.js';
+import { packTail } from './pack-tail.js';
 import { createPageWriter, type PageWriter } from './page-writer.js';
 import { beginPull, readCursor, rehydrateReason, startCursor } from './pull-cursor.js';
 import { pullBytesMin, type PullSource } from './pull.js';
@@ -199,11 +200,13 @@ export const answerCompare = async (
   }
   const { applied } = source;
   const seen = await applied.alone(() => Promise.resolve(seenNow(applied.applied())));
+  const tail = await packTail(source.compression, request.codecs, pages.tail(sha256));
   const answer: CompareAnswer = {
     cursor: encodeCursor({ ...cursor, seen }, source.mac),
     equal,
     next,
     reads: reads.total(),
+    ...(tail.packed === undefined ? {} : { packed: tail.packed }),
   };
-  return encodeMessage('CompareAnswer', answer, pages.tail(sha256));
+  return encodeMessage('CompareAnswer', answer, tail.parts);
 };

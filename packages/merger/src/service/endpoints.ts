@@ -1,5 +1,5 @@
-import { isLeft, TidemarkError, type Schema } from '@tidemark/model';
-import type { Caller, Clock, Crypto, Endpoint } from '@tidemark/ports';
+import { invariant, isLeft, TidemarkError, type Schema } from '@tidemark/model';
+import type { Caller, Clock, Compression, Crypto, Endpoint } from '@tidemark/ports';
 import {
   decodeMessage,
   encodeMessage,
@@ -16,6 +16,7 @@ import { authenticate } from './authenticate.js';
 import { answerCompare } from './compare.js';
 import { answerEnroll, type EnrollDeps } from './enroll.js';
 import type { FoldDriver } from './fold-driver.js';
+import { createPagesAhead, type PageTurn } from './pages-ahead.js';
 import type { Horizon } from './pull-cursor.js';
 import type { PreparedTables } from './prepared-tables.js';
 import { answerPull, type PullSource } from './pull.js';
@@ -42,6 +43,8 @@ export interface EndpointDeps {
   readonly schema: () => Schema;
   readonly driver: FoldDriver;
   readonly crypto: Crypto;
+  /** Packs the tails of answers; undefined: they travel as they are. */
+  readonly compression: Compression | undefined;
   readonly clock: Clock;
   readonly mac: Mac;
   readonly horizon: () => Horizon;
@@ -122,6 +125,21 @@ const answerResume = async (
   return (await answer()).bytes;
 };
 
+/** Answers a pull; one that names pages ahead begins where those before it end. */
+const answerPage = async (
+  deps: EndpointDeps,
+  source: PullSource,
+  caller: Caller,
+  request: Messages['PullRequest'],
+  turn: PageTurn,
+): Promise<Uint8Array> => {
+  const { skip } = request;
+  const cursor = skip === undefined ? request.cursor : await turn.begin(request.cursor, skip);
+  const place = await deps.guard.check(cursor, caller);
+  await reach(deps, request.seen);
+  return answerPull(source, caller, { ...request, cursor }, place, turn.ends);
+};
+
 const answerGrant = async (
   deps: EndpointDeps,
   caller: Caller,
@@ -161,6 +179,7 @@ export const createEndpoints = (
     applied: deps.applied,
     schema: deps.schema,
     crypto: deps.crypto,
+    compression: deps.compression,
     clock: deps.clock,
     mac: deps.mac,
     horizon: deps.horizon,
@@ -181,7 +200,13 @@ export const createEndpoints = (
     ...deps.enroll,
     receiptKeys: [deps.receiptKey.publicKey],
   };
-  const answer: ReturnType<typeof createEndpoints> = async (caller, endpoint, bytes) => {
+  const ahead = createPagesAhead(deps.crypto.sha256);
+  const answer = async (
+    caller: Caller,
+    endpoint: Endpoint,
+    bytes: Uint8Array,
+    turn: PageTurn | undefined,
+  ): Promise<Uint8Array> => {
     if (caller.tenant !== deps.tenant)
       throw new TidemarkError('wrong-tenant', 'the server serves another tenant');
     if (endpoint === 'enroll')
@@ -197,12 +222,9 @@ export const createEndpoints = (
         return answerGrant(deps, caller, decode('GrantRequest', body));
       case 'customization':
         return answerCustomization(deps, decode('CustomizationRequest', body));
-      case 'pull': {
-        const request = decode('PullRequest', body);
-        const place = await deps.guard.check(request.cursor, caller);
-        await reach(deps, request.seen);
-        return answerPull(source, caller, request, place);
-      }
+      case 'pull':
+        invariant(turn !== undefined, 'a pull has its turn');
+        return answerPage(deps, source, caller, decode('PullRequest', body), turn);
       case 'compare': {
         const request = decode('CompareRequest', body);
         await deps.guard.check(request.cursor ?? request.image, caller);
@@ -217,7 +239,15 @@ export const createEndpoints = (
         await deps.book.add(caller, decode('SyncLog', body));
         return new Uint8Array(0);
     }
-  }; // A device of an older version understands what it asked in.
-  return async (caller, endpoint, body) =>
-    inProtocol(await answer(caller, endpoint, body), body[0] ?? 0);
+  };
+  return async (caller, endpoint, body) => {
+    // Before anything waits: pages are placed in the order in which they were asked for.
+    const turn = endpoint === 'pull' ? ahead.enter(caller.replica) : undefined;
+    try {
+      // A device of an older version understands what it asked in.
+      return inProtocol(await answer(caller, endpoint, body, turn), body[0] ?? 0);
+    } finally {
+      turn?.leave();
+    }
+  };
 };

@@ -1,6 +1,7 @@
 import type {
   CheckpointFolder,
   Clock,
+  Compression,
   Crypto,
   Entropy,
   FieldCrdt,
@@ -25,6 +26,8 @@ export interface MergerOptions {
   readonly store: ServerStore;
   readonly input: InputLog;
   readonly crypto: Crypto;
+  /** Packs pages for replicas that ask for that; left out, they travel as they are. */
+  readonly compression?: Compression;
   readonly clock: Clock;
   readonly timer: Timer;
   readonly entropy: Entropy;

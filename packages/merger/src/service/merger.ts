@@ -207,6 +207,7 @@ const createService = (
     schema: fold.schema,
     driver,
     crypto: options.crypto,
+    compression: options.compression,
     clock: options.clock,
     mac: (bytes) => options.crypto.hmacSha256(options.cursorKey, bytes),
     horizon: horizon.horizon,

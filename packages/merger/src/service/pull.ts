@@ -1,7 +1,8 @@
 import type { LogPart } from '@tidemark/merge';
 import { TidemarkError, type Receipt, type TableId } from '@tidemark/model';
-import type { Caller, Clock, Crypto } from '@tidemark/ports';
+import type { Caller, Clock, Compression, Crypto } from '@tidemark/ports';
 import {
+  cursorName,
   encodeCursor,
   encodeMessage,
   messageBytesMax,
@@ -14,6 +15,7 @@ import type { Schema } from '@tidemark/model';
 import type { FoldState } from '../fold/fold-state.js';
 import { seenNow, type CursorPlace } from './cursor-line.js';
 import { countReads, type AppliedStore, type CountedReads } from './applied-store.js';
+import { packTail } from './pack-tail.js';
 import { createPageWriter, type PageWriter } from './page-writer.js';
 import {
   beginPass,
@@ -41,6 +43,7 @@ export interface PullSource {
   readonly applied: AppliedStore;
   readonly schema: () => Schema;
   readonly crypto: Crypto;
+  readonly compression: Compression | undefined;
   readonly clock: Clock;
   readonly mac: Mac;
   readonly horizon: () => Horizon;
@@ -58,11 +61,12 @@ export interface PullSource {
 interface PullWork {
   readonly source: PullSource;
   readonly caller: Caller;
+  readonly request: PullRequest;
   readonly scope: RequestScope;
   readonly reads: CountedReads;
   readonly pages: PageWriter;
-  /** The replica reads blocks. */
-  readonly blocks: boolean;
+  /** Told of the cursor behind this page as soon as it is known; undefined where the download ends here. */
+  readonly onNext: (next: string | undefined) => void;
 }
 
 interface PullStep {
@@ -87,8 +91,8 @@ const groupOf = (request: PullRequest, scope: RequestScope): readonly TableId[] 
 };
 
 /** A table that a replica gets whole can be passed on in blocks. */
-const goesInBlocks = (work: Pick<PullWork, 'blocks'>, scope: ReadScope): boolean =>
-  work.blocks && scope.filter === null && scope.projection === null;
+const goesInBlocks = ({ request }: Pick<PullWork, 'request'>, scope: ReadScope): boolean =>
+  request.blocks === true && scope.filter === null && scope.projection === null;
 
 /** Versions from which prepared tables that are about to be filled begin. */
 const fillVersions = async (
@@ -201,11 +205,16 @@ const answerOf = async (
   rehydrate: RehydrateReason | null,
   receipt: Receipt,
 ): Promise<Uint8Array> => {
-  const { source, reads, pages } = work;
+  const { source, request, reads, pages } = work;
   // After the commit in flight, if any: nothing that was read for this answer is newer.
   const seen = await source.applied.alone(() => Promise.resolve(seenNow(source.applied.applied())));
+  const text = encodeCursor({ ...(closing ? endPull(cursor) : cursor), seen }, source.mac);
+  // The page behind this one is read while this one is packed and sent.
+  work.onNext(closing || rehydrate !== null ? undefined : text);
+  const { sha256 } = source.crypto;
+  const tail = await packTail(source.compression, request.codecs, pages.tail(sha256));
   const answer: PullAnswer = {
-    cursor: encodeCursor({ ...(closing ? endPull(cursor) : cursor), seen }, source.mac),
+    cursor: text,
     closing,
     rehydrate,
     incarnation: source.applied.applied().incarnation,
@@ -216,8 +225,10 @@ const answerOf = async (
     receipt: source.signed(work.caller.replica, receipt),
     progress: progressOf(work, cursor),
     reads: reads.total(),
+    ...(request.skip === undefined ? {} : { from: cursorName(request.cursor, sha256) }),
+    ...(tail.packed === undefined ? {} : { packed: tail.packed }),
   };
-  return encodeMessage('PullAnswer', answer, pages.tail(source.crypto.sha256));
+  return encodeMessage('PullAnswer', answer, tail.parts);
 };
 
 /**
@@ -229,6 +240,7 @@ export const answerPull = async (
   caller: Caller,
   request: PullRequest,
   place: CursorPlace,
+  onNext: PullWork['onNext'] = () => undefined,
 ): Promise<Uint8Array> => {
   const { applied } = source;
   const scope = readRequestScope(
@@ -242,8 +254,7 @@ export const answerPull = async (
   const reads = countReads(applied.store);
   const bytes = Math.min(Math.max(request.maxBytes, pullBytesMin), messageBytesMax);
   const pages = createPageWriter(Math.max(1, bytes - answerJsonBytes(scope)));
-  const blocks = request.blocks === true;
-  const work: PullWork = { source, caller, scope, reads, pages, blocks };
+  const work: PullWork = { source, caller, request, scope, reads, pages, onNext };
   const given =
     request.cursor === null
       ? startCursor(caller, scope, applied.applied())
