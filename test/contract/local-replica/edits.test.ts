@@ -314,12 +314,11 @@ describe('edits', () => {
     await createDue();
     const { database } = disk;
     const batch = database.batch.bind(database);
-    const failing = async (operations: Parameters<typeof batch>[0]): Promise<void> => {
+    database.batch = (async (operations: Parameters<typeof database.batch<Uint8Array>>[0]) => {
       database.batch = batch;
       await batch(operations);
       throw Object.assign(new Error('the disk failed'), { code: 'LEVEL_IO_ERROR' });
-    };
-    database.batch = failing as typeof batch;
+    }) as unknown as typeof batch;
     expect(await codeOf(replica.adoptCustomization(withDueIndex))).toBe('storage-unavailable');
     expect(replica.schema().customization.version).toBe(1);
     // The state of before is stored again beside the schema that came through.
