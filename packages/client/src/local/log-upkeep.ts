@@ -23,6 +23,7 @@ export const decodeMark = (bytes: Uint8Array | undefined): PublishedMark | undef
   if (bytes === undefined) return undefined;
   try {
     const json = JSON.parse(utf8Decode(bytes)) as PublishedMark & { readonly head: string };
+    if (!Number.isSafeInteger(json.publishedTo) || json.publishedTo < 0) return undefined;
     return { ...json, head: fromHex(json.head) ?? emptyHead };
   } catch {
     return undefined;
