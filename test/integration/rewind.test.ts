@@ -339,7 +339,7 @@ describe('a server whose whole folder was put back', () => {
     await expectEqual(a, b);
   });
 
-  test('[SRV-75] a checkpoint of a later generation opens on an empty input, also after a cut opening', async () => {
+  test('[SRV-75] [SRV-96] a checkpoint of a later generation opens on an empty input, also after a cut opening', async () => {
     const folder = newFolder();
     await serve(folder, true);
     const a = await world.device();
@@ -365,9 +365,15 @@ describe('a server whose whole folder was put back', () => {
         return position;
       },
     };
+    events.length = 0;
     await expect(world.startServer(cutInput, store)).rejects.toThrow('cut by the test');
+    const told = (): readonly string[] =>
+      events.map(({ type }) => type).filter((type) => type.startsWith('incarnation'));
+    // Whoever began the incarnation never said so.
+    expect(told()).toEqual([]);
     cut = false;
     await world.startServer(input, store);
+    expect(told()).toEqual(['incarnation-folded']);
     expect(world.merger.state()).toMatchObject({ incarnation: 3, position: { generation: 3 } });
     await syncAll(a, a);
     expect((await world.rows(1)).get(id)?.fields[3]).toBe(11);
