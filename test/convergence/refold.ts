@@ -12,7 +12,7 @@ import {
   openTransaction,
   type Envelope,
 } from '@tidemark/model';
-import type { InputMessage, ServerStore } from '@tidemark/ports';
+import type { InputLog, InputMessage, ServerStore } from '@tidemark/ports';
 import { openInputLog, openServerStore } from '@tidemark/store-level';
 import { expectEqual, type CheckedWorld } from './checks.js';
 import { crdt, crypto, memoryDatabase, memoryMarker } from './memory-parts.js';
@@ -68,8 +68,24 @@ export class Refold {
       this.#clock.now = atMs;
       await input.append([bytes]);
     }
+    // A stream's clock may go backwards, which a log of one server evens out: each message keeps the time that it had.
+    const timed: InputLog = {
+      ...input,
+      read: async (after, bounds) =>
+        (await input.read(after, bounds)).map((message) => ({
+          ...message,
+          atMs: this.#messages[message.position.seq - 1]?.atMs ?? message.atMs,
+        })),
+    };
     const { store } = this;
-    const fold = await openFold({ tenant, store, input, crypto, crdt, window: this.#window });
+    const fold = await openFold({
+      tenant,
+      store,
+      input: timed,
+      crypto,
+      crdt,
+      window: this.#window,
+    });
     const state = await fold.advance();
     await input.close();
     return state;

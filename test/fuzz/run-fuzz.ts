@@ -34,12 +34,13 @@ const memory = (): number => {
 };
 
 /** Reads once; throws what the decoder throws, and where it takes too long or too much. */
-const readBounded = (target: FuzzTarget, bytes: Uint8Array): Reading => {
+const readBounded = async (target: FuzzTarget, bytes: Uint8Array): Promise<Reading> => {
   let best = Number.POSITIVE_INFINITY;
   for (let tried = 0; ; tried += 1) {
     const before = performance.now() - lastMs < memoryLookMs ? 0 : memory();
     const beganMs = performance.now();
-    const reading = target.read(bytes);
+    const answer = target.read(bytes);
+    const reading = answer instanceof Promise ? await answer : answer;
     const tookMs = performance.now() - beganMs;
     lastMs = performance.now();
     best = Math.min(best, tookMs);
@@ -52,17 +53,18 @@ const readBounded = (target: FuzzTarget, bytes: Uint8Array): Reading => {
 let lastMs = 0;
 
 /** Reads `count` mutants of valid bytes. What is new to a decoder is mutated further. */
-export const fuzz = (
+export const fuzz = async (
   target: FuzzTarget,
   options: { readonly seed: number; readonly count: number; readonly endsAtMs?: number },
-): FuzzResult => {
+): Promise<FuzzResult> => {
   const random = new SeededRandom(options.seed);
   const samples = target.samples(options.seed);
   const outcomes = new Map<string, number>();
   const faults: string[] = [];
   const kept: Sample[] = [];
   for (const { bytes } of samples)
-    if (target.read(bytes).tag !== 'taken') faults.push(`a valid one is refused: ${shown(bytes)}`);
+    if ((await target.read(bytes)).tag !== 'taken')
+      faults.push(`a valid one is refused: ${shown(bytes)}`);
   let count = 0;
   while (count < options.count && faults.length < faultsMax) {
     if (options.endsAtMs !== undefined && count % 64 === 0 && Date.now() >= options.endsAtMs) break;
@@ -77,7 +79,7 @@ export const fuzz = (
         : core.dress(mutate(core.bytes, other, random));
     let outcome: string;
     try {
-      const reading = readBounded(target, bytes);
+      const reading = await readBounded(target, bytes);
       outcome = reading.tag === 'taken' ? 'taken' : `refused: ${reading.code}`;
     } catch (cause) {
       faults.push(`${String(cause)} on ${shown(bytes)}`);

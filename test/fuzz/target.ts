@@ -22,7 +22,9 @@ export interface FuzzTarget {
   readonly name: string;
   readonly samples: (seed: number) => readonly Sample[];
   /** Throws `Broken` where a value that was taken does not come back; what else it throws is a fault. */
-  readonly read: (bytes: Uint8Array) => Reading;
+  readonly read: (bytes: Uint8Array) => Reading | Promise<Reading>;
+  /** Each reading costs a hundred times as much as another's: fewer are enough. */
+  readonly isCostly?: boolean;
 }
 
 /** A decoder took bytes and gave something that does not hold. */
@@ -41,6 +43,17 @@ export const refused = (code: string): Reading => ({ tag: 'refused', code });
 export const coded = (read: () => void): Reading => {
   try {
     read();
+    return taken;
+  } catch (cause) {
+    if (cause instanceof TidemarkError) return refused(cause.code);
+    throw cause;
+  }
+};
+
+/** The same for a reading that goes through a store. */
+export const codedLater = async (read: () => Promise<void>): Promise<Reading> => {
+  try {
+    await read();
     return taken;
   } catch (cause) {
     if (cause instanceof TidemarkError) return refused(cause.code);

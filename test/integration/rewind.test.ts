@@ -1,6 +1,7 @@
 import { openInputLog, openServerStore } from '@tidemark/store-level';
 import type { InputLog, ServerStore } from '@tidemark/ports';
 import type { MergerOptions, ServerEvent } from '@tidemark/merger';
+import { createMemoryCheckpoints } from '@tidemark/testkit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Disk, nodeCrypto, schema, World, type DeviceHandle } from './world.js';
 
@@ -207,6 +208,38 @@ describe('a server whose whole folder was put back', () => {
     expect(rewinds()).toHaveLength(1);
   });
 
+  test('[SRV-57] a store from before a new incarnation, or none, takes the checkpoint that the trimmed input stands on', async () => {
+    await world.close();
+    const checkpoints = { folder: createMemoryCheckpoints(), keep: 1, trimInput: true };
+    world = await World.open({ onEvent: (event) => events.push(event), checkpoints });
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device();
+    const id = await a.replica.create('visits', { subject: 'one', count: 1 });
+    await syncAll(a);
+    const [backup, old] = [await copyOf(folder), await copyOf(folder)];
+    await a.replica.increment('visits', id, 'count', 10);
+    await syncAll(a);
+    await serve(backup);
+    await syncAll(a, a);
+    expect(world.merger.state().incarnation).toBe(2);
+    // What the new generation began with is trimmed, too.
+    await a.replica.increment('visits', id, 'count', 100);
+    await syncAll(a);
+    await world.merger.checkpoint();
+    const { generation, first } = await world.input.extent();
+    expect([generation, first > 1]).toEqual([2, true]);
+    for (const store of [new Disk(), old.store]) {
+      events.length = 0;
+      await serve({ store, input: backup.input });
+      expect(events.map(({ type }) => type)).toContain('checkpoint-loaded');
+      await syncAll(a);
+      expect((await world.rows(1)).get(id)?.fields[3]).toBe(111);
+      expect(world.merger.state().incarnation).toBe(2);
+    }
+    await expectEqual(a);
+  });
+
   test('[SRV-74] an incarnation that was given before is never given again', async () => {
     const folder = newFolder();
     await serve(folder, true);
@@ -306,7 +339,7 @@ describe('a server whose whole folder was put back', () => {
     await expectEqual(a, b);
   });
 
-  test('[SRV-75] a checkpoint of a later generation opens on an empty input, also after a cut opening', async () => {
+  test('[SRV-75] [SRV-96] a checkpoint of a later generation opens on an empty input, also after a cut opening', async () => {
     const folder = newFolder();
     await serve(folder, true);
     const a = await world.device();
@@ -332,9 +365,15 @@ describe('a server whose whole folder was put back', () => {
         return position;
       },
     };
+    events.length = 0;
     await expect(world.startServer(cutInput, store)).rejects.toThrow('cut by the test');
+    const told = (): readonly string[] =>
+      events.map(({ type }) => type).filter((type) => type.startsWith('incarnation'));
+    // Whoever began the incarnation never said so.
+    expect(told()).toEqual([]);
     cut = false;
     await world.startServer(input, store);
+    expect(told()).toEqual(['incarnation-folded']);
     expect(world.merger.state()).toMatchObject({ incarnation: 3, position: { generation: 3 } });
     await syncAll(a, a);
     expect((await world.rows(1)).get(id)?.fields[3]).toBe(11);

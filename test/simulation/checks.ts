@@ -201,7 +201,8 @@ const checkQuarantine = (world: SimWorld): void => {
 const checkLoss = (world: SimWorld): void => {
   if (world.lostFolded.size === 0) return;
   const told = world.servers.some(({ events }) =>
-    events.some(({ type }) => type === 'incarnation' || type === 'rewound'),
+    // Each server that goes on under a new incarnation says so, whatever became of the one that began it.
+    events.some(({ type }) => type === 'incarnation-folded'),
   );
   if (!told) fail('I12', 'input that was folded is gone, and no server said so');
 };

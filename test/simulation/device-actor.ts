@@ -79,8 +79,8 @@ export class DeviceActor {
   /** Set when its disk was put back: what it shows may be older then, once. */
   mayGoBack = false;
   backup: DiskBackup | null = null;
-  /** Which installation the backup is of. */
-  #backupOf = 0;
+  /** Names of the promised transactions that the backup holds. */
+  #backedUp: ReadonlySet<string> = new Set();
   /** Users stay when a folder is copied or begun anew. */
   user: string;
   /** Set while its disk holds what damage left. */
@@ -177,15 +177,16 @@ export class DeviceActor {
   /** Keeps a copy of its disk. */
   makeBackup(): void {
     this.backup = this.disk.backup();
-    this.#backupOf = this.#installs;
+    this.#backedUp = new Set(this.book.promised.map(({ name }) => name));
   }
 
-  /** Puts the copy back: what only a later installation held is destroyed by that. */
+  /**
+   * Puts the copy back: what was promised since is destroyed by that, also where the copy holds something else
+   * under the same index, which a power cut had taken before.
+   */
   putBack(backup: DiskBackup, withMarker: boolean): void {
     this.disk.restore(backup, withMarker);
-    if (this.#backupOf === this.#installs) return;
-    for (const { name } of this.book.promised) this.#world.excused.add(name);
-    this.book = new PromiseBook();
+    for (const { name } of this.book.keepOnly(this.#backedUp)) this.#world.excused.add(name);
   }
 
   /** Begins anew on an empty disk: everything that was only here is gone, and nobody says otherwise. */

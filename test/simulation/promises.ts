@@ -42,6 +42,13 @@ export class PromiseBook {
     }
   }
 
+  /** Keeps the promises with these names; the others are dropped and told. */
+  keepOnly(names: ReadonlySet<string>): readonly Promised[] {
+    const others = this.promised.filter(({ name }) => !names.has(name));
+    this.promised = this.promised.filter(({ name }) => names.has(name));
+    return others;
+  }
+
   /** Promises above the end of a log that lost its tail; they are dropped. */
   takeAbove(lastIndex: number): readonly Promised[] {
     const lost = this.promised.filter(({ last }) => last > lastIndex);

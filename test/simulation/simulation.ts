@@ -255,7 +255,9 @@ class Simulation {
     const ofServers = servers.map((one) => {
       const state = one.merger()?.state();
       const failure = one.merger()?.status().failure?.code ?? '';
-      return `${one.name} ${state?.incarnation ?? '-'}.${state?.n ?? '-'} ${failure}`;
+      const { generation, seq } = state?.position ?? { generation: 0, seq: 0 };
+      const place = `${state?.incarnation ?? '-'}.${state?.n ?? '-'} at ${generation}/${seq}`;
+      return `${one.name} ${place} customization ${state?.customizationVersion ?? '-'} ${failure}`;
     });
     const ofDevices = devices.map((one) => {
       const { local, replica } = one;
@@ -263,11 +265,14 @@ class Simulation {
       const { status } = replica;
       const meta = local.meta();
       const tables = Object.entries(meta.tables).map(
-        ([id, table]) => `${id}:${table.state}@${table.at}`,
+        ([id, table]) => `${id}:${table.state}@${table.at}${table.repair ? '!' : ''}`,
       );
-      return `${one.name} ${status.phase} pending ${status.pending.operations} error ${status.error?.code ?? '-'} at ${meta.incarnation}.${meta.version} ${tables.join(' ')}`;
+      const waits = meta.awaitsGrant ? ' awaits its epoch' : '';
+      return `${one.name} ${status.phase} pending ${status.pending.operations} error ${status.error?.code ?? '-'} at ${meta.incarnation}.${meta.version} customization ${meta.customizationVersion}${waits} ${tables.join(' ')}`;
     });
-    return [...ofServers, ...ofDevices].join('; ');
+    const end = this.#world.stream?.extent();
+    const ofInput = end === undefined ? [] : [`the stream ends at ${end.generation}/${end.last}`];
+    return [...ofInput, ...ofServers, ...ofDevices].join('; ');
   }
 
   /** Between receipt and page the own edits of a device are looked at beside everything else. */

@@ -68,6 +68,7 @@ export const sometimes: readonly string[] = [
   'server checkpoint-loaded',
   'server fold-failed',
   'server incarnation',
+  'server incarnation-folded',
   // What the engine did about it.
   'event epoch',
   'event incarnation',

@@ -24,6 +24,11 @@ export {
   type EpochGrant,
 } from './fold/replica-state.js';
 export { headAt, headKey, encodeHeads, decodeHeads, type LogHead } from './fold/head-list.js';
+export {
+  encodeParkedTransaction,
+  decodeParkedTransaction,
+  type ParkedTransaction,
+} from './fold/parked-transaction.js';
 export { storedRecord, mergeRecord, encodeExtra } from './fold/stored-record.js';
 export {
   encodeFeedSegment,

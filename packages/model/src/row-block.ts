@@ -129,25 +129,31 @@ export const openBlock = (bytes: Uint8Array): OpenBlock => {
   const values: Uint8Array[] = [];
   let idAt = headBytes + entryBytes * count;
   if (bytes[0] === blockFormat && count > 0 && idAt <= bytes.length) {
-    for (let i = 0, at = headBytes; i < count; i += 1, at += entryBytes) {
-      const end = idAt + (bytes[at] as number);
-      ids.push(viewOf(bytes, idAt, Math.min(end, bytes.length)));
-      idAt = end;
-    }
-    for (let i = 0, at = headBytes; i < count; i += 1, at += entryBytes) {
-      const end = idAt + lengthAt(bytes, at + 1);
-      values.push(viewOf(bytes, Math.min(idAt, bytes.length), Math.min(end, bytes.length)));
-      idAt = end;
-    }
+    const take = (length: number): Uint8Array => {
+      const from = Math.min(idAt, bytes.length);
+      idAt += length;
+      return viewOf(bytes, from, Math.min(idAt, bytes.length));
+    };
+    for (let i = 0, at = headBytes; i < count; i += 1, at += entryBytes)
+      ids.push(take(bytes[at] as number));
+    for (let i = 0, at = headBytes; i < count; i += 1, at += entryBytes)
+      values.push(take(lengthAt(bytes, at + 1)));
     if (idAt === bytes.length) return { ids, values };
   }
-  throw new TidemarkError('storage-damaged', 'a stored block of rows has another form');
+  throw damagedBlock();
 };
+
+const damagedBlock = (cause?: unknown): TidemarkError =>
+  new TidemarkError('storage-damaged', 'a stored block of rows has another form', {}, cause);
 
 /** Rows of a block with their ids as text, in order. Throws `storage-damaged` as `openBlock`. */
 export const rowsOfBlock = (bytes: Uint8Array): readonly BlockRow[] => {
   const { ids, values } = openBlock(bytes);
-  return ids.map((id, i) => ({ id: utf8Decode(id), value: values[i] as Uint8Array }));
+  try {
+    return ids.map((id, i) => ({ id: utf8Decode(id), value: values[i] as Uint8Array }));
+  } catch (cause) {
+    throw damagedBlock(cause);
+  }
 };
 
 /** Row of a block by id bytes; undefined when the block lacks it. */

@@ -35,6 +35,8 @@ export interface OpLog {
   readonly end: () => LogEnd;
   /** Index of the first operation still kept: greater than 1 after trimming. */
   readonly firstIndex: () => number;
+  /** Last operation that was trimmed away, with the head after it; 0 and the empty head when none was. */
+  readonly base: () => LogEnd;
   /**
    * Reads transactions from the one that holds operation `from` onwards, in order, at least one if any,
    * up to `maxBytes`.

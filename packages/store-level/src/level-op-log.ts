@@ -159,6 +159,11 @@ export class LevelOpLog implements OpLog {
 
   readonly firstIndex = (): number => this.#applied.first;
 
+  readonly base = (): LogEnd => ({
+    lastIndex: this.#applied.first - 1,
+    head: this.#applied.headBefore,
+  });
+
   readonly read = (from: number, maxBytes: number): Promise<readonly LogEntry[]> =>
     this.#read(async () => {
       const start = Math.max(from, this.#applied.first);

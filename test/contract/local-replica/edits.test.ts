@@ -273,32 +273,63 @@ describe('edits', () => {
     opened = await openOn(disk);
   });
 
-  test('[REP-14] a newer customization is adopted; its new index is filled before use', async () => {
+  const createDue = async (): Promise<void> => {
     for (let i = 0; i < 30; i += 1)
       await replica.create(
         'tasks',
         { title: `${i}`, due: `2024-01-${String((i % 9) + 10)}` },
         { id: `r${i}` },
       );
-    const { customization } = tasks;
-    const next = {
-      ...customization,
-      version: 2,
-      tables: customization.tables.map((table) =>
-        table.name !== 'tasks'
-          ? table
-          : { ...table, indexes: [{ name: 'byDue', fields: ['due'] }, ...table.indexes] },
-      ),
-    };
-    await replica.adoptCustomization(next);
-    await reopen();
-    expect(replica.schema().customization.version).toBe(2);
+  };
+  const { customization } = tasks;
+  const withDueIndex = {
+    ...customization,
+    version: 2,
+    tables: customization.tables.map((table) =>
+      table.name !== 'tasks'
+        ? table
+        : { ...table, indexes: [{ name: 'byDue', fields: ['due'] }, ...table.indexes] },
+    ),
+  };
+  const expectDue = async (): Promise<void> => {
     const due = await replica.query('tasks', {
       filter: "due = '2024-01-12'",
       order: [{ field: 'due' }],
     });
     expect(due.map(({ id }) => id)).toEqual(['r11', 'r2', 'r20', 'r29']);
+  };
+
+  test('[REP-14] a newer customization is adopted; its new index is filled before use', async () => {
+    await createDue();
+    const next = withDueIndex;
+    await replica.adoptCustomization(next);
+    await reopen();
+    expect(replica.schema().customization.version).toBe(2);
+    await expectDue();
     const removed = { ...next, version: 3, tables: next.tables.slice(1) };
     expect(await codeOf(replica.adoptCustomization(removed))).toBe('destructive-change');
+  });
+
+  test('[REP-14] one whose write failed and was applied all the same is in force with its indexes', async () => {
+    await createDue();
+    const { database } = disk;
+    const batch = database.batch.bind(database);
+    database.batch = (async (operations: Parameters<typeof database.batch<Uint8Array>>[0]) => {
+      database.batch = batch;
+      await batch(operations);
+      throw Object.assign(new Error('the disk failed'), { code: 'LEVEL_IO_ERROR' });
+    }) as unknown as typeof batch;
+    expect(await codeOf(replica.adoptCustomization(withDueIndex))).toBe('storage-unavailable');
+    expect(replica.schema().customization.version).toBe(1);
+    // The state of before is stored again beside the schema that came through.
+    await replica.updateMeta({ archivedTo: 0 });
+    await reopen();
+    expect(replica.schema().customization.version).toBe(2);
+    expect(replica.meta().customizationVersion).toBe(2);
+    const ofDue = withDueIndex.tables[0]?.fields.find(({ name }) => name === 'due')?.id;
+    expect(replica.meta().indexes[1]).toContainEqual(
+      expect.objectContaining({ fields: [ofDue], ready: true }),
+    );
+    await expectDue();
   });
 });

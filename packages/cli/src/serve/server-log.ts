@@ -15,6 +15,7 @@ const levels: Partial<Record<ServerEvent['type'], LogLevel>> = {
   'background-failed': 'warn',
   incarnation: 'warn',
   rewound: 'warn',
+  'incarnation-folded': 'warn',
   'input-space': 'warn',
   refused: 'warn',
   'awaiting-checkpoint': 'warn',

@@ -166,8 +166,7 @@ export class ServerMetrics {
     if (event.type === 'run') {
       this.#durations.observe({ tenant, result: event.result }, event.durationMs / 1_000);
       this.noteRun(tenant, event.replica, event.pendingOperations, nowMs);
-    } else if (event.type === 'incarnation' || event.type === 'rewound')
-      this.#rewinds.inc({ tenant });
+    } else if (event.type === 'incarnation-folded') this.#rewinds.inc({ tenant });
     else if (event.type === 'damage') this.#damage.inc({ tenant });
     else if (event.type === 'digest-differs') this.#digests.inc({ tenant });
     else if (event.type === 'refused') this.#refused.inc({ tenant, code: event.code });

@@ -218,6 +218,8 @@ export interface LocalReplica {
   // Log
   readonly logEnd: () => LogEnd;
   readonly logStart: () => number;
+  /** Last operation that the log has forgotten, with the head after it. */
+  readonly logBase: () => LogEnd;
   readonly readLog: (from: number, maxBytes: number) => Promise<readonly LogEntry[]>;
   /** Fsyncs the log, then notes `to` inside and in the marker beside: to be called before sending. */
   readonly markPublished: (to: number) => Promise<void>;

@@ -4,8 +4,6 @@ import type { ReplicaCore } from './replica-core.js';
 import { epochStartsMax, tableMeta, type ReplicaMeta } from './replica-meta.js';
 
 const markerFormat = 1;
-/** Note of where the log was trimmed: `[index, head]` as JSON. */
-export const baseNote = 'log-base';
 
 /** What the marker beside the store says: how far the log was published, with the chain head there. */
 export interface PublishedMark {
@@ -25,6 +23,7 @@ export const decodeMark = (bytes: Uint8Array | undefined): PublishedMark | undef
   if (bytes === undefined) return undefined;
   try {
     const json = JSON.parse(utf8Decode(bytes)) as PublishedMark & { readonly head: string };
+    if (!Number.isSafeInteger(json.publishedTo) || json.publishedTo < 0) return undefined;
     return { ...json, head: fromHex(json.head) ?? emptyHead };
   } catch {
     return undefined;
@@ -34,14 +33,10 @@ export const decodeMark = (bytes: Uint8Array | undefined): PublishedMark | undef
 /** Chain head after the operation `index`, which ends a transaction; `undefined` when it is not held. */
 export const headAt = async (core: ReplicaCore, index: number): Promise<Uint8Array | undefined> => {
   if (index === 0) return emptyHead;
-  const end = core.store.log.end();
-  if (index === end.lastIndex) return end.head;
-  const [entry] = await core.store.log.read(index, 1);
-  if (entry !== undefined && entry.index + entry.opCount - 1 === index) return entry.head;
-  // Before the first transaction kept only the note of the last trimming tells.
-  const note = await core.store.readNote(baseNote);
-  const [at, head] = note === undefined ? [] : (JSON.parse(utf8Decode(note)) as [number, string]);
-  return at === index ? fromHex(head ?? '') : undefined;
+  const { log } = core.store;
+  for (const { lastIndex, head } of [log.end(), log.base()]) if (index === lastIndex) return head;
+  const [entry] = await log.read(index, 1);
+  return entry !== undefined && entry.index + entry.opCount - 1 === index ? entry.head : undefined;
 };
 
 /** Writes the marker for the state as it is. */

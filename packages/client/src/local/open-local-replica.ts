@@ -15,7 +15,7 @@ import { OpenedLocalReplica } from './opened-local-replica.js';
 import { readCurrentOpen } from './open-ranges.js';
 import { customizationNote, decodeState, metaNote, ReplicaCore, schemaOf } from './replica-core.js';
 import { decodeMeta, initialMeta, type ReplicaMeta, type TableMeta } from './replica-meta.js';
-import { adopt, backfillIndexes, mergeIndexes } from './schema-adoption.js';
+import { adopt, backfillIndexes, followSchema, mergeIndexes } from './schema-adoption.js';
 import { LayerStaging } from './staging.js';
 
 const provisionalBytes = 16;
@@ -180,6 +180,7 @@ export const openLocalReplica = async (options: LocalReplicaOptions): Promise<Lo
   const folding = new Folding(core);
   const staging = new LayerStaging(core, folding);
   if ((core.meta.staging?.closing ?? null) !== null) await staging.finish();
+  await core.turn.run(() => followSchema(core));
   const { customization } = options;
   if (customization !== undefined) await core.turn.run(() => adopt(core, customization));
   await backfillIndexes(core);

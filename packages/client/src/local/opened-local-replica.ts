@@ -98,6 +98,7 @@ export class OpenedLocalReplica implements LocalReplica {
   readonly schema = (): Schema => this.#core.schema;
   readonly logEnd = (): LogEnd => this.#core.store.log.end();
   readonly logStart = (): number => this.#core.store.log.firstIndex();
+  readonly logBase = (): LogEnd => this.#core.store.log.base();
   readonly isOpen = (index: number): boolean => this.#core.open.has(index);
   readonly pendingCount = (): { readonly pending: number; readonly parked: number } =>
     this.#core.pendingCount();

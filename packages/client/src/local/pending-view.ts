@@ -4,6 +4,7 @@ import {
   decodeRow,
   encodeRow,
   fromBase64,
+  TidemarkError,
   toBase64,
   utf8Decode,
   type BaseVersion,
@@ -146,8 +147,17 @@ const headLength = (bytes: Uint8Array): number =>
 /** Bytes of the row in an encoded view: what else the view keeps is no part of the record. */
 export const rowBytesOf = (view: Uint8Array): number => view.length - 5 - headLength(view);
 
-/** Decodes a view that this engine wrote. */
+/** Decodes a view that this engine wrote. Throws `storage-damaged` for another form. */
 export const decodeView = (bytes: Uint8Array): PendingView => {
+  try {
+    return readView(bytes);
+  } catch (cause) {
+    if (cause instanceof TidemarkError) throw cause;
+    throw new TidemarkError('storage-damaged', 'the view of a record has another form', {}, cause);
+  }
+};
+
+const readView = (bytes: Uint8Array): PendingView => {
   const length = headLength(bytes);
   const head = JSON.parse(utf8Decode(bytes.subarray(5, 5 + length))) as [
     number,

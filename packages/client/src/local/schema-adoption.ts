@@ -61,6 +61,18 @@ export const adopt = async (core: ReplicaCore, customization: Customization): Pr
   });
 };
 
+/**
+ * Brings the state up to the stored schema. They are written together; but where that write failed and was
+ * applied all the same, later ones stored the state of before it again.
+ */
+export const followSchema = async (core: ReplicaCore): Promise<void> => {
+  const { meta, schema } = core;
+  const { version } = schema.customization;
+  if (meta.customizationVersion >= version) return;
+  const indexes = mergeIndexes(meta.indexes, schema, false);
+  await core.commit({ meta: { ...meta, customizationVersion: version, indexes } });
+};
+
 /** Builds the indexes that are not ready, in bounded steps between the writes of others. */
 export const backfillIndexes = async (core: ReplicaCore): Promise<void> => {
   for (const table of core.schema.tablesById.values()) {

@@ -75,7 +75,7 @@ const findCommon = async (context: RunContext, first: ResumeAnswer): Promise<Hea
   const { local } = context.ports;
   const beyond = local.logEnd().lastIndex + 1;
   let upper = beyond;
-  let [common, head] = await logBase(local);
+  let [common, head] = logBase(local);
   const learn = async (answer: ResumeAnswer, asked: readonly HeadPoint[]): Promise<void> => {
     if (answer.differs > 0) upper = Math.min(upper, answer.differs);
     // Everything asked above the answer's common position is not in the server's log.
@@ -215,7 +215,7 @@ const regrant = async (context: RunContext, answer: ResumeAnswer): Promise<Step>
   await openProvisional(context, common[0]);
   if (!(await askForGrant(context, answer.receipt.epoch, common))) {
     // Where the log begins, the server may have nothing to compare with.
-    const [base] = await logBase(local);
+    const [base] = logBase(local);
     if (base === 0 || common[0] !== base) return 'again';
     await grantAboveGap(context, answer.receipt, common, false);
     return 'again';
@@ -229,7 +229,7 @@ const regrant = async (context: RunContext, answer: ResumeAnswer): Promise<Step>
 const unknownFrom = async (
   local: LocalReplica,
 ): Promise<{ readonly point: HeadPoint; readonly shared: boolean }> => {
-  const base = await logBase(local);
+  const base = logBase(local);
   const origin = local.meta().origins.at(-1);
   if (origin === undefined || origin.lastIndex < base[0]) return { point: base, shared: false };
   const head = await headAt(local, origin.lastIndex);

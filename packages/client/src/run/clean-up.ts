@@ -1,4 +1,3 @@
-import { rememberBase } from './log-heads.js';
 import type { RunContext } from './run-context.js';
 
 /** Bounded steps of folding in one run; what remains is left to the next. */
@@ -20,10 +19,7 @@ const trimmable = async (context: RunContext): Promise<number> => {
 export const cleanUp = async (context: RunContext): Promise<void> => {
   const { local } = context.ports;
   const upTo = await trimmable(context);
-  if (upTo >= local.logStart()) {
-    await rememberBase(local, upTo);
-    await local.trimLog(upTo);
-  }
+  if (upTo >= local.logStart()) await local.trimLog(upTo);
   for (let step = 0; step < foldStepsMax && !context.signal.aborted; step += 1)
     if (await local.fold(1)) return;
 };

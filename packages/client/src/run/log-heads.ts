@@ -1,9 +1,8 @@
-import { emptyHead, toHex, utf8Decode, utf8Encode } from '@tidemark/model';
+import { toHex } from '@tidemark/model';
 import { resumePointsMax, type HeadPoint } from '@tidemark/protocol';
 import type { LocalReplica } from '../local/local-replica.js';
-import { baseNote } from '../local/log-upkeep.js';
 
-type Log = Pick<LocalReplica, 'logEnd' | 'logStart' | 'readLog' | 'readNote' | 'writeNotes'>;
+type Log = Pick<LocalReplica, 'logEnd' | 'logStart' | 'logBase' | 'readLog'>;
 
 /** Transaction end that holds an operation: the index of its last operation with the head after it. */
 const endOf = async (log: Log, index: number): Promise<HeadPoint | undefined> => {
@@ -14,26 +13,15 @@ const endOf = async (log: Log, index: number): Promise<HeadPoint | undefined> =>
   return entry && [entry.index + entry.opCount - 1, toHex(entry.head)];
 };
 
-/** Remembers the head below the first kept transaction: to be called before the log is trimmed. */
-export const rememberBase = async (log: Log, index: number): Promise<void> => {
-  const point = await endOf(log, index);
-  if (point?.[0] !== index) return;
-  await log.writeNotes([{ key: baseNote, value: utf8Encode(JSON.stringify(point)) }]);
-};
-
 /** Lowest position that the log can prove: where it was trimmed, or its beginning. */
-export const logBase = async (log: Log): Promise<HeadPoint> => {
-  if (log.logStart() === 1) return [0, toHex(emptyHead)];
-  const note = await log.readNote(baseNote);
-  const point = note === undefined ? undefined : (JSON.parse(utf8Decode(note)) as HeadPoint);
-  if (point !== undefined && point[0] >= log.logStart() - 1) return point;
-  const first = await endOf(log, log.logStart());
-  return first ?? [0, toHex(emptyHead)];
+export const logBase = (log: Log): HeadPoint => {
+  const { lastIndex, head } = log.logBase();
+  return [lastIndex, toHex(head)];
 };
 
 /** Head (hexadecimal) after the transaction that ends at `index`; undefined when none kept ends there. */
 export const headAt = async (log: Log, index: number): Promise<string | undefined> => {
-  const base = await logBase(log);
+  const base = logBase(log);
   if (base[0] === index) return base[1];
   const point = await endOf(log, index);
   return point?.[0] === index ? point[1] : undefined;

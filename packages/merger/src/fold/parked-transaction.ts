@@ -1,5 +1,5 @@
-import { storedForm } from './stored-form.js';
-import { utf8Decode, utf8Encode, type ParkedRange } from '@tidemark/model';
+import { isDeepJson, utf8Decode, utf8Encode, type ParkedRange } from '@tidemark/model';
+import { damagedForm, storedForm } from './stored-form.js';
 
 /**
  * Transaction (or the part of one) that waits under a root: a value of space `parked`.
@@ -68,10 +68,12 @@ export const decodeParkedTransaction = (bytes: Uint8Array): ParkedTransaction =>
 
 const readParkedTransaction = (bytes: Uint8Array): ParkedTransaction => {
   const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(1);
-  const header = JSON.parse(utf8Decode(bytes.subarray(5, 5 + length))) as Omit<
-    ParkedTransaction,
-    'payload'
-  >;
+  const json = bytes.subarray(5, 5 + length);
+  // What is read here is printed again, which overflows the stack where it is nested thousands deep.
+  if (isDeepJson(json)) throw damagedForm('a parked transaction');
+  const header = JSON.parse(utf8Decode(json)) as Omit<ParkedTransaction, 'payload'>;
+  if (typeof header !== 'object' || Array.isArray(header))
+    throw damagedForm('a parked transaction');
   return { ...header, payload: bytes.subarray(5 + length) };
 };
 

@@ -48,13 +48,15 @@ const findBehind = async (
   { input, isShared }: FindInputParts,
 ): Promise<InputFound> => {
   const { position } = state;
+  // Alone: an opening that ended before it folded the message that it had stored.
+  const announced = await unlessGap(() => isAnnounced(input, state));
+  if (announced === true) return 'announced';
   if (!isShared) {
-    // An opening that ended before it folded the message that it had stored.
-    if (await isAnnounced(input, state)) return 'announced';
+    // Cut off beyond the beginning of the next generation: only a checkpoint leads there.
+    if (announced === 'gap') return 'begins-later';
     if (position.seq === 0) return 'continues';
     return (await isOwn(input, state)) === true ? 'continues' : 'missing';
   }
-  if ((await unlessGap(() => isAnnounced(input, state))) === true) return 'announced';
   const next = await nextMessage(input, state);
   if (next === 'gap') return 'begins-later';
   // Behind the end of its generation the input goes on with somebody else's incarnation.

@@ -322,7 +322,10 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
         });
   const ticks = new Set<() => void>();
   const upkeep = createUpkeep({ options, applied, fold, horizon, checkpoints, emit });
-  fold.onApplied(({ quarantined }) => {
+  let known = applied.applied().incarnation;
+  fold.onApplied(({ state: { incarnation, n }, quarantined }) => {
+    if (incarnation > known) emit({ type: 'incarnation-folded', incarnation, n });
+    known = incarnation;
     for (const { position, ...rest } of quarantined)
       emit({ type: 'quarantined', ...rest, ...position });
     for (const tick of [...ticks]) tick();

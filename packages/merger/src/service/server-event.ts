@@ -31,6 +31,15 @@ export type ServerEvent =
       readonly by: 'cursor' | 'checkpoint';
     }
   | {
+      /**
+       * This server has folded the beginning of a new incarnation. Each server tells it, also where whoever began
+       * the incarnation died before it could say so.
+       */
+      readonly type: 'incarnation-folded';
+      readonly incarnation: number;
+      readonly n: number;
+    }
+  | {
       /** The space of the input crossed 70% or 90% of its limit, in one direction or the other. */
       readonly type: 'input-space';
       readonly bytes: number;

@@ -86,13 +86,17 @@ const logContract = (context: Context): void => {
   it('[STO-12] trims whole transactions and still verifies the chain of the rest', async () => {
     const entries = chainedEntries(start, [1, 3, 1, 2]);
     await context.store.write({ append: entries }, 'os');
+    const base = (): unknown => context.store.log.base();
+    expect(base()).toEqual({ lastIndex: 0, head: new Uint8Array(32) });
     await context.store.write({ trimLogTo: 3 }, 'os');
     expect(context.store.log.firstIndex()).toBe(2);
+    expect(base()).toEqual({ lastIndex: 1, head: entries[0]?.head });
     await context.store.write({ trimLogTo: 4 }, 'os');
     expect(context.store.log.firstIndex()).toBe(5);
     await context.reopen();
     expect(context.store.damage).toEqual([]);
     expect(context.store.log.firstIndex()).toBe(5);
+    expect(base()).toEqual({ lastIndex: 4, head: entries[1]?.head });
     expect(await context.store.log.read(1, 1_000_000)).toEqual(entries.slice(2));
     await context.store.write({ trimLogTo: 7 }, 'os');
     await context.reopen();
