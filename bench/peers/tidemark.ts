@@ -1,8 +1,21 @@
 import path from 'node:path';
-import { natsTransport, openReplica, type NatsTransport, type Replica } from '@tidemark/node';
+import {
+  natsTransport,
+  openReplica,
+  type NatsTransport,
+  type Replica,
+  type TypedSchema,
+} from '@tidemark/node';
 import { openServer, type Server } from '@tidemark/server';
-import { contactId, contactWrites, schema, type BenchTables } from '../harness/crm.js';
+import { contactAt, contactId, schema } from '../harness/crm.js';
 import { editedField, inParts, positions, type Peer } from './roles.js';
+
+type BenchTables = typeof schema extends TypedSchema<infer T> ? T : never;
+
+function* contacts(to: number) {
+  for (let i = 0; i < to; i += 1)
+    yield { kind: 'put', table: 'contacts', id: contactId(i), fields: contactAt(i) } as const;
+}
 
 const tenant = 'peers';
 const editsPerTransaction = 100;
@@ -30,7 +43,7 @@ export const tidemark: Peer = {
           ...{ folder: path.join(folder, 'server'), tenant: name, schema },
           nats: { connection: { servers: [natsUrl] } },
         });
-        await server.write(contactWrites(0, records), { user: 'import' });
+        await server.write(contacts(records), { user: 'import' });
         return `${natsUrl}#${name}`;
       },
       change: async (edits) => {

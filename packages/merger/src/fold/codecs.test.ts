@@ -5,7 +5,8 @@ import { decodeHeads, encodeHeads } from './head-list.js';
 import { decodeInputEntry, encodeInputEntry, type InputEntry } from './input-entry.js';
 import { decodeLedgerSegment, encodeLedgerSegment, type LedgerEntry } from './ledger-segment.js';
 import { addRanges, rangesOf } from './parked-transaction.js';
-import { windowLength, type DecodedMessage } from './fold-window.js';
+import type { DecodedMessage } from './decoded-message.js';
+import { windowLength } from './fold-window.js';
 
 const caller = { tenant: 'acme', replica: 'a', user: 'ann' };
 const entries: readonly InputEntry[] = [

@@ -1,73 +1,33 @@
 import {
-  decodeEnvelope,
   indexSchema,
   replicasTable,
   systemTables,
   TidemarkError,
   type Customization,
-  type Envelope,
   type Schema,
 } from '@tidemark/model';
-import type { InputMessage } from '@tidemark/ports';
 import { AuthorView } from './author-view.js';
 import { comesAgain, placeAgain } from './decide-again.js';
 import { decideEnvelope, quarantine } from './decide-envelope.js';
 import {
-  backendAuthor,
   decideCustomization,
   decideForeign,
   decideResolution,
   decideWrite,
-  writeAuthor,
 } from './decide-entry.js';
 import { decideGrant } from './decide-grant.js';
 import { decideEnroll, decidePolicy, decideRevoke, decideToken } from './decide-identity.js';
 import { decideLife } from './decide-life.js';
+import { decodeMessageEntry, replicasOf, type DecodedMessage } from './decoded-message.js';
 import type { FoldState } from './fold-state.js';
-import { decodeInputEntry, type InputEntry } from './input-entry.js';
+import type { InputEntry } from './input-entry.js';
 import { openEnvelope, type OpenedEnvelope } from './open-envelope.js';
 import { shadowKey, Wanted } from './overlay.js';
 import type { FoldContext, Window } from './window.js';
 import type { WindowAhead } from './window-ahead.js';
 
-/** Message of the input, decoded as far as that needs no state. */
-export interface DecodedMessage {
-  readonly message: InputMessage;
-  /** Undefined when the bytes are no entry. */
-  readonly entry: InputEntry | undefined;
-  readonly envelope: Envelope | undefined;
-  readonly problem: string;
-  /** Operations that it may bring, for the bounds of a window. */
-  readonly operations: number;
-}
-
 /** Digests are compared, and a window ends, at the latest at every such message. */
 export const windowEndsAtEvery = 1_000;
-
-/** Decodes a message; undefined when a newer version wrote it. */
-export const decodeMessageEntry = (message: InputMessage): DecodedMessage | undefined => {
-  const decoded = decodeInputEntry(message.bytes);
-  const base = { message, entry: undefined, envelope: undefined, operations: 1 };
-  if (decoded._tag === 'Left') {
-    if (decoded.left === 'newer-format') return undefined;
-    return { ...base, problem: decoded.left };
-  }
-  const entry = decoded.right;
-  if (entry.kind === 'write') return { ...base, entry, problem: '', operations: entry.ops.length };
-  if (entry.kind === 'foreign')
-    return { ...base, entry, problem: '', operations: entry.rows.length };
-  if (entry.kind !== 'envelope') return { ...base, entry, problem: '' };
-  const envelope = decodeEnvelope(entry.envelope);
-  return envelope._tag === 'Left'
-    ? { ...base, entry, problem: envelope.left }
-    : {
-        message,
-        entry,
-        envelope: envelope.right,
-        problem: '',
-        operations: envelope.right.to - envelope.right.from + 1,
-      };
-};
 
 const isBoundary = (kind: InputEntry['kind'] | undefined): boolean =>
   kind === 'customization' ||
@@ -106,26 +66,6 @@ export const windowLength = (
     if (one.message.position.seq % windowEndsAtEvery === 0) return i + 1;
   }
   return messages.length;
-};
-
-/** Replicas whose state a message needs. */
-export const replicasOf = ({ entry }: DecodedMessage): readonly string[] => {
-  switch (entry?.kind) {
-    case 'envelope':
-      return [entry.caller.replica];
-    case 'grant': {
-      const { origin } = entry.request;
-      return origin === null ? [entry.caller.replica] : [entry.caller.replica, origin.replica];
-    }
-    case 'write':
-      return [writeAuthor];
-    case 'foreign': {
-      const author = backendAuthor(entry.backend);
-      return author === undefined ? [] : [author];
-    }
-    default:
-      return [];
-  }
 };
 
 /** Message ready to be decided: chains verified, transactions decoded, everything loaded. */

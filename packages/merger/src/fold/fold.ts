@@ -23,14 +23,8 @@ import type {
 import { isAnnounced, nextGeneration } from './announced-incarnation.js';
 import { customizationId } from './decide-entry.js';
 import { decodeFoldState, emptyFoldState, encodeFoldState, type FoldState } from './fold-state.js';
-import {
-  decideWindow,
-  decodeMessageEntry,
-  schemaOf,
-  windowLength,
-  type ContextOf,
-  type DecodedMessage,
-} from './fold-window.js';
+import { decodeMessageEntry, type DecodedMessage } from './decoded-message.js';
+import { decideWindow, schemaOf, windowLength, type ContextOf } from './fold-window.js';
 import { InputMemory } from './input-memory.js';
 import { mergeRecord } from './stored-record.js';
 import type { ValidateHook } from './validate-hook.js';

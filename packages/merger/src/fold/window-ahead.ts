@@ -1,6 +1,6 @@
 import type { Hash } from '@tidemark/model';
 import type { ServerStore } from '@tidemark/ports';
-import { replicasOf, type DecodedMessage } from './fold-window.js';
+import { replicasOf, type DecodedMessage } from './decoded-message.js';
 import { openEnvelope, type OpenedEnvelope } from './open-envelope.js';
 import { Wanted } from './overlay.js';
 import { RecordCache } from './record-cache.js';
