@@ -7,8 +7,8 @@ import { describeOnNats } from '../processes/on-nats.js';
 import { NatsWorld, schema, type TestDevice, type TestServer } from './nats-world.js';
 
 const records = 3_000;
-/** Less than where packing begins. */
-const bytesPerSecond = 3_000_000;
+/** Far less than where packing begins: a device that is busy itself takes a link for faster than it is. */
+const bytesPerSecond = 1_000_000;
 
 describeOnNats('downloads over a slow link', () => {
   let world: NatsWorld;
