@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 
 /** Histories for each law of the merge and the rebase in `npm test`; `npm run test:deep` asks for more. */
-const lawRunsMin = 1_000;
+const lawRunsMin = 500;
 
 /**
  * Parameters of a property that states a law: more runs, and in deep runs its own part of the

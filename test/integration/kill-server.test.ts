@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { killServers } from '../processes/server-kills.js';
 
 /** The deep suite kills 300 times. */
-const kills = 50;
+const kills = 30;
 const seed = Number(process.env['TIDEMARK_SEED'] ?? 1);
 
 test('[SRV-90] a server killed at any moment keeps what it promised, once', async () => {
