@@ -233,12 +233,13 @@ describe('sync errors over restarts', () => {
   });
 
   test('[SYN-79] a foreground run waits for its receipt as long as the server merges', async () => {
-    const envelopes = 6;
+    const envelopes = 3;
+    const windowMs = 0.65 * receiptWaitMs;
     await open({
       window: { messagesMax: 1 },
       validate: async () => {
-        await new Promise((done) => setTimeout(done, 20));
-        world.clock.now += Math.ceil((2 * receiptWaitMs) / envelopes);
+        await new Promise((done) => setTimeout(done, windowMs));
+        world.clock.now += windowMs;
         return undefined;
       },
     });

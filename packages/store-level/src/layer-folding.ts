@@ -10,7 +10,7 @@ import {
   tablePrefix,
 } from './keys.js';
 import { blockPrefix, openStoredBlock } from './layer-blocks.js';
-import { seal, unseal } from './sealed-value.js';
+import { isMarker, seal } from './sealed-value.js';
 
 /** Maximum bytes of values that one step of folding moves, except that one entry always goes. */
 export const foldBytesMax = 4 * 1_024 * 1_024;
@@ -167,7 +167,7 @@ export const foldStep = async (
         if (first === space.block) moved += pushBlock(operations, places, into, key, value);
         else {
           const target = inLayer(key, into);
-          const ends = isOldest && first !== space.image && unseal(key, true, value) === null;
+          const ends = isOldest && first !== space.image && isMarker(key, true, value);
           operations.push(ends ? del(target) : put(target, value), del(key));
           moved += 1;
         }

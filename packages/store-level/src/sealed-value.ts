@@ -70,6 +70,19 @@ export const seal = (key: Uint8Array, layered: boolean, value: Uint8Array | null
   return out;
 };
 
+/** Tells a marker that was not altered from everything else, without a look at the bytes of a value. */
+export const isMarker = (key: Uint8Array, layered: boolean, sealed: Uint8Array): boolean =>
+  sealed.length === sealBytes &&
+  sealed[0] === tagMarker &&
+  storedCheck(sealed) === checkOf(key, layered, tagMarker, sealed, sealBytes);
+
+const storedCheck = (sealed: Uint8Array): number =>
+  (((sealed[1] as number) << 24) |
+    ((sealed[2] as number) << 16) |
+    ((sealed[3] as number) << 8) |
+    (sealed[4] as number)) >>>
+  0;
+
 /** Opens a sealed value: null for a marker. Throws `storage-damaged` when key or value were altered. */
 export const unseal = (
   key: Uint8Array,
@@ -79,13 +92,7 @@ export const unseal = (
   const tag = sealed[0];
   if (sealed.length >= sealBytes && (tag === tagMarker || tag === tagValue)) {
     const check = checkOf(key, layered, tag, sealed, sealBytes);
-    const stored =
-      (((sealed[1] as number) << 24) |
-        ((sealed[2] as number) << 16) |
-        ((sealed[3] as number) << 8) |
-        (sealed[4] as number)) >>>
-      0;
-    if (stored === check)
+    if (storedCheck(sealed) === check)
       return tag === tagMarker
         ? null
         : new Uint8Array(sealed.buffer, sealed.byteOffset + sealBytes, sealed.length - sealBytes);

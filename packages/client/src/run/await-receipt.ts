@@ -31,7 +31,19 @@ export const awaitReceipt = async (context: RunContext, timeoutMs: number): Prom
   if (timeoutMs <= 0) return false;
   let until = clock.nowMs() + timeoutMs;
   let merged = receipt.mergedTo;
-  for (let question = 0; question < receiptQuestionsMax; question += 1) {
+  let questions = 0;
+  const isCovered = async (): Promise<boolean> => {
+    questions += 1;
+    if (await askReceipt(context)) return true;
+    const { mergedTo } = context.receipt ?? receipt;
+    if (mergedTo > merged) {
+      merged = mergedTo;
+      questions = 0;
+      until = clock.nowMs() + timeoutMs;
+    }
+    return false;
+  };
+  while (questions < receiptQuestionsMax && !context.signal.aborted) {
     const left = Math.min(timeoutMs, until - clock.nowMs());
     if (left <= 0) return false;
     const waiting = abortSource(context.signal);
@@ -41,14 +53,9 @@ export const awaitReceipt = async (context: RunContext, timeoutMs: number): Prom
       .waitForTick(left, waiting.signal)
       .catch(() => false);
     try {
-      if (await askReceipt(context)) return true;
-      const { mergedTo } = context.receipt ?? receipt;
-      if (mergedTo > merged) {
-        merged = mergedTo;
-        question = 0;
-        until = clock.nowMs() + timeoutMs;
-      }
-      if (!(await tick)) return !context.signal.aborted && (await askReceipt(context));
+      if (await isCovered()) return true;
+      // A tick may have been lost: the end of a wait is a reason to ask, too.
+      if (!(await tick) && !context.signal.aborted && (await isCovered())) return true;
     } finally {
       waiting.abort();
       waiting.release();

@@ -70,6 +70,16 @@ describe('the speed of a link', () => {
     expect(speed.pagesUnderWay()).toBe(5);
   });
 
+  test('[SYN-54] short pages say little of how many full ones may be under way', () => {
+    const bytesPerSecond = 50_000;
+    const bytes = 6_000;
+    const ms = (bytes * 1_000) / bytesPerSecond;
+    const speed = new LinkSpeed();
+    for (let i = 0; i < 12; i += 1)
+      speed.pageCame(bytes, i * ms, (i + 1) * ms, false, bytes / page);
+    expect(speed.pagesUnderWay()).toBe(1);
+  });
+
   test('[SYN-54] a link that became faster is known by its next pages; another link begins anew', () => {
     const speed = carrying(page, 1_000);
     expect(speed.pagesUnderWay()).toBe(2);

@@ -35,6 +35,7 @@ class Rate {
 /** What a link carries, as the answers show that came over it. */
 export class LinkSpeed {
   #roundTripMs: number | null = null;
+  /** Full pages. */
   #pages = new Rate();
   /** Of pages that were not packed: packing takes time that is none of the link's. */
   #bytes = new Rate();
@@ -54,13 +55,13 @@ export class LinkSpeed {
     if (ms >= 0) this.#roundTripMs = Math.min(this.#roundTripMs ?? ms, ms);
   }
 
-  /** A page came. */
-  pageCame(bytes: number, begunMs: number, nowMs: number, isPacked: boolean): void {
+  /** A page came that holds a share of the bytes that were asked for: the next ones may be full. */
+  pageCame(bytes: number, begunMs: number, nowMs: number, isPacked: boolean, share = 1): void {
     if (nowMs < begunMs || bytes < tellingBytesMin) return;
     // Of pages that wait for each other each one is told for its own part of the time.
     const busyMs = Math.min(nowMs - begunMs, Math.max(0, nowMs - this.#lastMs));
     this.#lastMs = nowMs;
-    this.#pages.add(1, busyMs);
+    this.#pages.add(Math.min(1, share), busyMs);
     if (!isPacked) this.#bytes.add(bytes, busyMs);
   }
 

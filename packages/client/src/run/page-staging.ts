@@ -79,8 +79,11 @@ export const beginAsking = <A extends TailedAnswer>(
   const begunMs = clock.nowMs();
   const form = wanted(context);
   const answer = ask(form).then((came) => {
-    const isPacked = came.message.packed !== undefined;
-    context.speed.pageCame(came.bytes, begunMs, clock.nowMs(), isPacked);
+    const { packed } = came.message;
+    const rawBytes =
+      packed === undefined ? came.bytes : came.bytes - came.tail.length + packed.bytes;
+    const share = rawBytes / form.maxBytes;
+    context.speed.pageCame(came.bytes, begunMs, clock.nowMs(), packed !== undefined, share);
     return unpack(context, came);
   });
   return { begunMs, maxBytes: form.maxBytes, answer };

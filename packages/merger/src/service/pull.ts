@@ -207,7 +207,10 @@ const answerOf = async (
 ): Promise<Uint8Array> => {
   const { source, request, reads, pages } = work;
   // After the commit in flight, if any: nothing that was read for this answer is newer.
-  const seen = await source.applied.alone(() => Promise.resolve(seenNow(source.applied.applied())));
+  const { seen, incarnation } = await source.applied.alone(() => {
+    const state = source.applied.applied();
+    return Promise.resolve({ seen: seenNow(state), incarnation: state.incarnation });
+  });
   const text = encodeCursor({ ...(closing ? endPull(cursor) : cursor), seen }, source.mac);
   // The page behind this one is read while this one is packed and sent.
   work.onNext(closing || rehydrate !== null ? undefined : text);
@@ -217,7 +220,7 @@ const answerOf = async (
     cursor: text,
     closing,
     rehydrate,
-    incarnation: source.applied.applied().incarnation,
+    incarnation,
     to: cursor.to,
     pass: cursor.pass,
     serverTimeMs: source.clock.nowMs(),
