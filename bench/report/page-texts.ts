@@ -69,9 +69,8 @@ export const advice = `## What costs what
 
 From profiles of these cases (\`--profile\` prints them) and from the CPU seconds above.
 
-- **Uploads**: at 100,000 records each side waits for more than half of the time, for the other one or for the processor; four envelopes of
-  256 KB and one page are on their way at once. The rest is spread thin: decoding rows and entries of the feed, encoding them, collecting
-  garbage. No function takes more than a few percent. Fewer objects per operation, and longer windows grouped by record, would be needed.
+- **Uploads**: the server's time is spread thin: decoding rows and operations, deciding, encoding rows, history and feed, collecting garbage. No
+  function takes more than a few percent. Fewer objects per operation, and longer windows grouped by record, would be needed.
 - **Local edits**: reading the record that is edited from the blocks of a first sync takes two fifths of a transaction: a new iterator and a seek for each.
   A cache of opened blocks would spare most of it.
 - **\`disk\` with many writers**: an edit holds its turn until it is fsynced, so that no two share one fsync.

@@ -1,5 +1,5 @@
-// Fetches the flights of `vega-datasets` by npm, once, into node_modules/.cache: 70 MB for one file of 13 MB are
-// too much for everybody's install. Plain Node without dependencies.
+// Fetches the flights of `vega-datasets` by npm, once, into node_modules/.cache: a package of 17.6 MB is too much
+// for everybody to install. Plain Node without dependencies.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';

@@ -171,7 +171,7 @@ const foreign = async (world: SimWorld, random: SeededRandom): Promise<void> => 
       table: random.pick(foreignTables),
       id: foreignRecord,
       fields: { [fieldIds.a]: nastyValue(random), [fieldIds.b]: nastyValue(random) },
-      modifiedOn: world.context.scheduler.nowMs - random.below(1_000),
+      modifiedOn: Math.floor(world.context.scheduler.nowMs) - random.below(1_000),
       rowVersion: world.rowVersion,
     },
   ];

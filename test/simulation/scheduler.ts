@@ -105,7 +105,7 @@ export class Scheduler {
 
   /** Clock of somebody whose time is wrong by what `errorMs` says. */
   clock(errorMs: () => number = () => 0): Clock {
-    return { nowMs: () => this.nowMs + errorMs() };
+    return { nowMs: () => Math.floor(this.nowMs + errorMs()) };
   }
 
   /** Runs events until `isDone`, checked after each, or until `endMs`; then time is `endMs`. */
