@@ -155,6 +155,8 @@ export class NatsServer {
 const pieceBytes = 4 * 1024;
 /** Delay that a slow wire makes up for, ms. */
 const lagMsMax = 250;
+/** Time without bytes from which on there is no lag to make up for, ms. */
+const quietMsMin = 20;
 
 /** A wire to a port of the loopback that a test can cut, slow down, or stop on its way back. */
 export class Wire {
@@ -226,12 +228,16 @@ export class Wire {
 
   #wayBack(): Transform {
     let dueMs = 0;
+    let passedMs = 0;
     const wait = async (bytes: number): Promise<void> => {
       if (!Number.isFinite(this.#bytesPerSecond)) return;
       const nowMs = performance.now();
-      // A late wake-up is made up for: the speed is kept on a busy machine, too.
-      dueMs = Math.max(dueMs, nowMs - lagMsMax) + (1_000 * bytes) / this.#bytesPerSecond;
+      // A late wake-up is made up for: the speed is kept on a busy machine, too. A quiet time is not.
+      const wasQuiet = nowMs - passedMs > quietMsMin;
+      const fromMs = wasQuiet ? nowMs : Math.max(dueMs, nowMs - lagMsMax);
+      dueMs = Math.max(dueMs, fromMs) + (1_000 * bytes) / this.#bytesPerSecond;
       if (dueMs > nowMs) await new Promise((resolve) => setTimeout(resolve, dueMs - nowMs));
+      passedMs = performance.now();
     };
     const pass = async (way: Transform, chunk: Buffer): Promise<void> => {
       for (let at = 0; at < chunk.length;) {
