@@ -213,6 +213,17 @@ export interface EnrollAnswer {
   readonly receiptKeys: readonly string[];
 }
 
+/** JSON writes no number beyond all numbers, but reads `1e999` as one. */
+const finite = new t.Type<number>(
+  'finite number',
+  (value): value is number => typeof value === 'number' && Number.isFinite(value),
+  (value, context) =>
+    typeof value === 'number' && Number.isFinite(value)
+      ? t.success(value)
+      : t.failure(value, context),
+  t.identity,
+);
+
 const count = new t.Type<number>(
   'count',
   (u): u is number => typeof u === 'number' && Number.isSafeInteger(u) && u >= 0,
@@ -392,7 +403,7 @@ const codecs = {
     tables: listOf(syncTableLog, tablesMax),
     pendingOperations: count,
     parked: count,
-    phases: t.record(t.string, t.number),
+    phases: t.record(t.string, finite),
   }),
 };
 
