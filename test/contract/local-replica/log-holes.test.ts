@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { openLocalReplica } from '@tidemark/client';
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
 import { nodeCrypto } from '@tidemark/crypto-node';
-import { emptyHead, equalBytes, nextHead, openTransaction } from '@tidemark/model';
+import { emptyHead, equalBytes, nextHead, openTransaction, TidemarkError } from '@tidemark/model';
+import type { Marker } from '@tidemark/ports';
 import { openReplicaFolder } from '@tidemark/store-level/node';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { sha256, tasks } from './harness.js';
@@ -18,8 +19,19 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
 let drawn = 0;
+let isMarkerBroken = false;
 const open = async () => {
-  const { store, marker } = await openReplicaFolder(folder, { hash: sha256 });
+  const { store, marker: file } = await openReplicaFolder(folder, { hash: sha256 });
+  const marker: Marker = {
+    read: () => file.read(),
+    write: async (bytes) => {
+      if (isMarkerBroken) {
+        await store.close();
+        throw new TidemarkError('storage-unavailable', 'the marker cannot be reached', {});
+      }
+      await file.write(bytes);
+    },
+  };
   const replica = await openLocalReplica({
     tenant: 'acme',
     user: 'ada',
@@ -98,11 +110,33 @@ test('[PUL-20] a hole among operations never sent is reported and closed; editin
   await first.replica.create('tasks', { title: 'after' }, { id: 'after' });
   await first.close();
   const second = await open();
-  expect(second.replica.damage).toMatchObject({ lost: [], newEpoch: false });
+  expect(second.replica.damage).toMatchObject({ lost, newEpoch: true });
   await expectChained(second.replica);
   expect(second.replica.logEnd().lastIndex).toBe(edits + 1);
   expect(await second.replica.get('tasks', 'after')).toMatchObject({ title: 'after' });
   await second.close();
+});
+
+test('[PUL-76] what an opening mended and could not tell is told by the next, until a run has ended', async () => {
+  await fill(10);
+  await damage();
+  isMarkerBroken = true;
+  await expect(open()).rejects.toMatchObject({ code: 'storage-unavailable' });
+  isMarkerBroken = false;
+  const told = await open();
+  const { lost, found, newEpoch } = told.replica.damage;
+  expect(newEpoch).toBe(true);
+  expect(lost).toHaveLength(1);
+  expect(found.map(({ kind }) => kind)).toContain('log-hole');
+  await expectChained(told.replica);
+  await told.close();
+  const again = await open();
+  expect(again.replica.damage).toEqual(told.replica.damage);
+  await again.replica.forgetDamage();
+  await again.close();
+  const last = await open();
+  expect(last.replica.damage).toMatchObject({ found: [], lost: [], newEpoch: false });
+  await last.close();
 });
 
 test('[PUL-20] a hole among operations that were sent waits for the word of the server', async () => {

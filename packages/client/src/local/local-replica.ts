@@ -210,6 +210,8 @@ export interface LocalReplica {
   readonly meta: () => ReplicaMeta;
   readonly schema: () => Schema;
   readonly damage: LocalDamage;
+  /** Notes that a run has repaired what `damage` names: later openings do not tell of it. */
+  readonly forgetDamage: () => Promise<void>;
   /** Changes the state durably (`os`). */
   readonly updateMeta: (change: MetaChange) => Promise<void>;
   /** Takes a newer customization; builds new indexes in bounded steps. Drops a staging under way. */

@@ -7,6 +7,7 @@ import {
   zeroHlc,
   type Customization,
 } from '@tidemark/model';
+import { damageNoteOf, joinDamage, namesDamage, noDamage, readDamage } from './damage-note.js';
 import { Folding } from './folding.js';
 import type { LocalDamage, LocalReplica, LocalReplicaOptions, LostRange } from './local-replica.js';
 import { findLost, mendLog } from './log-mending.js';
@@ -107,6 +108,7 @@ const meetDamage = async (
   const { store, options } = core;
   const found = store.damage;
   const end = store.log.end().lastIndex;
+  const before = await readDamage(store);
   const lost = await lostPublished(core, mark);
   let { meta } = core;
   if (lost)
@@ -118,36 +120,49 @@ const meetDamage = async (
     };
   const lostBatches = found.reduce((sum, one) => (one.kind === 'image' ? sum + one.count : sum), 0);
   if (found.some(({ kind }) => kind === 'image')) meta = withDoubtedImage(meta, lostBatches);
-  // With a reading of the clock the write answers the loss: later openings are not told of it again.
-  if (meta !== core.meta) await core.commit({ meta, hlc: core.hlc, durability: 'disk' });
+  const publishedTo = Math.max(mark?.publishedTo ?? 0, meta.publishedTo);
+  const gone = await findHoles(core, publishedTo);
+  const damage = joinDamage(before, {
+    found,
+    newEpoch: lost || gone.mend,
+    lostFrom: publishedTo > end ? end + 1 : null,
+    lost: gone.lost,
+  });
+  // What is mended here is not found again: should this opening fail behind it, the next one tells of it.
+  const notes = namesDamage(damage) ? [damageNoteOf(damage)] : [];
+  // With a reading of the clock the write answers the loss: later openings do not find it again.
+  if (meta !== core.meta || notes.length > 0)
+    await core.commit({ batch: { notes }, meta, hlc: core.hlc, durability: 'disk' });
   if (lost || mark?.publishedTo !== meta.publishedTo || mark.replica !== meta.replica)
     await writeMark(core);
-  const publishedTo = Math.max(mark?.publishedTo ?? 0, core.meta.publishedTo);
-  const gone = await meetHoles(core, publishedTo);
-  const newEpoch = lost || gone.mended;
-  return { found, newEpoch, lostFrom: publishedTo > end ? end + 1 : null, lost: gone.lost };
+  if (!gone.mend) return damage;
+  if (await mendLog(core, gone.lost)) core.logHasHoles = gone.covered;
+  else return { ...damage, newEpoch: before.newEpoch || lost };
+  return damage;
 };
 
 /**
- * Meets operations missing in the middle of the log. What was never published is closed at once; else the
- * next run first asks how much of it the server has.
+ * Finds operations missing in the middle of the log that no receipt covers. What was never published is
+ * closed at once (`mend`); else the next run first asks how much of it the server has.
  */
-const meetHoles = async (
+const findHoles = async (
   core: ReplicaCore,
   publishedTo: number,
-): Promise<{ readonly lost: readonly LostRange[]; readonly mended: boolean }> => {
+): Promise<{
+  readonly lost: readonly LostRange[];
+  readonly mend: boolean;
+  readonly covered: boolean;
+}> => {
   if (!core.store.damage.some(({ kind }) => kind === 'log-hole'))
-    return { lost: [], mended: false };
+    return { lost: [], mend: false, covered: false };
   const { mergedTo } = core.meta;
   const found = await findLost(core);
   const lost = found.filter(({ to }) => to > mergedTo);
   // What a receipt covers is needed again when the server is put back: the next uploads look at it anew.
   core.logHasHoles = found.length > 0;
   const [first] = lost;
-  if (first === undefined) return { lost, mended: false };
-  const mended = first.from > publishedTo && (await mendLog(core, lost));
-  if (mended) core.logHasHoles = found.length > lost.length;
-  return { lost, mended };
+  const mend = first !== undefined && first.from > publishedTo;
+  return { lost, mend, covered: found.length > lost.length };
 };
 
 /**
@@ -160,12 +175,7 @@ export const openLocalReplica = async (options: LocalReplicaOptions): Promise<Lo
   const metaBytes = await options.store.readNote(metaNote);
   const mark = decodeMark(await options.marker.read());
   let core: ReplicaCore;
-  let damage: LocalDamage = {
-    found: options.store.damage,
-    newEpoch: false,
-    lostFrom: null,
-    lost: [],
-  };
+  let damage: LocalDamage = { ...noDamage, found: options.store.damage };
   if (metaBytes === undefined) {
     if (mark !== undefined)
       throw new TidemarkError('store-missing', 'the marker knows a replica, the store does not', {

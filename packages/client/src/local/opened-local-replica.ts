@@ -12,6 +12,7 @@ import {
 } from '@tidemark/model';
 import type { AbortSignalLike, LogEnd, LogEntry, ReplicaStore } from '@tidemark/ports';
 import { clearEverything, clearImage } from './clearing.js';
+import { damageNoteOf, namesDamage } from './damage-note.js';
 import { EditSession } from './edit-session.js';
 import type { Folding } from './folding.js';
 import type {
@@ -77,6 +78,7 @@ export class OpenedLocalReplica implements LocalReplica {
   readonly #layers: LayerStaging;
   readonly #folding: Folding;
   readonly #ids: RecordIds;
+  #keepsDamage: boolean;
 
   constructor(
     core: ReplicaCore,
@@ -92,6 +94,7 @@ export class OpenedLocalReplica implements LocalReplica {
     this.#ids = new RecordIds(core.options.clock, { bytes: (count) => core.random(count) });
     this.staging = parts.staging;
     this.damage = parts.damage;
+    this.#keepsDamage = namesDamage(parts.damage);
   }
 
   readonly meta = (): ReplicaMeta => this.#core.meta;
@@ -146,6 +149,11 @@ export class OpenedLocalReplica implements LocalReplica {
     return page.rows.map(({ id, value }) => ({ id, version: versionOfRow(value) }));
   };
 
+  readonly forgetDamage = async (): Promise<void> => {
+    if (!this.#keepsDamage) return;
+    await this.writeNotes([damageNoteOf(null)]);
+    this.#keepsDamage = false;
+  };
   readonly readNote = (key: string): Promise<Uint8Array | undefined> =>
     this.#core.store.readNote(key);
   readonly writeNotes = (

@@ -15,9 +15,10 @@ const trimmable = async (context: RunContext): Promise<number> => {
   return entry.index + entry.opCount - 1 <= upTo ? upTo : entry.index - 1;
 };
 
-/** Folds layers and trims the log up to what is archived; pending and open operations stay. */
+/** Folds layers and trims the log up to what is archived; pending and open operations stay. Damage is repaired. */
 export const cleanUp = async (context: RunContext): Promise<void> => {
   const { local } = context.ports;
+  await local.forgetDamage();
   const upTo = await trimmable(context);
   if (upTo >= local.logStart()) await local.trimLog(upTo);
   for (let step = 0; step < foldStepsMax && !context.signal.aborted; step += 1)
