@@ -89,7 +89,7 @@ const feedSegments: FuzzTarget = {
   name: 'feed-segment',
   samples: (seed) =>
     drawn(fc.array(feedEntry, { minLength: 1, maxLength: 4 }), seed).map((entries) =>
-      sections(encodeFeedSegment(3, 1, entries, ['x', null])),
+      sections(encodeFeedSegment(3, 1, entries)),
     ),
   read: (bytes) =>
     coded(() => {

@@ -30,13 +30,13 @@ export {
   type ParkedTransaction,
 } from './fold/parked-transaction.js';
 export { storedRecord, mergeRecord, encodeExtra } from './fold/stored-record.js';
+export { encodeOutline, FeedOutline, hashOfId, hashOfScopeKey } from './fold/feed-outline.js';
 export {
   encodeFeedSegment,
   decodeFeedSegment,
   rewindRow,
   feedEntry,
   feedSegmentFormat,
-  scopeKeyValuesMax,
   type FeedSegment,
   type FeedHeader,
   type FeedEntry,

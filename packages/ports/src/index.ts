@@ -27,6 +27,7 @@ export type {
   StoredRecord,
   RecordPage,
   Segment,
+  SegmentOutline,
   PreparedBlocks,
   ReadCounters,
   InputLog,

@@ -44,6 +44,18 @@ export interface Segment {
   readonly first: number;
   readonly last: number;
   readonly bytes: Uint8Array;
+  /** Of a feed segment: what tells whether a reader needs its bytes; kept beside them, and read by `scanOutlines` alone. */
+  readonly outline?: Uint8Array;
+}
+
+/** A feed segment that is known by its outline. */
+export interface SegmentOutline {
+  readonly table: number;
+  readonly last: number;
+  /** Length of the segment. */
+  readonly bytes: number;
+  /** Empty where none was written. */
+  readonly outline: Uint8Array;
 }
 
 /** One window of the fold: applied atomically, together with the state that names its position. */
@@ -145,6 +157,22 @@ export interface ServerStore {
       readonly from?: { readonly last: number; readonly table: number };
     },
   ) => Promise<readonly Segment[]>;
+  /**
+   * Outlines of the feed segments whose last version is above `after` and that may hold one up to `upTo`, in
+   * the order of `scanSegments`: at least one if any, up to `maxBytes`. No segment is read for it.
+   */
+  readonly scanOutlines: (options: {
+    readonly incarnation: number;
+    readonly after: number;
+    readonly upTo: number;
+    readonly maxBytes: number;
+    readonly from?: { readonly last: number; readonly table: number };
+  }) => Promise<readonly SegmentOutline[]>;
+  /** Feed segments by their places; undefined where there is none. */
+  readonly getFeedSegments: (
+    incarnation: number,
+    places: readonly { readonly last: number; readonly table: number }[],
+  ) => Promise<readonly (Segment | undefined)[]>;
   /** First version after which the feed is whole; and its bytes, for the horizon. */
   readonly feedExtent: () => Promise<{ readonly segments: number; readonly bytes: number }>;
   readonly commit: (batch: ServerBatch, durability: Durability) => Promise<void>;

@@ -97,8 +97,7 @@ const addSegments = (
   for (const segment of segments) {
     invariant(segment.first <= segment.last, 'a segment ends before it begins');
     operations.push(put(segmentKey(kind, segment), encodeSegment(segment)));
-    if (kind === 'feed')
-      operations.push(put(segmentKey('size', segment), encodeSize(segment.bytes.length)));
+    if (kind === 'feed') operations.push(put(segmentKey('size', segment), encodeSize(segment)));
     count += 1;
     bytes += segment.bytes.length;
     spanMax = Math.max(spanMax, segment.last - segment.first);

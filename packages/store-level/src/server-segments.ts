@@ -1,5 +1,5 @@
 import { TidemarkError } from '@tidemark/model';
-import type { Segment } from '@tidemark/ports';
+import type { Segment, SegmentOutline } from '@tidemark/ports';
 import { getU32, getU48, setU32, setU48 } from './keys.js';
 import {
   segmentKey,
@@ -8,7 +8,7 @@ import {
   type SegmentKind,
   type SegmentPlace,
 } from './server-keys.js';
-import type { ServerReads } from './server-reads.js';
+import type { KeyRange, ServerReads } from './server-reads.js';
 import { decodeSegment } from './server-record.js';
 
 /** Asks for the segments with a version in (`after`, `upTo`], strictly behind the place `from`, up to `maxBytes` bytes. */
@@ -50,6 +50,7 @@ export const cutSegmentsMax = 10_000;
 
 const totalsFormat = 1;
 const totalsBytes = 29;
+const sizeBytes = 4;
 
 /** Value of the totals of a kind: 29 bytes. */
 export const encodeTotals = (totals: SegmentTotals): Uint8Array => {
@@ -80,6 +81,27 @@ export const decodeTotals = (value: Uint8Array | undefined): SegmentTotals => {
 export const laterCut = (a: FeedCut, b: FeedCut): FeedCut =>
   b.incarnation > a.incarnation || (b.incarnation === a.incarnation && b.n > a.n) ? b : a;
 
+/** Keys of the segments that may hold a version in (`after`, `upTo`]; undefined where none can. */
+const rangeOf = (
+  kind: SegmentKind | 'size',
+  totals: SegmentTotals,
+  { incarnation, upTo, from, ...scan }: SegmentScan,
+): KeyRange | undefined => {
+  if (incarnation < totals.cut.incarnation) return undefined;
+  const after =
+    incarnation === totals.cut.incarnation ? Math.max(scan.after, totals.cut.n) : scan.after;
+  if (after >= upTo) return undefined;
+  // Keys are by last version, so all segments from the first `last` above `after` on end late enough;
+  // those that end after `upTo` may still begin before it, but none that ends after upTo + spanMax.
+  const start = segmentsUpTo(kind, incarnation, after);
+  const next = from === undefined ? start : segmentKey(kind, { incarnation, ...from });
+  const beyond = from !== undefined && from.last > after;
+  return {
+    gt: beyond ? next : start,
+    lte: segmentsUpTo(kind, incarnation, upTo + totals.spanMax),
+  };
+};
+
 /** Segments that hold a version in (`after`, `upTo`], by last version, then table. */
 export const scanSegments = async (
   reads: ServerReads,
@@ -87,21 +109,14 @@ export const scanSegments = async (
   totals: SegmentTotals,
   scan: SegmentScan,
 ): Promise<readonly Segment[]> => {
-  const { incarnation, upTo, maxBytes, from } = scan;
+  const { upTo, maxBytes } = scan;
   const segments: Segment[] = [];
-  if (incarnation < totals.cut.incarnation) return segments;
-  const after =
-    incarnation === totals.cut.incarnation ? Math.max(scan.after, totals.cut.n) : scan.after;
-  if (after >= upTo) return segments;
-  // Keys are by last version, so all segments from the first `last` above `after` on end late enough;
-  // those that end after `upTo` may still begin before it, but none that ends after upTo + spanMax.
-  const start = segmentsUpTo(kind, incarnation, after);
-  const next = from === undefined ? start : segmentKey(kind, { incarnation, ...from });
-  const beyond = from !== undefined && from.last > after;
+  const range = rangeOf(kind, totals, scan);
+  if (range === undefined) return segments;
   let bytes = 0;
   await reads.scan(
     'segments',
-    { gt: beyond ? next : start, lte: segmentsUpTo(kind, incarnation, upTo + totals.spanMax) },
+    range,
     { entries: Number.POSITIVE_INFINITY, bytes: maxBytes },
     (key, value) => {
       const segment = decodeSegment(segmentPlace(key), value);
@@ -113,6 +128,51 @@ export const scanSegments = async (
     },
   );
   return segments;
+};
+
+/** Outlines of the feed segments that may hold a version in (`after`, `upTo`], in the order of the segments. */
+export const scanOutlines = async (
+  reads: ServerReads,
+  totals: SegmentTotals,
+  scan: SegmentScan,
+): Promise<readonly SegmentOutline[]> => {
+  const outlines: SegmentOutline[] = [];
+  const range = rangeOf('size', totals, scan);
+  if (range === undefined) return outlines;
+  let bytes = 0;
+  await reads.scan(
+    'entries',
+    range,
+    { entries: Number.POSITIVE_INFINITY, bytes: scan.maxBytes },
+    (key, value) => {
+      if (outlines.length > 0 && bytes + value.length > scan.maxBytes) return false;
+      if (value.length < sizeBytes)
+        throw new TidemarkError('storage-damaged', 'the size of a segment has another form');
+      const { last, table } = segmentPlace(key);
+      const outline = new Uint8Array(
+        value.buffer,
+        value.byteOffset + sizeBytes,
+        value.length - sizeBytes,
+      );
+      outlines.push({ last, table, bytes: getU32(value, 0), outline });
+      bytes += value.length;
+      return true;
+    },
+  );
+  return outlines;
+};
+
+/** Feed segments by their places; undefined where there is none. */
+export const getFeedSegments = async (
+  reads: ServerReads,
+  incarnation: number,
+  places: readonly { readonly last: number; readonly table: number }[],
+): Promise<readonly (Segment | undefined)[]> => {
+  const keys = places.map((place) => segmentKey('feed', { incarnation, ...place }));
+  const values = await reads.getMany('segments', keys);
+  return values.map((value, i) =>
+    value === undefined ? undefined : decodeSegment(segmentPlace(keys[i] as Uint8Array), value),
+  );
 };
 
 /** Feed segments at or before the cut, from the index of sizes, at most `cutSegmentsMax`. */
@@ -137,9 +197,13 @@ export const cutSegments = async (
   return found;
 };
 
-/** Value of a feed segment's size, in bytes: a cut adds up what it removes without reading the segments. */
-export const encodeSize = (bytes: number): Uint8Array => {
-  const value = new Uint8Array(4);
-  setU32(value, 0, bytes);
+/**
+ * Value of a feed segment's size: its length in bytes (4), so that a cut adds up what it removes without
+ * reading the segments, then its outline.
+ */
+export const encodeSize = ({ bytes, outline }: Segment): Uint8Array => {
+  const value = new Uint8Array(sizeBytes + (outline?.length ?? 0));
+  setU32(value, 0, bytes.length);
+  if (outline !== undefined) value.set(outline, sizeBytes);
   return value;
 };

@@ -13,7 +13,7 @@ import { emptyStore, loadStore, loadWasInterrupted } from './server-load.js';
 import { openMarker, type OpenMarker } from './server-marker.js';
 import { createServerReads, guardedRead, type ReadGuard } from './server-reads.js';
 import { getRecords, scanRecords } from './server-records.js';
-import { scanSegments } from './server-segments.js';
+import { getFeedSegments, scanOutlines, scanSegments } from './server-segments.js';
 import { guarded } from './storage-error.js';
 
 /** Newest format of a server store that this version reads and writes. */
@@ -116,6 +116,8 @@ export const createServerStore = async (parts: OpenedServerStore): Promise<Serve
     getEntries: (space, keys) => getEntries(reads, space, keys),
     scanEntries: (space, scan) => scanEntries(reads, space, scan),
     scanSegments: (kind, scan) => scanSegments(reads, kind, totals[kind], scan),
+    scanOutlines: (scan) => scanOutlines(reads, totals.feed, scan),
+    getFeedSegments: (incarnation, places) => getFeedSegments(reads, incarnation, places),
     feedExtent: () => Promise.resolve({ segments: totals.feed.segments, bytes: totals.feed.bytes }),
     commit: (batch, durability) =>
       alone(async () => {

@@ -2,6 +2,9 @@ import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
 import { nodeCrypto } from '@tidemark/crypto-node';
 import {
   decodeFeedSegment,
+  FeedOutline,
+  hashOfId,
+  hashOfScopeKey,
   decodeLedgerSegment,
   encodeInputEntry,
   headAt,
@@ -392,7 +395,7 @@ describe('feed and ledger', () => {
     }
   });
 
-  it('[SRV-19] lists the scope keys before and after in the header', async () => {
+  it('[SRV-19] outlines the scope keys before and after, and the records', async () => {
     const world = await FoldWorld.open();
     const a = await world.enrol('a', 'user-1');
     await world.give(create(a));
@@ -401,14 +404,22 @@ describe('feed and ledger', () => {
     await world.give(
       a.send({ ...visit, kind: 'update', base, set: set({ 1: ['north', 'south'] }) }),
     );
-    const [segment] = await world.store.scanSegments('feed', {
-      incarnation: 1,
-      after: n,
-      upTo: 1e9,
-      maxBytes: 1e9,
+    const range = { incarnation: 1, after: n, upTo: 1e9, maxBytes: 1e9 };
+    const stored = (await world.store.scanOutlines(range)).filter(({ table }) => table === 1);
+    expect(stored).toHaveLength(1);
+    const outline = new FeedOutline(stored[0]?.outline ?? new Uint8Array(0));
+    const keys = ['north', 'south', 'west', null, ''].map((key) =>
+      outline.mayConcern(hashOfScopeKey(key)),
+    );
+    expect(keys).toEqual([true, true, false, false, false]);
+    expect(outline.mayChange([hashOfId('v1')])).toBe(true);
+    expect(outline.mayChange([hashOfId('v2'), hashOfId('v0')])).toBe(false);
+    const [segment] = await world.store.getFeedSegments(1, stored);
+    expect(segment?.bytes.length).toBe(stored[0]?.bytes);
+    expect(segment && decodeFeedSegment(segment.bytes).header).toMatchObject({
+      table: 1,
+      count: 1,
     });
-    const header = segment && decodeFeedSegment(segment.bytes).header;
-    expect(header).toMatchObject({ table: 1, count: 1, scopeKeys: ['north', 'south'] });
   });
 
   it('[SRV-20] explains every decision with both sides', async () => {

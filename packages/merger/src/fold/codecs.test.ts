@@ -95,14 +95,13 @@ describe('segments', () => {
       },
       { id: 'b', n: 12, kind: 'delete', before: { kind: 'row', row: Uint8Array.of(91, 93) } },
     ];
-    const segment = decodeFeedSegment(encodeFeedSegment(3, 2, feed, ['x', null]));
+    const segment = decodeFeedSegment(encodeFeedSegment(3, 2, feed));
     expect(segment.header).toEqual({
       table: 3,
       incarnation: 2,
       first: 7,
       last: 12,
       count: 3,
-      scopeKeys: ['x', null],
     });
     expect(segment.ids()).toEqual(['a', 'b']);
     expect(segment.entries()).toEqual(feed);

@@ -47,18 +47,13 @@ export type FeedBefore =
     }
   | { readonly kind: 'row'; readonly row: Uint8Array };
 
-/** Header of a feed segment: enough to tell whether a reader needs its columns. */
+/** Header of a feed segment. */
 export interface FeedHeader {
   readonly table: TableId;
   readonly incarnation: number;
   readonly first: number;
   readonly last: number;
   readonly count: number;
-  /**
-   * Distinct values of the table's scope key before and after the changes inside, null for absent; null
-   * as a whole when the table has no scope key or there are more than `scopeKeyValuesMax`.
-   */
-  readonly scopeKeys: readonly Value[] | null;
 }
 
 /** Feed segment whose columns are decoded when they are asked for. */
@@ -72,8 +67,6 @@ export interface FeedSegment {
 
 /** Newest format of feed segments. */
 export const feedSegmentFormat = 1;
-/** Most scope-key values that a header lists. */
-export const scopeKeyValuesMax = 64;
 
 const kinds: readonly FeedKind[] = ['create', 'update', 'delete', 'restore'];
 
@@ -150,7 +143,6 @@ export const encodeFeedSegment = (
   table: TableId,
   incarnation: number,
   entries: readonly FeedEntry[],
-  scopeKeys: readonly Value[] | null,
 ): Uint8Array => {
   const first = (entries[0] as FeedEntry).n;
   const last = (entries[entries.length - 1] as FeedEntry).n;
@@ -165,7 +157,8 @@ export const encodeFeedSegment = (
     view.setUint32(9 * i + 4, n - first);
     rows[9 * i + 8] = kinds.indexOf(kind);
   }
-  const header = [table, incarnation, first, last, entries.length, scopeKeys];
+  // Earlier programs look for values of the scope key at the end: null sends them to the entries.
+  const header = [table, incarnation, first, last, entries.length, null];
   return joinSections(feedSegmentFormat, [
     utf8Encode(JSON.stringify(header)),
     utf8Encode(JSON.stringify(ids)),
@@ -199,13 +192,12 @@ export const decodeFeedSegment = (bytes: Uint8Array): FeedSegment =>
 
 const openFeedSegment = (bytes: Uint8Array): FeedSegment => {
   const sections = sectionsOf(bytes);
-  const [table, incarnation, first, last, count, scopeKeys] = parse(sections[0]) as readonly [
+  const [table, incarnation, first, last, count] = parse(sections[0]) as readonly number[] as [
     number,
     number,
     number,
     number,
     number,
-    readonly Value[] | null,
   ];
   let ids: readonly RecordId[] | undefined;
   let entries: readonly FeedEntry[] | undefined;
@@ -222,7 +214,7 @@ const openFeedSegment = (bytes: Uint8Array): FeedSegment => {
     }));
   };
   return {
-    header: { table, incarnation, first, last, count, scopeKeys },
+    header: { table, incarnation, first, last, count },
     ids: () => ids ?? storedForm(what, readIds),
     entries: () => (entries ??= storedForm(what, readEntries)),
   };

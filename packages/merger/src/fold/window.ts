@@ -14,7 +14,8 @@ import {
   type Value,
 } from '@tidemark/model';
 import type { Ed25519, InputPosition, Segment, ServerStore } from '@tidemark/ports';
-import { encodeFeedSegment, feedEntry, scopeKeyValuesMax, type FeedEntry } from './feed-segment.js';
+import { encodeOutline } from './feed-outline.js';
+import { encodeFeedSegment, feedEntry, type FeedEntry } from './feed-segment.js';
 import type { FoldCounts, FoldState } from './fold-state.js';
 import { encodeLedgerSegment, type LedgerEntry, type LedgerOutcome } from './ledger-segment.js';
 import { Overlay } from './overlay.js';
@@ -55,8 +56,8 @@ interface StepWrite {
 
 interface TableFeed {
   readonly entries: FeedEntry[];
-  /** Undefined: no scope key, or too many values. */
-  scopeKeys: Set<Value> | undefined;
+  /** Values of the table's scope key before and after the changes; null where it has none. */
+  readonly scopeKeys: Set<Value> | null;
 }
 
 /** Quarantined messages of one window that are told one by one. */
@@ -225,15 +226,14 @@ export class Window {
     const scopeKey = definition?.fieldsByName.get(definition.scopeKey ?? '')?.id;
     let feed = this.#feed.get(table);
     if (feed === undefined) {
-      feed = { entries: [], scopeKeys: scopeKey === undefined ? undefined : new Set() };
+      feed = { entries: [], scopeKeys: scopeKey === undefined ? null : new Set() };
       this.#feed.set(table, feed);
     }
     feed.entries.push(entry);
-    if (feed.scopeKeys === undefined || scopeKey === undefined) return;
+    if (feed.scopeKeys === null || scopeKey === undefined) return;
     if (before !== undefined && !before.deleted)
       feed.scopeKeys.add(before.row.fields[scopeKey] ?? null);
     if (!after.deleted) feed.scopeKeys.add(after.row.fields[scopeKey] ?? null);
-    if (feed.scopeKeys.size > scopeKeyValuesMax) feed.scopeKeys = undefined;
   }
 
   /** Tables whose feed grew. */
@@ -245,9 +245,12 @@ export class Window {
   feed(): Segment[] {
     return this.tables().map((table) => {
       const { entries, scopeKeys } = this.#feed.get(table) as TableFeed;
-      const values = scopeKeys === undefined ? null : [...scopeKeys];
-      const bytes = encodeFeedSegment(table, this.incarnation, entries, values);
-      return this.#segment(table, entries, bytes);
+      const bytes = encodeFeedSegment(table, this.incarnation, entries);
+      const outline = encodeOutline(
+        entries.map(({ id }) => id),
+        scopeKeys,
+      );
+      return { ...this.#segment(table, entries, bytes), outline };
     });
   }
 

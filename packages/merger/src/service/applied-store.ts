@@ -85,7 +85,7 @@ export const openAppliedStore = async (
 export interface CountedReads {
   readonly store: Pick<
     ServerStore,
-    'getRecords' | 'scanRecords' | 'getEntries' | 'scanEntries' | 'scanSegments'
+    'getRecords' | 'scanRecords' | 'getEntries' | 'scanEntries' | 'scanOutlines' | 'getFeedSegments'
   >;
   readonly counters: () => ReadCounters;
   readonly total: () => number;
@@ -130,9 +130,14 @@ export const countReads = (inner: ServerStore): CountedReads => {
         entries += found.length;
         return found;
       },
-      scanSegments: async (kind, options) => {
-        const found = await inner.scanSegments(kind, options);
-        segments += found.length;
+      scanOutlines: async (options) => {
+        const found = await inner.scanOutlines(options);
+        entries += found.length;
+        return found;
+      },
+      getFeedSegments: async (incarnation, places) => {
+        const found = await inner.getFeedSegments(incarnation, places);
+        for (const segment of found) if (segment !== undefined) segments += 1;
         return found;
       },
     },

@@ -8,26 +8,24 @@ import {
   type Row,
   type TableId,
 } from '@tidemark/model';
-import type { Segment, StoredRecord } from '@tidemark/ports';
+import type { StoredRecord } from '@tidemark/ports';
 import type { PageEntry } from '@tidemark/protocol';
-import {
-  decodeFeedSegment,
-  rewindRow,
-  type FeedEntry,
-  type FeedSegment,
-} from '../fold/feed-segment.js';
+import { hashOfId, hashOfScopeKey, type FeedOutline } from '../fold/feed-outline.js';
+import { rewindRow, type FeedEntry } from '../fold/feed-segment.js';
 import type { CountedReads } from './applied-store.js';
+import { readSegments, scanFeed, type ScannedSegment, type SegmentPlace } from './feed-scan.js';
 import type { PageWriter } from './page-writer.js';
 import { isInScope, type ReadScope } from './request-scope.js';
 
 /** Feed entries that one answer reads at most (it always reads one segment). */
 export const pullEntriesMax = 5_000;
-const segmentBytesMax = 1024 * 1024;
+/** Segments of the feed that one answer passes by at most. */
+export const pullSegmentsMax = 10_000;
 const recordBatch = 256;
 
 /** Place in a pass: after segment (`last`, `table`), and inside the next one after record `after`. */
 export interface FeedPlace {
-  readonly feed: { readonly last: number; readonly table: number } | null;
+  readonly feed: SegmentPlace | null;
   readonly after: string | null;
 }
 
@@ -45,31 +43,44 @@ export interface FeedPass {
 }
 
 interface LoadedSegment {
-  readonly place: { readonly last: number; readonly table: number };
+  readonly place: SegmentPlace;
   readonly scope: ReadScope | undefined;
   /** Entries of the pass by record, in version order; records in order of their ids' UTF-16 units. */
   readonly records: ReadonlyMap<RecordId, readonly FeedEntry[]>;
   /** Set when the scope key tells that no record comes into view here: it still helps to walk back. */
-  readonly aside: FeedSegment | undefined;
+  readonly aside: ScannedSegment | undefined;
 }
 
+/** Hash of the scope key that a table's scope is pinned to. */
+type PinnedKeys = ReadonlyMap<TableId, number>;
+
+const pinnedKeys = (scopes: ReadonlyMap<TableId, ReadScope>): PinnedKeys => {
+  const pinned = new Map<TableId, number>();
+  for (const [table, { key }] of scopes)
+    if (key !== null) pinned.set(table, hashOfScopeKey(key.value));
+  return pinned;
+};
+
+const concerns = (pinned: PinnedKeys, { table }: SegmentPlace, outline: FeedOutline): boolean => {
+  const key = pinned.get(table);
+  return key === undefined || outline.mayConcern(key);
+};
+
+const noRecords: LoadedSegment['records'] = new Map();
+
 const loadSegment = (
-  segment: Segment,
+  segment: ScannedSegment,
   pass: FeedPass,
   scopes: ReadonlyMap<TableId, ReadScope>,
   after: string | null,
 ): LoadedSegment => {
-  const place = { last: segment.last, table: segment.table };
-  const from = pass.from.get(segment.table);
-  const scope = scopes.get(segment.table);
+  const { place, feed } = segment;
+  const from = pass.from.get(place.table);
+  const scope = scopes.get(place.table);
+  if (from === undefined || scope === undefined || place.last <= from)
+    return { place, scope: undefined, records: noRecords, aside: undefined };
+  if (feed === undefined) return { place, scope: undefined, records: noRecords, aside: segment };
   const records = new Map<RecordId, FeedEntry[]>();
-  if (from === undefined || scope === undefined || segment.last <= from)
-    return { place, scope: undefined, records, aside: undefined };
-  const feed = decodeFeedSegment(segment.bytes);
-  const { scopeKeys } = feed.header;
-  // The header lists every key value before and after: a scope pinned to another one has no part in it.
-  if (scope.key !== null && scopeKeys !== null && !scopeKeys.includes(scope.key.value))
-    return { place, scope: undefined, records, aside: feed };
   for (const id of feed.ids()) if (after === null || id > after) records.set(id, []);
   for (const entry of feed.entries())
     if (entry.n > from && entry.n <= pass.to) records.get(entry.id)?.push(entry);
@@ -78,6 +89,7 @@ const loadSegment = (
 };
 
 type EntriesByRecord = ReadonlyMap<TableId, ReadonlyMap<RecordId, readonly FeedEntry[]>>;
+type Wanted = ReadonlyMap<TableId, ReadonlySet<RecordId>>;
 
 const addEntry = (
   found: Map<TableId, Map<RecordId, FeedEntry[]>>,
@@ -91,34 +103,33 @@ const addEntry = (
   else list.push(entry);
 };
 
+/** Hashes of the ids that are wanted, as outlines are asked for them. */
+const wantedHashes = (wanted: Wanted): ReadonlyMap<TableId, readonly number[]> =>
+  new Map([...wanted].map(([table, ids]) => [table, [...ids].map(hashOfId)] as const));
+
 /** Changes of the given records after a place of the feed, up to what is applied, in version order. */
 const entriesAfter = async (
   reads: CountedReads,
   pass: FeedPass,
-  start: { readonly last: number; readonly table: number },
-  wanted: ReadonlyMap<TableId, ReadonlySet<RecordId>>,
+  from: SegmentPlace,
+  wanted: Wanted,
 ): Promise<EntriesByRecord> => {
   const found = new Map<TableId, Map<RecordId, FeedEntry[]>>();
-  let from = start;
-  for (;;) {
-    const segments = await reads.store.scanSegments('feed', {
-      incarnation: pass.incarnation,
-      after: Math.min(...pass.from.values()),
-      upTo: pass.applied,
-      maxBytes: segmentBytesMax,
-      from,
-    });
-    if (segments.length === 0) return found;
-    for (const segment of segments) {
-      from = { last: segment.last, table: segment.table };
-      const ids = wanted.get(segment.table);
-      if (ids === undefined) continue;
-      const feed = decodeFeedSegment(segment.bytes);
-      if (!feed.ids().some((id) => ids.has(id))) continue;
-      for (const entry of feed.entries())
-        if (ids.has(entry.id) && entry.n <= pass.applied) addEntry(found, segment.table, entry);
-    }
+  const hashes = wantedHashes(wanted);
+  const { incarnation, applied: upTo } = pass;
+  const range = { incarnation, after: Math.min(...pass.from.values()), upTo, from };
+  const scan = scanFeed(
+    reads,
+    range,
+    ({ table }, outline) => hashes.has(table) && outline.mayChange(hashes.get(table) ?? []),
+  );
+  for await (const { place, feed } of scan) {
+    const ids = wanted.get(place.table);
+    if (ids === undefined || feed === undefined || !feed.ids().some((id) => ids.has(id))) continue;
+    for (const entry of feed.entries())
+      if (ids.has(entry.id) && entry.n <= upTo) addEntry(found, place.table, entry);
   }
+  return found;
 };
 
 const touchesProjection = (entry: FeedEntry, projection: ReadonlySet<FieldId>): boolean => {
@@ -199,60 +210,69 @@ const decideRecord = (
 export type FeedStep =
   { readonly done: true } | { readonly done: false; readonly place: FeedPlace };
 
-/** Loads segments of the pass from a place on: at most `pullEntriesMax` entries, at least one segment. */
+/**
+ * Loads segments of the pass from a place on: at most `pullEntriesMax` entries, at least one segment, and
+ * passes by at most `pullSegmentsMax`.
+ */
 const loadBatch = async (
   reads: CountedReads,
   pass: FeedPass,
   scopes: ReadonlyMap<TableId, ReadScope>,
-  place: FeedPlace,
+  start: FeedPlace,
 ): Promise<{ readonly segments: readonly LoadedSegment[]; readonly ended: boolean }> => {
-  const oldest = Math.min(...pass.from.values());
   const loaded: LoadedSegment[] = [];
-  let from = place.feed;
+  const pinned = pinnedKeys(scopes);
+  const { incarnation, to: upTo } = pass;
+  const range = { incarnation, after: Math.min(...pass.from.values()), upTo, from: start.feed };
+  const isNeeded = (place: SegmentPlace, outline: FeedOutline): boolean =>
+    scopes.has(place.table) &&
+    place.last > (pass.from.get(place.table) ?? Infinity) &&
+    concerns(pinned, place, outline);
   let count = 0;
-  while (count < pullEntriesMax) {
-    const segments = await reads.store.scanSegments('feed', {
-      incarnation: pass.incarnation,
-      after: oldest,
-      upTo: pass.to,
-      maxBytes: segmentBytesMax,
-      ...(from === null ? {} : { from }),
-    });
-    if (segments.length === 0) return { segments: loaded, ended: true };
-    for (const segment of segments) {
-      if (count >= pullEntriesMax && loaded.length > 0) return { segments: loaded, ended: false };
-      const one = loadSegment(segment, pass, scopes, loaded.length === 0 ? place.after : null);
-      loaded.push(one);
-      for (const entries of one.records.values()) count += entries.length;
-      from = one.place;
-    }
+  for await (const segment of scanFeed(reads, range, isNeeded)) {
+    if (loaded.length > 0 && (count >= pullEntriesMax || loaded.length >= pullSegmentsMax))
+      return { segments: loaded, ended: false };
+    const one = loadSegment(segment, pass, scopes, loaded.length === 0 ? start.after : null);
+    loaded.push(one);
+    for (const entries of one.records.values()) count += entries.length;
   }
-  return { segments: loaded, ended: false };
+  return { segments: loaded, ended: true };
 };
 
 /**
  * Entries of the loaded segments by table and record, first to last. Of segments that the scope key passes
  * over only what concerns records of the others: without it they could not be walked back.
  */
-const groupEntries = (segments: readonly LoadedSegment[], pass: FeedPass): EntriesByRecord => {
+const groupEntries = async (
+  reads: CountedReads,
+  segments: readonly LoadedSegment[],
+  pass: FeedPass,
+): Promise<EntriesByRecord> => {
   const wanted = new Map<TableId, Set<RecordId>>();
-  for (const { place, records } of segments) {
-    let ids = wanted.get(place.table);
-    if (ids === undefined) wanted.set(place.table, (ids = new Set()));
-    for (const id of records.keys()) ids.add(id);
-  }
   const grouped = new Map<TableId, Map<RecordId, FeedEntry[]>>();
-  for (const { place, records, aside } of segments) {
-    for (const entries of records.values())
+  for (const { place, records } of segments)
+    for (const [id, entries] of records) {
+      let ids = wanted.get(place.table);
+      if (ids === undefined) wanted.set(place.table, (ids = new Set()));
+      ids.add(id);
       for (const entry of entries) addEntry(grouped, place.table, entry);
+    }
+  const hashes = wantedHashes(wanted);
+  const asides = segments.flatMap(({ place, aside }) =>
+    aside?.outline.mayChange(hashes.get(place.table) ?? []) === true ? [aside] : [],
+  );
+  for await (const { place, feed } of readSegments(reads, pass.incarnation, asides)) {
     const ids = wanted.get(place.table);
     const from = pass.from.get(place.table) ?? pass.to;
-    if (aside === undefined || ids === undefined || !aside.ids().some((id) => ids.has(id)))
-      continue;
-    for (const entry of aside.entries())
+    if (ids === undefined || !feed.ids().some((id) => ids.has(id))) continue;
+    for (const entry of feed.entries())
       if (ids.has(entry.id) && entry.n > from && entry.n <= pass.to)
         addEntry(grouped, place.table, entry);
   }
+  // Those of the segments passed over came behind the others.
+  if (asides.length > 0)
+    for (const byRecord of grouped.values())
+      for (const entries of byRecord.values()) entries.sort((a, b) => a.n - b.n);
   return grouped;
 };
 
@@ -288,7 +308,7 @@ export const readFeed = async (
 ): Promise<FeedStep> => {
   const page = await loadBatch(reads, pass, scopes, start);
   const { segments, ended } = page;
-  const grouped = groupEntries(segments, pass);
+  const grouped = await groupEntries(reads, segments, pass);
   const ahead = await lookAhead(reads, pass, scopes, page, grouped);
   const decided = new Map<TableId, Set<RecordId>>();
   let place: FeedPlace = start;

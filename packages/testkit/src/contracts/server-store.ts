@@ -1,5 +1,5 @@
 import { packBlocks, toHex, utf8Decode, utf8Encode, type RowBlock } from '@tidemark/model';
-import type { ServerStore } from '@tidemark/ports';
+import type { Segment, ServerStore } from '@tidemark/ports';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -304,6 +304,40 @@ const registerSegmentRules = (store: () => ServerStore, reopen: () => Promise<vo
     expect(await scan(0, 20, { maxBytes: 1 })).toEqual(all.slice(0, 1));
     expect(await scan(0, 20, { maxBytes: 11 })).toEqual(all.slice(0, 2));
     expect(await scan(0, 20, {}, 2)).toEqual(['1-5/1']);
+  });
+
+  it('[STO-69] tells of segments by their outlines, and gives them by their places', async () => {
+    const outlined = (one: Segment): Segment => ({
+      ...one,
+      outline: utf8Encode(`${one.table}:${one.last}`),
+    });
+    for (const window of windows)
+      await store().commit({ ...emptyBatch, feed: window.map(outlined) }, 'os');
+    await store().commit({ ...emptyBatch, feed: [segment(3, 21, 21)] }, 'os');
+    const bounds = { incarnation: 1, after: 9, upTo: 99, maxBytes: 10_000 };
+    for (let round = 0; round < 2; round += 1) {
+      const all = await store().scanOutlines(bounds);
+      const read = await store().scanSegments('feed', bounds);
+      expect(all.map(({ last, table, bytes }) => ({ last, table, bytes }))).toEqual(
+        read.map(({ last, table, bytes }) => ({ last, table, bytes: bytes.length })),
+      );
+      expect(all.map(({ outline }) => utf8Decode(outline))).toEqual(
+        read.map(({ last, table }) => (table === 3 ? '' : `${table}:${last}`)),
+      );
+      const places = [...all, { last: 4, table: 1 }];
+      expect(
+        (await store().getFeedSegments(1, places)).map((one) => one && printSegment(one)),
+      ).toEqual([...read.map(printSegment), undefined]);
+      const from = { last: 19, table: 9 };
+      expect((await store().scanOutlines({ ...bounds, from })).map(({ last }) => last)).toEqual([
+        20, 20, 21,
+      ]);
+      const few = await store().scanOutlines({ ...bounds, maxBytes: 1 });
+      expect(few.map(({ last }) => last)).toEqual([10]);
+      await reopen();
+    }
+    await store().commit({ ...emptyBatch, cutFeed: { incarnation: 1, n: 19 } }, 'os');
+    expect((await store().scanOutlines(bounds)).map(({ last }) => last)).toEqual([20, 20, 21]);
   });
 
   it('[STO-56] cuts the feed at its head and tells its extent exactly', async () => {

@@ -1,0 +1,112 @@
+import { TidemarkError } from '@tidemark/model';
+import { FeedOutline } from '../fold/feed-outline.js';
+import { decodeFeedSegment, type FeedSegment } from '../fold/feed-segment.js';
+import type { CountedReads } from './applied-store.js';
+
+/** Bytes of outlines, and of segments, that are read at once. */
+const readBytesMax = 1024 * 1024;
+
+/** Place of a segment in the feed: last version and table. */
+export interface SegmentPlace {
+  readonly last: number;
+  readonly table: number;
+}
+
+/** A segment that a scan came by; read where it was needed. */
+export interface ScannedSegment {
+  readonly place: SegmentPlace;
+  /** Length of the segment. */
+  readonly bytes: number;
+  readonly outline: FeedOutline;
+  readonly feed: FeedSegment | undefined;
+}
+
+/** Part of the feed: segments that hold a version in (`after`, `upTo`], strictly behind the place `from`. */
+export interface FeedRange {
+  readonly incarnation: number;
+  readonly after: number;
+  readonly upTo: number;
+  readonly from: SegmentPlace | null;
+}
+
+interface Sized {
+  readonly place: SegmentPlace;
+  readonly bytes: number;
+}
+
+/** End of those from `at` on that hold about a megabyte together: the first always fits. */
+const endOfChunk = (sized: readonly Sized[], at: number): number => {
+  let bytes = 0;
+  for (let end = at; end < sized.length; end += 1) {
+    const more = (sized[end] as Sized).bytes;
+    if (bytes > 0 && bytes + more > readBytesMax) return end;
+    bytes += more;
+  }
+  return sized.length;
+};
+
+/**
+ * Reads segments of the feed in the given order, about a megabyte at a time. To be called while no window is
+ * applied: rejects with `storage-damaged` where one is missing.
+ */
+export async function* readSegments(
+  { store }: CountedReads,
+  incarnation: number,
+  wanted: readonly Sized[],
+): AsyncGenerator<{
+  readonly place: SegmentPlace;
+  readonly first: number;
+  readonly feed: FeedSegment;
+}> {
+  for (let at = 0; at < wanted.length;) {
+    const chunk = wanted.slice(at, endOfChunk(wanted, at));
+    const places = chunk.map(({ place }) => place);
+    const segments = await store.getFeedSegments(incarnation, places);
+    for (let i = 0; i < chunk.length; i += 1) {
+      const place = places[i] as SegmentPlace;
+      const segment = segments[i];
+      if (segment === undefined)
+        throw new TidemarkError('storage-damaged', 'a segment of the feed is missing', {
+          ...place,
+        });
+      yield { place, first: segment.first, feed: decodeFeedSegment(segment.bytes) };
+    }
+    at += chunk.length;
+  }
+}
+
+/**
+ * Goes through a part of the feed in order. Segments that their outline tells are not needed are passed by
+ * without being read. To be called while no window is applied, as `readSegments`.
+ */
+export async function* scanFeed(
+  reads: CountedReads,
+  range: FeedRange,
+  isNeeded: (place: SegmentPlace, outline: FeedOutline) => boolean,
+): AsyncGenerator<ScannedSegment> {
+  const { incarnation, after, upTo } = range;
+  let { from } = range;
+  for (;;) {
+    const stored = await reads.store.scanOutlines({
+      ...{ incarnation, after, upTo, maxBytes: readBytesMax },
+      ...(from === null ? {} : { from }),
+    });
+    if (stored.length === 0) return;
+    const seen = stored.map(({ last, table, bytes, outline }) => ({
+      ...{ place: { last, table }, bytes },
+      outline: new FeedOutline(outline),
+    }));
+    const needed = new Set(seen.filter(({ place, outline }) => isNeeded(place, outline)));
+    const segments = readSegments(reads, incarnation, [...needed]);
+    for (const one of seen) {
+      from = one.place;
+      if (!needed.has(one)) {
+        yield { ...one, feed: undefined };
+        continue;
+      }
+      const { value: read } = await segments.next();
+      // What ends behind the range may begin behind it, too.
+      if (read !== undefined && read.first <= upTo) yield { ...one, feed: read.feed };
+    }
+  }
+}
