@@ -42,6 +42,9 @@ export class Oracle extends OracleDecider {
   readonly errors = new Map<string, OracleError>();
   readonly #serverTyped: ReadonlyMap<number, TypedTokens>;
   readonly #mergedTo = new Map<string, number>();
+  /** Keys of replicas, and what else of identities takes a version once. */
+  readonly #keys = new Map<string, string>();
+  readonly #saidOnce = new Set<string>();
   readonly #shadows = new Map<
     string,
     { readonly fields: ReadonlyMap<number, Value>; readonly n: number }
@@ -68,6 +71,15 @@ export class Oracle extends OracleDecider {
       this.n += 1;
       const { tables } = entry.json as Customization;
       this.tables = new Map(tables.map((table) => [table.id, table]));
+    } else if (entry.kind === 'enroll') {
+      // The histories enrol nobody who may not be.
+      if (this.#keys.get(entry.replica) === entry.publicKey) return;
+      this.#keys.set(entry.replica, entry.publicKey);
+      this.n += 1;
+    } else if (entry.kind === 'policy' || entry.kind === 'revoke') {
+      const said = entry.kind === 'policy' ? 'policy' : `${entry.of} ${entry.id}`;
+      if (!this.#saidOnce.has(said)) this.n += 1;
+      this.#saidOnce.add(said);
     } else if (entry.kind === 'envelope') this.#takeEnvelope(entry.envelope);
     else if (entry.kind === 'write') {
       // A write that changes nothing takes no version.

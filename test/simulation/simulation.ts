@@ -8,6 +8,7 @@ import type { DeviceActor } from './device-actor.js';
 import { strike } from './nemesis.js';
 import { awaitsPage, checkOwnEdits } from './own-edit-checks.js';
 import { deedKinds, type Plan, type PlannedEvent } from './plan.js';
+import { firstIdentities } from './sim-identity.js';
 import { SimWorld } from './sim-world.js';
 
 /** Virtual time within which everything must come to rest after the last fault, ms. */
@@ -115,6 +116,15 @@ class Simulation {
     this.#world.hasBegun = true;
     for (const entry of firstWrites)
       await scheduler.run('the first write', 60_000, merger.submit(entry));
+    if (this.#world.plan.identities === true) {
+      for (const entry of firstIdentities)
+        await scheduler.run('the demand for identities', 60_000, merger.submit(entry));
+      for (const server of servers) {
+        const settled = server.merger()?.settle();
+        if (settled !== undefined)
+          await scheduler.run('every server knows of the demand', 60_000, settled);
+      }
+    }
     for (const device of devices) device.start();
     await this.#wait('the devices open', 60_000, () => devices.every((one) => one.isOpen));
     await scheduler.run(
