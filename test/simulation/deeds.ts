@@ -287,7 +287,10 @@ const forgeSome = async (world: SimWorld, random: SeededRandom): Promise<void> =
     if (forgery === null) continue;
     const { kind, caller, envelope, reason } = forgery;
     const entry = world.entryOf(caller, envelope);
-    if (reason !== null) world.forged.set(entryName(entry), reason);
+    if (reason !== null) {
+      world.forged.set(entryName(entry), reason);
+      if (world.isHealed) world.forgedInPeace.add(entryName(entry));
+    }
     context.fault(`forgery ${kind}`, `${caller.replica}, ${envelope.length} bytes`);
     if (stream !== null) {
       if (!stream.faults.isDown) stream.offer(`forgery-${context.scheduler.events}-${i}`, entry);

@@ -131,8 +131,6 @@ export class ServerActor implements NetworkServer {
   /** Events of all its processes. */
   readonly events: ServerEvent[] = [];
   #window: Partial<WindowBounds> = {};
-  /** Times that a process of it ended where it stood. */
-  crashes = 0;
   #isDamaged = false;
   #failedOpens = 0;
 
@@ -178,7 +176,6 @@ export class ServerActor implements NetworkServer {
 
   /** Ends the process where it stands; tells how many windows and messages went with the power. */
   crash(kind: 'kill' | 'power'): number {
-    this.crashes += 1;
     this.life.end();
     this.forget();
     if (kind === 'kill') return 0;

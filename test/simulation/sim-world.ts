@@ -52,6 +52,10 @@ export class SimWorld implements DeviceWorld {
   readonly published: Uint8Array[] = [];
   /** Why a forged entry of the input is quarantined, by `entryName`. */
   readonly forged = new Map<string, string>();
+  /** Those of them that were made when nothing ended any process any more. */
+  readonly forgedInPeace = new Set<string>();
+  /** Set when every fault is over. */
+  isHealed = false;
   /** By `replica/epoch/index`: the transaction that was sent under it. */
   readonly sent = new Map<string, string>();
   /** Set when acknowledged input was lost on purpose: what servers alone had written may be gone. */

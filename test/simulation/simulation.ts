@@ -153,6 +153,7 @@ class Simulation {
   async #heal(): Promise<void> {
     const { context, network, stream, devices, servers } = this.#world;
     context.note('HEAL');
+    this.#world.isHealed = true;
     network.heal();
     stream?.heal();
     for (const disk of this.#world.disks()) disk.heal();
@@ -219,7 +220,11 @@ class Simulation {
   }
 
   async #fewEdits(): Promise<void> {
-    const { devices, context } = this.#world;
+    const { devices, context, plan } = this.#world;
+    if (plan.identities === true) {
+      const event = { atMs: 0, kind: 'attack', who: 0, seed: plan.seed, forMs: 0 } as const;
+      await context.scheduler.run('an attack', closeMsMax, doDeed(this.#world, event));
+    }
     for (let at = 0; at < devices.length; at += 1)
       for (const kind of ['edit', 'pair'] as const) {
         const event = { atMs: 0, kind, who: at, seed: context.random.next(), forMs: 0 };
