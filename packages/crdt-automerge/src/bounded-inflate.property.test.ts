@@ -2,7 +2,13 @@ import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 import { deflateSync } from 'fflate';
 import { describe, expect, it } from 'vitest';
-import { inflateBounded, inflatedBytesFree, inflatedTimesMax } from './bounded-inflate.js';
+import {
+  blocksFree,
+  bytesPerBlockMin,
+  inflateBounded,
+  inflatedBytesFree,
+  inflatedTimesMax,
+} from './bounded-inflate.js';
 
 const outputMax = 1_000_000;
 const megabyte = 1024 * 1024;
@@ -117,6 +123,29 @@ describe('inflating', () => {
       }),
       { numRuns: 1_000 },
     );
+  });
+
+  it('[CRD-11] takes as many blocks as so many bytes may have, and not one more', () => {
+    // A stored block of no bytes takes five; the last one says that it is.
+    const blocks = (count: number): Uint8Array =>
+      Uint8Array.from({ length: 5 * count }, (_, i) =>
+        i === 5 * (count - 1) ? 1 : i % 5 < 3 ? 0 : 0xff,
+      );
+    const most = blocksFree + Math.floor((5 * 65) / bytesPerBlockMin);
+    expect(inflateRawSync(blocks(most + 1)).length).toBe(0);
+    expect(inflateBounded(blocks(most), megabyte).length).toBe(0);
+    expect(() => inflateBounded(blocks(most + 1), megabyte)).toThrow('too many blocks');
+  });
+
+  it('[CRD-11] takes what anybody deflates of a long text', () => {
+    const random = Uint8Array.from({ length: megabyte }, (_, i) => (i * i * 31 + (i >> 7)) % 251);
+    const zeros = new Uint8Array(megabyte);
+    for (const bytes of [random, zeros, Uint8Array.from([...random, ...zeros])])
+      for (const packed of [
+        deflateSync(bytes),
+        ...[1, 6, 9].map((level) => deflateRawSync(bytes, { level })),
+      ])
+        expect(inflateBounded(packed, 4 * megabyte).length).toBe(bytes.length);
   });
 
   it('[CRD-11] gives as much as the bound allows, and not a byte more', () => {

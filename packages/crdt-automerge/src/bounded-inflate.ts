@@ -9,6 +9,14 @@ export const inflatedBytesFree = 4 * 1024 * 1024;
 /** Times its length that a change may inflate to beyond that. */
 export const inflatedTimesMax = 64;
 
+/**
+ * Blocks that deflated bytes may always have. Each sets up codes, and may hold nothing: 190 kB can claim 150,000.
+ * Who deflates a change ends a block after thousands of symbols.
+ */
+export const blocksFree = 64;
+/** Bytes for each of which one more block is allowed. */
+export const bytesPerBlockMin = 256;
+
 /** Bytes that deflated bytes may inflate to under a bound. */
 const outputMax = (bytes: Uint8Array, outputBytesMax: number): number =>
   Math.min(outputBytesMax, Math.max(inflatedBytesFree, inflatedTimesMax * bytes.length));
@@ -74,7 +82,10 @@ class Inflating {
   }
 
   run(): Uint8Array {
+    let blocks = blocksFree + Math.floor(this.#bits / 8 / bytesPerBlockMin);
     for (let isLast = false; !isLast;) {
+      if (blocks === 0) throw new UndecodableError('too many blocks');
+      blocks -= 1;
       isLast = this.#take(1) === 1;
       const type = this.#take(2);
       if (type === 0) this.#stored();
@@ -219,7 +230,7 @@ class Inflating {
 
 /**
  * Inflates raw deflate bytes, and stops as soon as the output would pass `outputBytesMax`, or what so few bytes
- * may inflate to. Which bytes are taken is what zlib takes, and nothing behind them.
+ * may inflate to. Which bytes are taken is what zlib takes, in so many blocks, and nothing behind them.
  * Throws TooLargeError over the bound, UndecodableError on malformed, truncated or trailing bytes.
  */
 export const inflateBounded = (bytes: Uint8Array, outputBytesMax: number): Uint8Array =>
