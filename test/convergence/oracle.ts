@@ -42,6 +42,9 @@ export class Oracle extends OracleDecider {
   readonly errors = new Map<string, OracleError>();
   readonly #serverTyped: ReadonlyMap<number, TypedTokens>;
   readonly #mergedTo = new Map<string, number>();
+  /** Keys of replicas, and what else of identities takes a version once. */
+  readonly #keys = new Map<string, string>();
+  readonly #saidOnce = new Set<string>();
   readonly #shadows = new Map<
     string,
     { readonly fields: ReadonlyMap<number, Value>; readonly n: number }
@@ -68,6 +71,15 @@ export class Oracle extends OracleDecider {
       this.n += 1;
       const { tables } = entry.json as Customization;
       this.tables = new Map(tables.map((table) => [table.id, table]));
+    } else if (entry.kind === 'enroll') {
+      // The histories enrol nobody who may not be.
+      if (this.#keys.get(entry.replica) === entry.publicKey) return;
+      this.#keys.set(entry.replica, entry.publicKey);
+      this.n += 1;
+    } else if (entry.kind === 'policy' || entry.kind === 'revoke') {
+      const said = entry.kind === 'policy' ? 'policy' : `${entry.of} ${entry.id}`;
+      if (!this.#saidOnce.has(said)) this.n += 1;
+      this.#saidOnce.add(said);
     } else if (entry.kind === 'envelope') this.#takeEnvelope(entry.envelope);
     else if (entry.kind === 'write') {
       // A write that changes nothing takes no version.
@@ -116,7 +128,8 @@ export class Oracle extends OracleDecider {
     }
   }
 
-  #arrive(part: Part): void {
+  /** `asked`: a person asks for the decision, whatever else of the author waits. */
+  #arrive(part: Part, asked = false): void {
     const [only] = part.sent;
     if (only?.op.table === resolutionsTable) {
       this.verdicts.set(`${only.author}/${only.index}`, {
@@ -132,7 +145,7 @@ export class Oracle extends OracleDecider {
       this.#resolve(row.right);
       return;
     }
-    const root = this.#waitsUnder(part);
+    const root = asked ? undefined : this.#waitsUnder(part);
     if (root !== undefined) {
       for (const sent of part.sent) this.parked(sent);
       root.parts.push(part);
@@ -144,14 +157,14 @@ export class Oracle extends OracleDecider {
   }
 
   /** Parts of one transaction: one that refers to a create which another one parks waits with it. */
-  #arriveTogether(parts: readonly Part[]): void {
+  #arriveTogether(parts: readonly Part[], asked = false): void {
     const undo = parts.map((part) => this.snapshot(part));
-    for (const part of parts) this.#arrive(part);
+    for (const part of parts) this.#arrive(part, asked);
     for (let again = true; again;) {
       again = false;
       for (const [i, part] of parts.entries()) {
         if (this.#errorWith(part) !== undefined) continue;
-        const root = this.#waitsUnder(part);
+        const root = asked ? this.#refersUnder(part, parts) : this.#waitsUnder(part);
         if (root === undefined) continue;
         undo[i]?.();
         for (const sent of part.sent) this.parked(sent);
@@ -195,7 +208,7 @@ export class Oracle extends OracleDecider {
       if (first === undefined) return;
       if (action === 'split') {
         error.state = 'resolved';
-        this.#arriveTogether(partsByRecord(first));
+        this.#arriveTogether(partsByRecord(first), true);
       } else {
         const kind = action === 'merge' ? 'merge' : 'decide';
         if (!this.decide(first, { action: kind, choices })) return;
@@ -312,22 +325,44 @@ export class Oracle extends OracleDecider {
         const error = this.#errorOf(`${author}/${index - op.prev}`);
         if (error !== undefined) return error;
       }
-      for (const { field, after } of op.set) {
-        const target = this.field(op.table, field)?.table;
-        const table = [...this.tables.values()].find(({ name }) => name === target);
-        if (table === undefined || after === null) continue;
-        for (const error of this.errors.values())
-          if (error.author === author && error.state !== 'resolved')
-            for (const other of error.parts)
-              for (const one of other.sent)
-                if (
-                  other !== part &&
-                  one.op.kind === 'create' &&
-                  one.op.table === table.id &&
-                  one.op.record === after
-                )
-                  return error;
-      }
+      const error = this.#createWaits(part, op, author, () => true);
+      if (error !== undefined) return error;
+    }
+    return undefined;
+  }
+
+  /** Error under which a part waits by a reference to a create of another one of `parts`. */
+  #refersUnder(part: Part, parts: readonly Part[]): OracleError | undefined {
+    for (const { author, op } of part.sent) {
+      const error = this.#createWaits(part, op, author, (other) => parts.includes(other));
+      if (error !== undefined) return error;
+    }
+    return undefined;
+  }
+
+  /** Error under which the create of a record waits that an operation of the part refers to. */
+  #createWaits(
+    part: Part,
+    op: Operation,
+    author: string,
+    counts: (other: Part) => boolean,
+  ): OracleError | undefined {
+    for (const { field, after } of op.set) {
+      const target = this.field(op.table, field)?.table;
+      const table = [...this.tables.values()].find(({ name }) => name === target);
+      if (table === undefined || after === null) continue;
+      for (const error of this.errors.values())
+        if (error.author === author && error.state !== 'resolved')
+          for (const other of error.parts)
+            for (const one of other.sent)
+              if (
+                other !== part &&
+                counts(other) &&
+                one.op.kind === 'create' &&
+                one.op.table === table.id &&
+                one.op.record === after
+              )
+                return error;
     }
     return undefined;
   }

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { checkOracle } from '../convergence/checks.js';
 import { crdt } from '../convergence/memory-parts.js';
 import { readSyncErrors } from '../convergence/ledger.js';
 import { SeededRandom } from '../convergence/seeded-random.js';
@@ -190,5 +191,58 @@ describe('found by random histories', () => {
     await world.sync(a);
     await world.sync(b);
     expect((await world.rows(2)).get('r')?.fields).toEqual({ 1: 'y' });
+  });
+
+  test('[MRG-4, ERR-11] a split decides its records although a later create of the one they refer to waits', async () => {
+    const [a, b] = [await addDevice('device-A'), await addDevice('device-B')];
+    await a.replica.create('manual', { a: 'x' }, { id: 'parent' });
+    await a.replica.create('children', { a: 'x' }, { id: 'other' });
+    await world.sync(a);
+    await world.sync(b);
+    await b.replica.increment('manual', 'parent', 'count', 1);
+    await b.replica.increment('children', 'other', 'count', 1);
+    await world.sync(b);
+    // Both deletes meet the edits of the other device, and park; what makes the parent again waits with the first.
+    await a.replica.delete('manual', 'parent');
+    await a.replica.transaction(async (edits) => {
+      await edits.create('children', { a: 'y', parent: 'parent' }, 'child');
+      await edits.delete('children', 'other');
+    });
+    await a.replica.create('manual', { a: 'z' }, { id: 'parent' });
+    await world.sync(a);
+    const open = async (): Promise<readonly unknown[]> =>
+      [...(await readSyncErrors(world.store)).values()]
+        .filter(({ state }) => state === 'open')
+        .map(({ root, ranges }) => [root, ranges.map(({ from, to }) => [from, to])]);
+    expect(await open()).toEqual([
+      [
+        'device-A/1/3',
+        [
+          [3, 3],
+          [6, 6],
+        ],
+      ],
+      ['device-A/1/4', [[4, 5]]],
+    ]);
+    const split = { action: 'split', choices: [], user: 'admin' } as const;
+    const resolved = await world.time.run(world.merger.resolve('device-A/1/4', split));
+    expect(resolved.verdict).toBe('done');
+    expect((await world.rows(6)).get('child')?.fields).toEqual({ 1: 'y', 6: 'parent' });
+    expect(await open()).toEqual([
+      [
+        'device-A/1/3',
+        [
+          [3, 3],
+          [6, 6],
+        ],
+      ],
+      ['device-A/1/5', [[5, 5]]],
+    ]);
+    const promised = new Map([
+      ['device-A', 6],
+      ['device-B', 2],
+    ]);
+    const facts = { typed: new Map(), serverTyped: new Map(), promised };
+    await checkOracle({ world, facts });
   });
 });

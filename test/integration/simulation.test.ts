@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { crdt } from '../convergence/memory-parts.js';
 import { SeededRandom } from '../convergence/seeded-random.js';
 import { runBatch } from '../simulation/batch.js';
+import { forgeryKinds } from '../simulation/forgeries.js';
 import { drawPlan, type Plan } from '../simulation/plan.js';
 import { Life, Scheduler } from '../simulation/scheduler.js';
 import { shrinkPlan } from '../simulation/shrink.js';
@@ -15,6 +16,8 @@ const sometimesMin = 60;
 /** Seed whose traces are compared, and how much of its plan. */
 const repeatedSeed = 7;
 const eventsHere = 12;
+/** Events of a world in which nothing but forgers is amiss. */
+const forgedEvents = 66;
 const regressions = new URL('../simulation/regressions/', import.meta.url);
 
 const shortened = (plan: Plan): Plan => ({
@@ -96,6 +99,36 @@ describe('simulation', () => {
     const plan = JSON.parse(readFileSync(new URL(name, regressions), 'utf8')) as Plan;
     expect((await simulate(plan)).violation?.message).toBeUndefined();
   });
+
+  test.each([
+    ['embedded', 1],
+    ['stream', 2],
+  ] as const)(
+    '[SIM-16] where identities are demanded, nothing forged is applied, and each is told of once: %s',
+    async (mode, servers) => {
+      const kinds = ['edit', 'sync', 'attack', 'attack', 'transaction', 'background'] as const;
+      const events = Array.from({ length: forgedEvents }, (_, i) => {
+        const kind = kinds[i % kinds.length] ?? 'edit';
+        return {
+          atMs: 1_000 + i * 5_000,
+          kind,
+          who: Math.floor(i / kinds.length),
+          seed: i + 1,
+          forMs: 0,
+        };
+      });
+      const devices = [0, 1].map(() => ({ scope: { tables: 'all' as const }, clockErrorMs: 0 }));
+      const plan = { ...drawPlan(repeatedSeed), mode, servers, devices, events, identities: true };
+      const { violation, seen, trace } = await simulate(plan);
+      expect(violation?.message).toBeUndefined();
+      for (const kind of forgeryKinds) expect([...seen.keys()]).toContain(`fault forgery ${kind}`);
+      const inInput = ['signature', 'unsigned', 'unknown-replica', 'revoked', 'chain'];
+      for (const reason of mode === 'stream' ? [...inInput, 'identity', 'tenant'] : inInput)
+        expect([...seen.keys()]).toContain(`quarantined for ${reason}`);
+      expect(seen.get('each forgery was told of once')).toBeGreaterThan(0);
+      if (mode === 'stream') expect((await simulate(plan)).trace).toEqual(trace);
+    },
+  );
 
   test('[SIM-12] the list of what must happen sometimes is long, and names each once', () => {
     expect(new Set(sometimes).size).toBe(sometimes.length);

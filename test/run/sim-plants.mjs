@@ -9,7 +9,7 @@ const store = (file) => `packages/store-level/src/${file}`;
 const knownSeeds = {
   'an edit is confirmed before it is written': 11,
   'what is published was not fsynced': 37,
-  'what an envelope brings again is merged again': 139,
+  'what an envelope brings again is merged again': 151,
   'any envelope is taken for its named replica': 3448,
   'a refusal leaves no sync error': 25,
   'a rejected write of the disk is swallowed': 6,
@@ -32,6 +32,9 @@ const knownSeeds = {
   'a new customization is not told to devices': 81,
   'filters are not applied to what changed': 401,
   'bad input is not counted': 687,
+  'any signature is taken': 9,
+  'a signature counts in every tenant': 9,
+  'who was revoked is heard': 44,
 };
 
 /** A fault of several places: `[file, text, other text]` each. */
@@ -209,6 +212,24 @@ export const plants = [
     merger('service/pull-feed.ts'),
     'const plain = scope.filter === null && scope.projection === null && !pass.asOfTo;',
     'const plain = !pass.asOfTo;',
+  ),
+  plant(
+    'any signature is taken',
+    merger('fold/decide-identity.ts'),
+    'signature !== undefined && window.context.verify(key, bytes, signature)',
+    'signature !== undefined',
+  ),
+  plant(
+    'a signature counts in every tenant',
+    'packages/protocol/src/signed-bytes.ts',
+    "bytesOf(\n    'tidemark-envelope-1',\n    tenant,",
+    "bytesOf(\n    'tidemark-envelope-1',\n    '',",
+  ),
+  plant(
+    'who was revoked is heard',
+    merger('fold/decide-identity.ts'),
+    "if (!(await isLive(window, enrolment))) return 'revoked';\n  if (enrolment.user !== envelope.user)",
+    'if (enrolment.user !== envelope.user)',
   ),
   plant('bad input is not counted', merger('fold/decide-envelope.ts'), 'counts.quarantined += 1;'),
 ];

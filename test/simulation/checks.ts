@@ -24,7 +24,8 @@ import { checkReads } from './deeds.js';
 import type { DeviceActor } from './device-actor.js';
 import type { ServerActor } from './server-actor.js';
 import { transactionName } from './promises.js';
-import type { SimWorld } from './sim-world.js';
+import { checkForgeries, forgedMessages } from './forgery-checks.js';
+import { entryName, type SimWorld } from './sim-world.js';
 import { pairRecords, pairTableId } from './workload.js';
 import type { TypedTokens } from '../convergence/history.js';
 
@@ -81,7 +82,7 @@ const checkedWorld = (world: SimWorld, server: ServerActor): CheckedWorld => {
 const goodMessages = (world: SimWorld): readonly InputMessage[] =>
   world.messages().filter(({ bytes }) => {
     const entry = decodeInputEntry(bytes);
-    return entry._tag === 'Right' && !isAttack(entry.right);
+    return entry._tag === 'Right' && !isAttack(entry.right) && !world.forged.has(entryName(bytes));
   });
 
 const isAttack = (entry: InputEntry): boolean =>
@@ -189,13 +190,10 @@ const checkPair = async ({ store, name }: ServerActor): Promise<void> => {
 };
 
 const checkQuarantine = (world: SimWorld): void => {
-  if (world.stream === null) return;
   const counts = world.servers[0]?.merger()?.state().counts;
-  if (counts?.quarantined !== world.attacks.length)
-    fail(
-      'I13',
-      `${counts?.quarantined} messages are in quarantine, ${world.attacks.length} were bad`,
-    );
+  const bad = world.attacks.length + forgedMessages(world).length;
+  if (counts?.quarantined !== bad)
+    fail('I13', `${counts?.quarantined} messages are in quarantine, ${bad} were bad`);
 };
 
 const checkLoss = (world: SimWorld): void => {
@@ -232,6 +230,7 @@ export const checkRest = async (world: SimWorld): Promise<void> => {
   checkLoss(world);
   await under(world, 'I8', () => checkServers(world));
   for (const one of world.servers) await under(world, 'I11', () => checkPair(one));
+  for (const one of world.servers) await under(world, 'I13', () => checkForgeries(world, one));
   const checked = checkedWorld(world, server);
   if (world.inexact.size > 0 || isPublishedTwice(world)) {
     world.context.saw('a history was lost or doubled');

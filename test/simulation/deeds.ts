@@ -8,7 +8,8 @@ import type { DeviceActor } from './device-actor.js';
 import { checkOwnEdits } from './own-edit-checks.js';
 import type { DeedKind, PlannedEvent } from './plan.js';
 import type { ServerActor } from './server-actor.js';
-import { canary, type SimWorld } from './sim-world.js';
+import { forge } from './forgeries.js';
+import { canary, entryName, type SimWorld } from './sim-world.js';
 import { foreignRecord, nastyValue, pairRecords, pairTable, pairTableId } from './workload.js';
 
 const tableNames = ['server_wins', 'device_wins', 'full_row', 'latest', 'manual', 'children'];
@@ -230,6 +231,7 @@ const checkpoint = async (world: SimWorld, random: SeededRandom): Promise<void> 
 };
 
 const zeros = new Uint8Array(32);
+const forgerySalt = 0x0f0e;
 
 /** Envelopes of somebody who means harm: none of them is the named replica's. */
 const badEnvelopes = (world: SimWorld, random: SeededRandom): readonly [string, Uint8Array] => {
@@ -274,7 +276,49 @@ const badEnvelopes = (world: SimWorld, random: SeededRandom): readonly [string, 
   }
 };
 
-const attack = async (world: SimWorld, random: SeededRandom): Promise<void> => {
+/** Forgeries that one attack makes. */
+const forgeriesAtOnce = 3;
+
+/** Sends forged envelopes into the input, or to a server, as whoever each of them is said to be from. */
+const forgeSome = async (world: SimWorld, random: SeededRandom): Promise<void> => {
+  const { context, stream, servers } = world;
+  for (let i = 0; i < forgeriesAtOnce; i += 1) {
+    const forgery = forge(world, random);
+    if (forgery === null) continue;
+    const { kind, caller, envelope, reason } = forgery;
+    const entry = world.entryOf(caller, envelope);
+    if (reason !== null) {
+      world.forged.set(entryName(entry), reason);
+      if (world.isHealed) world.forgedInPeace.add(entryName(entry));
+    }
+    context.fault(`forgery ${kind}`, `${caller.replica}, ${envelope.length} bytes`);
+    if (stream !== null) {
+      if (!stream.faults.isDown) stream.offer(`forgery-${context.scheduler.events}-${i}`, entry);
+      continue;
+    }
+    const up = servers.find((one) => one.up() !== null)?.up();
+    if (up === undefined || up === null) continue;
+    // An embedded server stores what is well-formed, and judges it in the order of the input.
+    const isRefused = caller.tenant !== 'acme' || reason === 'identity';
+    try {
+      await up.life.pass(up.service.publish(caller, envelope));
+      if (isRefused) context.violate('I13', `a server took an envelope ${kind}`);
+    } catch (cause) {
+      if (!(cause instanceof TidemarkError)) throw cause;
+      if (!isRefused && !serverTroubles.has(cause.code)) throw cause;
+      context.saw(`a forgery was refused with ${cause.code}`);
+    }
+  }
+};
+
+const attack = async (
+  world: SimWorld,
+  event: PlannedEvent,
+  random: SeededRandom,
+): Promise<void> => {
+  // Its chance is its own: plans from before there were forgeries draw as they did.
+  if (world.plan.identities === true)
+    await forgeSome(world, new SeededRandom(event.seed ^ forgerySalt));
   const [kind, envelope] = badEnvelopes(world, random);
   const caller = { tenant: 'acme', replica: 'mallory', user: 'mallory' };
   const { context, stream } = world;
@@ -321,7 +365,7 @@ export const doDeed = async (world: SimWorld, event: PlannedEvent): Promise<void
   else if (kind === 'publish') await publish(world, random);
   else if (kind === 'central') await central(world, random);
   else if (kind === 'checkpoint') await checkpoint(world, random);
-  else if (kind === 'attack') await attack(world, random);
+  else if (kind === 'attack') await attack(world, event, random);
 };
 
 /** First content of a world: the pair, and rows that filtered devices must not see. */

@@ -13,6 +13,7 @@ import { PromiseBook, type Promised } from './promises.js';
 import { Life } from './scheduler.js';
 import { crypto } from './sim-crypto.js';
 import { SimDisk, type DiskBackup } from './sim-disk.js';
+import { identityOf } from './sim-identity.js';
 import { databaseOn } from './sim-level.js';
 import type { SimNetwork } from './sim-network.js';
 import type { TypedTokens } from '../convergence/history.js';
@@ -36,7 +37,7 @@ export type Ending = 'closed' | 'kill' | 'power' | 'damage';
 
 /** What the actors of a world share. */
 export interface DeviceWorld {
-  readonly plan: Pick<Plan, 'packed'>;
+  readonly plan: Pick<Plan, 'packed' | 'identities'>;
   readonly context: SimContext;
   readonly network: SimNetwork;
   /** Remembers what a transaction typed into texts, by `name/table/record`. */
@@ -83,6 +84,8 @@ export class DeviceActor {
   #backedUp: ReadonlySet<string> = new Set();
   /** Users stay when a folder is copied or begun anew. */
   user: string;
+  /** Name of the installation whose secret is in its folder: a copy has that of its origin. */
+  installation: string;
   /** Set while its disk holds what damage left. */
   wasDamaged = false;
   #installs = 0;
@@ -105,11 +108,13 @@ export class DeviceActor {
     this.life = new Life(name, world.context.scheduler);
     this.life.end();
     this.user = `user-of-${name}`;
+    this.installation = name;
   }
 
   /** Goes on as a copy of another device's folder. */
   takeUser(other: DeviceActor): void {
     this.user = other.user;
+    this.installation = other.installation;
     this.wasDamaged = other.wasDamaged;
     this.#ending = 'damage';
   }
@@ -285,6 +290,7 @@ export class DeviceActor {
       timer: life.timer,
       crypto,
       compression: compressionNow,
+      ...(plan.identities === true ? { identity: identityOf(this.installation, this.user) } : {}),
       // What a device with a narrower scope gets is searched for what it must not see.
       compress: plan.packed === true && this.setup.scope.tables === 'all' ? 'always' : 'never',
       logger: {

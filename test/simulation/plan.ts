@@ -101,6 +101,8 @@ export interface Plan {
   readonly prepared?: boolean;
   /** Devices that hold everything get their pages packed: true of every third seed, absent in older plans. */
   readonly packed?: boolean;
+  /** The tenant demands identities, and attackers forge: true of every fifth seed, absent in older plans. */
+  readonly identities?: boolean;
   readonly events: readonly PlannedEvent[];
 }
 
@@ -202,6 +204,7 @@ export const drawPlan = (seed: number): Plan => {
     trimInput: random.chance(30),
     prepared: seed % 4 === 3,
     packed: seed % 3 === 1,
+    identities: seed % 5 === 4,
     events,
   };
 };

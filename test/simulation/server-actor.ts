@@ -30,6 +30,7 @@ import { tenant } from './device-actor.js';
 import { Life } from './scheduler.js';
 import { crypto } from './sim-crypto.js';
 import { SimDisk, type DiskBackup } from './sim-disk.js';
+import { authenticate } from './sim-identity.js';
 import { databaseOn } from './sim-level.js';
 import type { NetworkServer } from './sim-network.js';
 import { SimInputLog, type SimStream } from './sim-stream.js';
@@ -307,6 +308,7 @@ export class ServerActor implements NetworkServer {
     const onEvent = (event: ServerEvent): void => {
       this.events.push(event);
       context.saw(`server ${event.type}`);
+      if (event.type === 'quarantined') context.saw(`quarantined for ${event.reason}`);
       const { type, ...facts } = event;
       context.note(`${this.name} event ${type} ${JSON.stringify(facts)}`);
       const isDivergence =
@@ -337,6 +339,7 @@ export class ServerActor implements NetworkServer {
           entropy: { bytes: (count) => random.bytes(count) },
           crdt,
           cursorKey,
+          authenticate,
           window: this.#window,
           ...(prepared ? { prepared: fewRows } : {}),
           onEvent: tell,

@@ -1,5 +1,5 @@
 import { decodeInputEntry, encodeInputEntry } from '@tidemark/merger';
-import { decodeEnvelope, openTransaction } from '@tidemark/model';
+import { decodeEnvelope, openTransaction, toHex } from '@tidemark/model';
 import type { Caller, InputMessage } from '@tidemark/ports';
 import { crypto } from '../convergence/memory-parts.js';
 import { createMemoryCheckpoints } from '@tidemark/testkit';
@@ -19,6 +19,12 @@ import { Workload } from './workload.js';
 
 /** Canary in a row that no filtered device may ever hold. */
 export const canary = 'CANARY-7f3a';
+
+/** True envelopes that are kept for attackers. */
+const publishedKept = 32;
+
+/** Name of an entry of the input: of equal bytes, equal. */
+export const entryName = (bytes: Uint8Array): string => toHex(crypto.sha256(bytes));
 
 /** A server's own write that somebody was told is done, by the name of its user. */
 export interface PromisedWrite {
@@ -42,6 +48,14 @@ export class SimWorld implements DeviceWorld {
   readonly promisedWrites: PromisedWrite[] = [];
   /** Bad messages that reached the input, by why they are bad. */
   readonly attacks: string[] = [];
+  /** True envelopes that devices published, the newest; kept where identities are demanded. */
+  readonly published: Uint8Array[] = [];
+  /** Why a forged entry of the input is quarantined, by `entryName`. */
+  readonly forged = new Map<string, string>();
+  /** Those of them that were made when nothing ended any process any more. */
+  readonly forgedInPeace = new Set<string>();
+  /** Set when every fault is over. */
+  isHealed = false;
   /** By `replica/epoch/index`: the transaction that was sent under it. */
   readonly sent = new Map<string, string>();
   /** Set when acknowledged input was lost on purpose: what servers alone had written may be gone. */
@@ -129,6 +143,10 @@ export class SimWorld implements DeviceWorld {
   /** Notes what goes out; one id must never name two transactions. */
   notePublished(envelope: Uint8Array): void {
     this.lastEnvelope = envelope.slice();
+    if (this.plan.identities === true) {
+      this.published.push(this.lastEnvelope);
+      if (this.published.length > publishedKept) this.published.shift();
+    }
     for (const { id, name, replica } of transactionsOf(envelope)) {
       for (const one of this.devices) if (one.ids.has(replica)) one.book.published.add(name);
       const before = this.sent.get(id);
@@ -161,7 +179,7 @@ export class SimWorld implements DeviceWorld {
     const entry = decodeInputEntry(message.bytes);
     if (entry._tag === 'Left') return;
     if (entry.right.kind === 'write') this.foldedUsers.add(entry.right.user);
-    if (entry.right.kind !== 'envelope') return;
+    if (entry.right.kind !== 'envelope' || this.forged.has(entryName(message.bytes))) return;
     for (const { name } of transactionsOf(entry.right.envelope)) this.foldedNames.add(name);
   }
 }

@@ -8,6 +8,7 @@ import type { DeviceActor } from './device-actor.js';
 import { strike } from './nemesis.js';
 import { awaitsPage, checkOwnEdits } from './own-edit-checks.js';
 import { deedKinds, type Plan, type PlannedEvent } from './plan.js';
+import { firstIdentities } from './sim-identity.js';
 import { SimWorld } from './sim-world.js';
 
 /** Virtual time within which everything must come to rest after the last fault, ms. */
@@ -115,6 +116,15 @@ class Simulation {
     this.#world.hasBegun = true;
     for (const entry of firstWrites)
       await scheduler.run('the first write', 60_000, merger.submit(entry));
+    if (this.#world.plan.identities === true) {
+      for (const entry of firstIdentities)
+        await scheduler.run('the demand for identities', 60_000, merger.submit(entry));
+      for (const server of servers) {
+        const settled = server.merger()?.settle();
+        if (settled !== undefined)
+          await scheduler.run('every server knows of the demand', 60_000, settled);
+      }
+    }
     for (const device of devices) device.start();
     await this.#wait('the devices open', 60_000, () => devices.every((one) => one.isOpen));
     await scheduler.run(
@@ -143,6 +153,7 @@ class Simulation {
   async #heal(): Promise<void> {
     const { context, network, stream, devices, servers } = this.#world;
     context.note('HEAL');
+    this.#world.isHealed = true;
     network.heal();
     stream?.heal();
     for (const disk of this.#world.disks()) disk.heal();
@@ -209,7 +220,11 @@ class Simulation {
   }
 
   async #fewEdits(): Promise<void> {
-    const { devices, context } = this.#world;
+    const { devices, context, plan } = this.#world;
+    if (plan.identities === true) {
+      const event = { atMs: 0, kind: 'attack', who: 0, seed: plan.seed, forMs: 0 } as const;
+      await context.scheduler.run('an attack', closeMsMax, doDeed(this.#world, event));
+    }
     for (let at = 0; at < devices.length; at += 1)
       for (const kind of ['edit', 'pair'] as const) {
         const event = { atMs: 0, kind, who: at, seed: context.random.next(), forMs: 0 };

@@ -20,6 +20,7 @@ import { enrolmentOf, isDeviceRevoked, type Enrolment } from '../fold/decide-ide
 import type { FoldState } from '../fold/fold-state.js';
 import { mergeRecord } from '../fold/stored-record.js';
 import type { AppliedStore } from './applied-store.js';
+import type { FoldDriver } from './fold-driver.js';
 
 /** What calls are checked with. */
 export interface AuthenticateDeps {
@@ -28,6 +29,9 @@ export interface AuthenticateDeps {
   readonly crypto: Crypto;
   readonly clock: Clock;
   readonly mac: Mac;
+  readonly driver: Pick<FoldDriver, 'nudge' | 'within'>;
+  /** Whether what the input held when the server was opened is applied. */
+  readonly hasCaughtUp: () => boolean;
   /** Resolves when everything that the input holds at the call is applied. */
   readonly settle: () => Promise<FoldState>;
 }
@@ -102,6 +106,26 @@ export const openProof = (
   return { body, proof };
 };
 
+/** Longest wait of a call for a server that has not yet read what its input held when it was opened, ms. */
+export const demandWaitMs = 500;
+
+/**
+ * Whether identities are demanded. A store that was lost or put back knows nothing of a demand that its input
+ * holds: it says no only once it has caught up. Throws `behind`.
+ */
+const isDemanded = async ({ applied, driver, hasCaughtUp }: AuthenticateDeps): Promise<boolean> => {
+  const isKnown = (): boolean => applied.applied().needsIdentities || hasCaughtUp();
+  if (!isKnown()) {
+    driver.nudge();
+    if (!(await driver.within(demandWaitMs, isKnown)))
+      throw new TidemarkError('behind', 'the server still reads what its input held', {
+        incarnation: applied.applied().incarnation,
+        n: applied.applied().n,
+      });
+  }
+  return applied.applied().needsIdentities;
+};
+
 /**
  * Checks who makes a call, and gives its message. Without the tenant's demand for identities everybody is who it
  * says. Throws `unauthenticated`, `revoked`, `denied`.
@@ -112,7 +136,7 @@ export const authenticate = async (
   endpoint: Endpoint,
   bytes: Uint8Array,
 ): Promise<Uint8Array> => {
-  if (!deps.applied.applied().needsIdentities) return openSignedCall(bytes).body;
+  if (!(await isDemanded(deps))) return openSignedCall(bytes).body;
   const { body, proof } = openProof(deps, caller, bytes);
   let enrolment = await readEnrolment(deps, caller.replica);
   if (enrolment === undefined) {

@@ -53,6 +53,8 @@ export interface EndpointDeps {
   readonly sizes: TableSizes;
   readonly book: SyncLogBook;
   readonly submit: (entry: InputEntry) => Promise<FoldState>;
+  /** Whether what the input held when the server was opened is applied. */
+  readonly hasCaughtUp: () => boolean;
   /** Resolves when everything that the input holds at the call is applied. */
   readonly settle: () => Promise<FoldState>;
   readonly guard: RewindGuard;

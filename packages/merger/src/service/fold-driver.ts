@@ -20,6 +20,8 @@ export interface FoldDriver {
   /** Like `until`, but resolves false after `ms`. */
   readonly within: (ms: number, done: () => boolean) => Promise<boolean>;
   readonly failure: () => TidemarkError | undefined;
+  /** True once the fold has been at the end of the input since it is driven. */
+  readonly hasCaughtUp: () => boolean;
   /** Halts the fold for a reason of its owner; resolves when no window is under way. */
   readonly halt: (error: TidemarkError) => Promise<void>;
   readonly stop: () => Promise<void>;
@@ -53,6 +55,7 @@ export const startFoldDriver = (
   let running: Promise<void> | null = null;
   let failure: TidemarkError | undefined;
   let halted = false;
+  let caughtUp = false;
 
   const settle = (): void => {
     for (const waiter of [...waiters]) {
@@ -75,6 +78,7 @@ export const startFoldDriver = (
       wanted = false;
       try {
         await fold.advance({ signal: stopped });
+        caughtUp ||= !stopped.aborted;
         failure = undefined;
         pauseMs = foldRetryMsFirst;
         settle();
@@ -127,6 +131,7 @@ export const startFoldDriver = (
       return done();
     },
     failure: () => failure,
+    hasCaughtUp: () => caughtUp,
     halt: async (error) => {
       if (halted || stopped.aborted) return;
       failure = error;

@@ -192,13 +192,14 @@ interface ServiceParts {
   readonly sizes: ReturnType<typeof createTableSizes>;
   readonly prepared: PreparedTables;
   readonly settle: () => Promise<FoldState>;
+  readonly hasCaughtUp: () => boolean;
   readonly guard: RewindGuard;
   readonly receiptKey: ReceiptKey;
 }
 
 const createService = (
   parts: Parts,
-  { ticks, book, sizes, prepared, settle, guard, receiptKey }: ServiceParts,
+  { ticks, book, sizes, prepared, settle, hasCaughtUp, guard, receiptKey }: ServiceParts,
 ): Service => {
   const { options, applied, fold, driver, horizon, checkpoints } = parts;
   const answer = createEndpoints({
@@ -217,6 +218,7 @@ const createService = (
     book,
     submit: (entry) => submit(parts, entry),
     settle,
+    hasCaughtUp,
     guard,
     receiptKey,
     enroll: { hook: options.authenticate, timer: options.timer },
@@ -365,6 +367,10 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     // A line without a checkpoint of its own could not tell its replicas what is archived.
     onRewound: upkeep.writeCheckpoint,
   });
+  let openedAt: InputPosition | undefined;
+  // The end may run ahead of a busy fold, and the place of the opening may be lost: each of them is enough.
+  const hasCaughtUp = (): boolean =>
+    driver.hasCaughtUp() || (openedAt !== undefined && isApplied(applied.applied(), openedAt));
   let fellowship: Fellowship | undefined;
   const stop = async (): Promise<void> => {
     stopWatching?.();
@@ -377,13 +383,13 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   const begin = async (): Promise<void> => {
     // Before anybody is answered: what this opening shows is of a life of its own.
     const life = encodeInputEntry({ kind: 'life', id: hexId(options.entropy.bytes(16)) });
-    await writer.append(life).catch(async (cause: unknown) => {
+    openedAt = await writer.append(life).catch(async (cause: unknown) => {
       const isFull = cause instanceof TidemarkError && cause.code === 'input-full';
       if (!isFull || checkpoints === undefined) throw cause;
       // Only what a checkpoint holds may leave a full input.
       await settle();
       await checkpoints.write();
-      await writer.append(life);
+      return writer.append(life);
     });
     driver.nudge();
     if (line.isRewound && line.checkpoint !== undefined) {
@@ -430,7 +436,9 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   let isClosed = false;
   const closers = new Set<() => void>();
   return {
-    service: createService(parts, { ticks, book, sizes, prepared, settle, guard, receiptKey }),
+    service: createService(parts, {
+      ...{ ticks, book, sizes, prepared, settle, hasCaughtUp, guard, receiptKey },
+    }),
     store: applied.store,
     state: applied.applied,
     schema: fold.schema,
