@@ -33,7 +33,9 @@ export interface Sent {
   readonly author: string;
   readonly index: number;
   readonly op: Operation;
+  /** Its author's time, bounded by `latest`. */
   readonly at: number;
+  readonly latest: number;
   readonly part: Part;
 }
 
@@ -258,7 +260,7 @@ export class OracleDecider {
     const made = this.begin(`${op.table}/${op.record}`);
     for (const { field, after } of op.set) {
       if (this.field(op.table, field)?.type !== 'text') made.fields.set(field, after);
-      made.editedAt.set(field, Math.max(sent.at, op.seen + 1));
+      made.editedAt.set(field, timeOf(sent));
       verdict.fields.set(field, 'applied');
     }
     this.#type(sent, made);
@@ -344,7 +346,7 @@ export class OracleDecider {
       const picked = [...choice.choices]
         .reverse()
         .find((one) => one.field === field && one.table === op.table && one.record === op.record);
-      const time = Math.max(sent.at, op.seen + 1);
+      const time = timeOf(sent);
       let outcome: FieldOutcome;
       if (picked?.pick === 'theirs') outcome = 'superseded';
       else if (picked !== undefined) outcome = 'applied';
@@ -432,6 +434,10 @@ export class OracleDecider {
     record.changes.push({ n: this.n, by, life: record.life });
   }
 }
+/** Corrected time of an operation: later than what its author had seen, and never past its bound but by that. */
+const timeOf = ({ op, at, latest }: Sent): number =>
+  op.seen > 0 ? Math.max(at, Math.min(op.seen, latest) + 1) : at;
+
 /** All of an operation gives way. */
 const supersede = (op: Operation, verdict: Verdict): Verdict => {
   for (const { field } of op.set) verdict.fields.set(field, 'superseded');

@@ -80,7 +80,7 @@ export class Oracle extends OracleDecider {
       const said = entry.kind === 'policy' ? 'policy' : `${entry.of} ${entry.id}`;
       if (!this.#saidOnce.has(said)) this.n += 1;
       this.#saidOnce.add(said);
-    } else if (entry.kind === 'envelope') this.#takeEnvelope(entry.envelope);
+    } else if (entry.kind === 'envelope') this.#takeEnvelope(entry.envelope, atMs);
     else if (entry.kind === 'write') {
       // A write that changes nothing takes no version.
       this.n += 1;
@@ -94,7 +94,7 @@ export class Oracle extends OracleDecider {
     }
   }
 
-  #takeEnvelope(bytes: Uint8Array): void {
+  #takeEnvelope(bytes: Uint8Array, receivedAt: number): void {
     const decoded = decodeEnvelope(bytes);
     if (decoded._tag === 'Left') throw new Error('the histories hold no broken envelopes');
     const { replica, from, offsetMs, transactions } = decoded.right;
@@ -112,14 +112,15 @@ export class Oracle extends OracleDecider {
       if (first !== merged + 1) return;
       this.#mergedTo.set(replica, index - 1);
       this.n += 1;
-      const at = Math.min(hlc.wallMs + offsetMs, this.now + aheadMsMax);
+      const latest = receivedAt + aheadMsMax;
+      const at = Math.min(hlc.wallMs + offsetMs, latest);
       const whole: Sent[] = [];
       const partOf = new Map<string, Part>();
       ops.forEach((op, i) => {
         const key = atomicity === 'whole' ? '' : `${op.table}/${op.record}`;
         const part = partOf.get(key) ?? { sent: [], whole };
         partOf.set(key, part);
-        const sent = { author: replica, index: first + i, op, at, part };
+        const sent = { author: replica, index: first + i, op, at, latest, part };
         part.sent.push(sent);
         whole.push(sent);
         this.log.set(`${replica}/${sent.index}`, sent);
@@ -294,8 +295,9 @@ export class Oracle extends OracleDecider {
     };
     this.#foreign += 1;
     const part: Part = { sent: [], whole: [] };
-    const at = Math.min(row.modifiedOn, this.now + aheadMsMax);
-    part.sent.push({ author, index: this.#foreign, op, at, part });
+    const latest = this.now + aheadMsMax;
+    const at = Math.min(row.modifiedOn, latest);
+    part.sent.push({ author, index: this.#foreign, op, at, latest, part });
     this.#decideOrPark(part, afresh);
   }
 
