@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { openFixture, place, randomFrom, type Fixture } from './server-fixture.js';
+import { memory, openFixture, place, randomFrom, type Fixture } from './server-fixture.js';
 import { PullingDevice } from './pulling-device.js';
 
 const all = { tables: 'all' } as const;
@@ -11,6 +11,9 @@ const north = {
 } as const;
 const pinned = { tables: { places: { filter: "region = 'north'" } } } as const;
 const scopes = { all, north, pinned };
+
+/** First byte of the keys of feed segments. */
+const feedSpace = 0x43;
 
 const user = { user: 'root' };
 const fill = (f: Fixture, count: number): Promise<unknown> =>
@@ -57,6 +60,36 @@ describe('download', () => {
     );
     await device.pull();
     expect(device.entries).toEqual({ upsert: 100, touch: 0, evict: 0 });
+    await expectEqual(f, device);
+    await f.server.close();
+  });
+
+  test('[PUL-77] what others change in another scope is not read, but to walk records back', async () => {
+    const databases = { store: memory(), input: memory() };
+    const f = await openFixture({ databases });
+    await fill(f, 600);
+    const device = new PullingDevice(await f.link('r1'), pinned);
+    await device.pull();
+    const feed = { gte: Uint8Array.of(feedSpace), lt: Uint8Array.of(feedSpace + 1) };
+    const known = (await databases.store.keys(feed).all()).length;
+    const southern = (round: number) =>
+      Array.from({ length: 400 }, (_, i) => place((i >> 1) * 3 + 1 + (i & 1), { rank: round }));
+    for (let round = 1; round <= 10; round += 1) await f.server.write(southern(round), user);
+    const foreign = (await databases.store.iterator(feed).all()).slice(known);
+    expect(foreign.length).toBeGreaterThan(0);
+    // Whoever reads one of them meets damage.
+    for (const [key] of foreign) await databases.store.put(key, Uint8Array.of(99));
+    await device.pull();
+    await expectEqual(f, device);
+    for (const [key, value] of foreign) await databases.store.put(key, value);
+    device.entries = { upsert: 0, touch: 0, evict: 0 };
+    // Changed out of view, then brought into it, and one that was in view all along.
+    await f.server.write([place(4, { size: 7 }), place(5, { size: 8 })], user);
+    await f.server.write([place(4, { region: 'north' }), place(3, { size: 9 })], user);
+    await f.server.write([place(4, { region: 'south' }), place(7, { rank: 1 })], user);
+    await device.pull();
+    expect(device.entries).toEqual({ upsert: 1, touch: 0, evict: 0 });
+    expect(device.strangers).toEqual([]);
     await expectEqual(f, device);
     await f.server.close();
   });
