@@ -53,8 +53,8 @@ export const plants = [
   plant(
     'no fsync happens',
     store('group-writer.ts'),
-    "if (group.every(({ durability }) => durability === 'os')) {",
-    'if (group.length > 0) {',
+    "const isSynced = group.some(({ durability }) => durability === 'disk');",
+    'const isSynced = false;',
   ),
   plant(
     'what is published was not fsynced',

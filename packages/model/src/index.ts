@@ -123,6 +123,7 @@ export {
 } from './envelope.js';
 export {
   encodeRow,
+  rowText,
   decodeRow,
   fieldBytesOfRow,
   projectRow,

@@ -6,6 +6,7 @@ import { escapeKey, indexKey, indexPrefix, space, tablePrefix, unescapeKey } fro
 import { blockPrefix, getBlockRows } from './layer-blocks.js';
 import { mergeLayers, type LayerSource, type SuffixBounds } from './layer-merge.js';
 import { seal, unseal } from './sealed-value.js';
+import { newBytes } from './slab.js';
 
 const present = new Uint8Array(0);
 
@@ -26,7 +27,7 @@ const spaceByte = (name: LayerSpace): number => (name === 'image' ? space.image 
 
 /** Key from a prefix and a text. Most ids are ASCII: those are written without a detour. */
 const joined = (prefix: Uint8Array, text: string): Uint8Array => {
-  const key = new Uint8Array(prefix.length + text.length);
+  const key = newBytes(prefix.length + text.length);
   key.set(prefix);
   for (let i = 0; i < text.length; i += 1) {
     const unit = text.charCodeAt(i);
