@@ -117,8 +117,8 @@ export class GroupWriter {
 
   /** Fsyncs everything written so far. */
   async sync(): Promise<void> {
-    await this.idle();
-    if (this.#durableOrdinal === this.#ordinal && !this.#broken) return;
+    const isIdle = this.#running === undefined && !this.#broken;
+    if (isIdle && this.#durableOrdinal === this.#ordinal) return;
     await this.write([], 'disk');
   }
 

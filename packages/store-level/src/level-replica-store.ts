@@ -368,10 +368,12 @@ export class LevelReplicaStore implements ReplicaStore {
       return value === undefined ? undefined : (unseal(key, false, value) ?? undefined);
     });
 
-  readonly #read = async <A>(call: () => Promise<A>): Promise<A> => {
-    await this.#writer.ready()?.catch(() => undefined);
+  readonly #read = async <A>(call: () => A | Promise<A>): Promise<A> => {
+    const opening = this.#writer.ready();
+    if (opening !== undefined) await opening.catch(() => undefined);
     try {
-      return await call();
+      const result = call();
+      return result instanceof Promise ? await result : result;
     } catch (error) {
       if (isCorruption(error)) this.#onCorruption();
       throw storageError(error);
