@@ -57,6 +57,12 @@ export const plants = [
     'const isSynced = false;',
   ),
   plant(
+    'an edit at disk does not wait for its fsync',
+    client('local/opened-local-replica.ts'),
+    'if (synced !== undefined) await synced;',
+    'if (synced !== undefined) synced.catch(() => undefined);',
+  ),
+  plant(
     'what is published was not fsynced',
     client('local/log-upkeep.ts'),
     "await core.store.sync();\n    await core.commit({ meta: { ...core.meta, publishedTo: to }, durability: 'disk' });",
