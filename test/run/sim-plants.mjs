@@ -9,6 +9,7 @@ const store = (file) => `packages/store-level/src/${file}`;
 const knownSeeds = {
   'an edit is confirmed before it is written': 11,
   'what is published was not fsynced': 37,
+  'an edit at disk does not wait for its fsync': 126,
   'what an envelope brings again is merged again': 139,
   'any envelope is taken for its named replica': 3448,
   'a refusal leaves no sync error': 25,
