@@ -3,7 +3,7 @@ import type { IndexEntry, IndexRange, LayerPage, LayerPut, LayerSpace } from '@t
 import { getValues, put, type Database, type DatabaseOperation } from './database.js';
 import type { EmptyTables } from './empty-tables.js';
 import { escapeKey, indexKey, indexPrefix, space, tablePrefix, unescapeKey } from './keys.js';
-import { blockPrefix, getBlockRows } from './layer-blocks.js';
+import { blockPrefix, getBlockRows, type BlockPlace } from './layer-blocks.js';
 import { mergeLayers, type LayerSource, type SuffixBounds } from './layer-merge.js';
 import { seal, unseal } from './sealed-value.js';
 import { newBytes } from './slab.js';
@@ -71,9 +71,8 @@ export const layerOperations = (puts: readonly LayerPut[]): DatabaseOperation[] 
   return operations;
 };
 
-/** Where rows are read: the database, and what is known to be empty in it. */
-export interface RowPlace {
-  readonly database: Database;
+/** Where rows are read: the database, and what is known of it. */
+export interface RowPlace extends BlockPlace {
   readonly emptyTables: EmptyTables;
 }
 
@@ -175,12 +174,17 @@ const searchBlocks = (search: Search, blocks: Uint8Array): Promise<void> | undef
   return empty.then((isEmpty) => (isEmpty ? undefined : readBlocks(search, blocks)));
 };
 
-const readBlocks = async (search: Search, blocks: Uint8Array): Promise<void> => {
+const readBlocks = (search: Search, blocks: Uint8Array): Promise<void> | undefined => {
   const { place, ids, rows, missing } = search;
-  await getBlockRows(place.database, blocks, ids, missing, (at, value) => {
+  const read = getBlockRows(place, blocks, ids, missing, (at, value) => {
     rows[at] = value;
   });
-  search.missing = missing.filter((at) => rows[at] === undefined);
+  const end = (): void => {
+    search.missing = missing.filter((at) => rows[at] === undefined);
+  };
+  if (read !== undefined) return read.then(end);
+  end();
+  return undefined;
 };
 
 /** Options of a row scan. `after` is exclusive, `upTo` the inclusive far end, in the order of the scan. */

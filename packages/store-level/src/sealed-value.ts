@@ -6,7 +6,7 @@ import { newBytes } from './slab.js';
  * its table files without verifying their checksums, so a flipped bit would pass as data. The check
  * covers the key without its layer, so that folding moves values as they are.
  */
-const sealBytes = 5;
+export const sealBytes = 5;
 const tagMarker = 0;
 const tagValue = 1;
 const prime = 0x01000193;
