@@ -4,7 +4,7 @@ import type { Marker } from '@tidemark/ports';
 import { MemoryLevel } from 'memory-level';
 import { expect, test } from 'vitest';
 import { BlockPlaces, blockPlacesMax, placeText } from './block-places.js';
-import type { Database, DatabaseOperation } from './database.js';
+import type { Database } from './database.js';
 import { blockOperations, blockPrefix } from './layer-blocks.js';
 import { openReplicaStore } from './open-replica-store.js';
 import { sealBytes } from './sealed-value.js';
@@ -98,7 +98,7 @@ test('[STO-44] blocks that were moved, removed or written anew are found out', a
       3,
     ),
   ];
-  await database.batch(blockOperations(other) as DatabaseOperation[]);
+  await (database as unknown as Database).batch([...blockOperations(other)]);
   for (const i of [356, 357, 358, 555]) expect(await read([i], [3])).toEqual([valueOf(i, 3)]);
   await store.close();
 });
