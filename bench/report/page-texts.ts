@@ -71,7 +71,7 @@ From profiles of these cases (\`--profile\` prints them) and from the CPU second
 
 - **Uploads**: the server's time is spread thin: decoding rows and operations, deciding, encoding rows, history and feed, collecting garbage. No
   function takes more than a few percent. Fewer objects per operation, and longer windows grouped by record, would be needed.
-- **Local edits**: reading the record that is edited from the blocks of a first sync takes two fifths of a transaction: a new iterator and a seek for each.
+- **Local edits**: the first row that is edited of each block of a first sync takes a new iterator and a seek; from then on the block is read by its key. Behind that LevelDB's reads and its batch take the greatest part.
   A cache of opened blocks would spare most of it.
 - **\`disk\` with many writers**: an edit holds its turn until it is fsynced, so that no two share one fsync.
 - **Two indexes** take three quarters of the device's processor time in the first sync that builds them.

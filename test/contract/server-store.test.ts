@@ -66,12 +66,17 @@ it('[STO-57] applies a commit once that failed though it was stored, and came ag
   });
   await store.commit(batch(1), 'os');
   // The answer of the write is lost, not the write: what a failing disk may do.
-  const write = database.batch.bind(database) as (operations: unknown) => Promise<void>;
+  const begin = database.batch.bind(database);
   Object.defineProperty(database, 'batch', {
     configurable: true,
-    value: async (operations: unknown) => {
-      await write(operations);
-      throw new Error('the device failed');
+    value: () => {
+      const chained = begin();
+      const write = chained.write.bind(chained);
+      chained.write = async () => {
+        await write();
+        throw new Error('the device failed');
+      };
+      return chained;
     },
   });
   await expect(store.commit(batch(2), 'os')).rejects.toMatchObject({ code: 'storage-unavailable' });

@@ -9,6 +9,7 @@ const store = (file) => `packages/store-level/src/${file}`;
 const knownSeeds = {
   'an edit is confirmed before it is written': 11,
   'what is published was not fsynced': 37,
+  'an edit at disk does not wait for its fsync': 126,
   'what an envelope brings again is merged again': 151,
   'any envelope is taken for its named replica': 3448,
   'a refusal leaves no sync error': 25,
@@ -56,8 +57,14 @@ export const plants = [
   plant(
     'no fsync happens',
     store('group-writer.ts'),
-    "if (group.every(({ durability }) => durability === 'os')) {",
-    'if (group.length > 0) {',
+    "const isSynced = group.some(({ durability }) => durability === 'disk');",
+    'const isSynced = false;',
+  ),
+  plant(
+    'an edit at disk does not wait for its fsync',
+    client('local/opened-local-replica.ts'),
+    'if (synced !== undefined) await synced;',
+    'if (synced !== undefined) synced.catch(() => undefined);',
   ),
   plant(
     'what is published was not fsynced',

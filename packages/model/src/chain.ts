@@ -58,19 +58,19 @@ export const openTransaction = (
   hash: Hash,
 ): Result<StoredTransactionProblem, StoredTransaction> => {
   if (bytes.length < headerBytes + saltBytes) return left('malformed');
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (view.getUint8(0) > transactionFormat) return left('newer-format');
-  const flags = view.getUint8(1);
-  const opCount = view.getUint16(2);
-  const payloadLength = view.getUint32(4);
+  const format = bytes[0] as number;
+  if (format > transactionFormat) return left('newer-format');
+  const flags = bytes[1] as number;
+  const opCount = ((bytes[2] as number) << 8) | (bytes[3] as number);
+  const payloadLength =
+    (((bytes[4] as number) << 24) |
+      ((bytes[5] as number) << 16) |
+      ((bytes[6] as number) << 8) |
+      (bytes[7] as number)) >>>
+    0;
   const body = bytes.subarray(headerBytes);
   const header = bytes.slice(0, headerBytes);
-  if (
-    view.getUint8(0) !== transactionFormat ||
-    opCount < 1 ||
-    opCount > transactionOpsMax ||
-    flags > 1
-  )
+  if (format !== transactionFormat || opCount < 1 || opCount > transactionOpsMax || flags > 1)
     return left('malformed');
   if (flags === 1) {
     if (body.length !== 32) return left('malformed');
@@ -83,8 +83,15 @@ export const openTransaction = (
 };
 
 /** Head after a transaction: H(head before, header, H(salt, payload)). */
-export const nextHead = (head: Uint8Array, stored: StoredTransaction, hash: Hash): Uint8Array =>
-  hash(concatBytes([head, stored.header, stored.digest]));
+export const nextHead = (head: Uint8Array, stored: StoredTransaction, hash: Hash): Uint8Array => {
+  const { header, digest } = stored;
+  const { length } = head;
+  const bytes = new Uint8Array(length + header.length + digest.length);
+  bytes.set(head);
+  bytes.set(header, length);
+  bytes.set(digest, length + header.length);
+  return hash(bytes);
+};
 
 /** Drops values of a stored transaction: payload and salt go, the chain still verifies. */
 export const eraseTransaction = (stored: StoredTransaction): Uint8Array => {

@@ -123,6 +123,7 @@ export {
 } from './envelope.js';
 export {
   encodeRow,
+  rowText,
   decodeRow,
   fieldBytesOfRow,
   projectRow,
@@ -134,9 +135,9 @@ export {
   blockBytes,
   blockRowsMax,
   checkBlock,
+  findInBlock,
   openBlock,
   packBlocks,
-  rowInBlock,
   rowsOfBlock,
   type BlockRow,
   type OpenBlock,

@@ -6,13 +6,15 @@ import {
   blockBytes,
   blockRowsMax,
   checkBlock,
+  findInBlock,
   openBlock,
   packBlocks,
-  rowInBlock,
   rowsOfBlock,
 } from './row-block.js';
 
 const nothing = new Uint8Array(0);
+/** An id that no test draws. */
+const absent = utf8Encode('no such id ');
 const rows = fc
   .uniqueArray(fc.record({ id: recordId, value: fc.uint8Array({ maxLength: 9_000 }) }), {
     maxLength: 12,
@@ -32,9 +34,11 @@ test('[MOD-65] blocks hold the rows that were packed, in order, and are full at 
           .slice(0, -1)
           .reduce((sum, { id, value }) => sum + utf8Encode(id).length + value.length, 0);
         expect(before).toBeLessThan(blockBytes);
-        const open = openBlock(block.bytes);
-        for (const { id, value } of inside) expect(rowInBlock(open, utf8Encode(id))).toEqual(value);
-        expect(rowInBlock(open, utf8Encode('no such id'))).toBeUndefined();
+        for (const { id, value } of inside)
+          expect(findInBlock(block.bytes, utf8Encode(id))).toEqual(value);
+        const first = utf8Encode(inside[0]?.id ?? '');
+        const isBelow = compareBytes(absent, first) < 0;
+        expect(findInBlock(block.bytes, absent)).toBe(isBelow ? null : undefined);
       }
     }),
   );
@@ -60,6 +64,8 @@ test('[MOD-65] whatever is changed or cut of a block, it is refused or holds ids
       for (const [i, id] of ids.entries())
         expect(compareBytes(ids[i - 1] ?? nothing, id)).toBeLessThan(0);
       expect(ids.at(-1)).toEqual(checked.last);
+      const { values } = openBlock(changed);
+      for (const [i, id] of ids.entries()) expect(findInBlock(changed, id)).toEqual(values[i]);
     }),
   );
 });

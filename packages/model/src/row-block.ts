@@ -156,17 +156,46 @@ export const rowsOfBlock = (bytes: Uint8Array): readonly BlockRow[] => {
   }
 };
 
-/** Row of a block by id bytes; undefined when the block lacks it. */
-export const rowInBlock = ({ ids, values }: OpenBlock, id: Uint8Array): Uint8Array | undefined => {
-  let low = 0;
-  let high = ids.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (compareBytes(ids[middle] as Uint8Array, id) < 0) low = middle + 1;
-    else high = middle;
+/**
+ * Row of a block by id bytes, without opening the others: undefined when the block lacks it, null when its ids
+ * begin above it. Throws `storage-damaged` for another form.
+ */
+export const findInBlock = (bytes: Uint8Array, id: Uint8Array): Uint8Array | undefined | null => {
+  const count = countOf(bytes);
+  let end = headBytes + entryBytes * count;
+  if (bytes[0] !== blockFormat || count === 0 || end > bytes.length) throw damagedBlock();
+  let found = -1;
+  let isBelow = false;
+  for (let i = 0, at = headBytes; i < count; i += 1, at += entryBytes) {
+    const from = end;
+    end += bytes[at] as number;
+    if (found >= 0 || end > bytes.length) continue;
+    if (i === 0) isBelow = compareWithin(bytes, from, end, id) > 0;
+    if (end - from === id.length && endsWith(bytes, end, id)) found = i;
   }
-  const found = ids[low];
-  return found !== undefined && compareBytes(found, id) === 0 ? values[low] : undefined;
+  let value: Uint8Array | undefined;
+  for (let i = 0, at = headBytes; i < count; i += 1, at += entryBytes) {
+    const from = end;
+    end += lengthAt(bytes, at + 1);
+    if (i === found && end <= bytes.length) value = viewOf(bytes, from, end);
+  }
+  if (end !== bytes.length) throw damagedBlock();
+  return isBelow ? null : value;
+};
+
+/** Ids that share a beginning are told apart at their ends. */
+const endsWith = (bytes: Uint8Array, end: number, id: Uint8Array): boolean => {
+  for (let k = 1; k <= id.length; k += 1) if (bytes[end - k] !== id[id.length - k]) return false;
+  return true;
+};
+
+const compareWithin = (bytes: Uint8Array, from: number, to: number, id: Uint8Array): number => {
+  const shared = Math.min(to - from, id.length);
+  for (let k = 0; k < shared; k += 1) {
+    const difference = (bytes[from + k] as number) - (id[k] as number);
+    if (difference !== 0) return difference;
+  }
+  return to - from - id.length;
 };
 
 const countOf = (bytes: Uint8Array): number =>

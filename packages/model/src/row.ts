@@ -52,21 +52,22 @@ const withoutNulls = (fields: RowFields): RowFields => {
  *
  * Integer-like keys of objects are enumerated in ascending order in JavaScript, so field order is by id.
  */
-export const encodeRow = (row: Row): Uint8Array =>
-  utf8Encode(
-    JSON.stringify([
-      row.version.incarnation,
-      row.version.n,
-      row.born,
-      row.modifiedOn,
-      row.modifiedBy,
-      row.createdOn,
-      row.owner,
-      withoutNulls(row.fields),
-      isEmpty(row.docs) ? 0 : row.docs,
-      isEmpty(row.editedAt) ? 0 : row.editedAt,
-    ]),
-  );
+export const encodeRow = (row: Row): Uint8Array => utf8Encode(rowText(row));
+
+/** Text whose UTF-8 `encodeRow` returns, for whoever stores something before it. */
+export const rowText = (row: Row): string =>
+  JSON.stringify([
+    row.version.incarnation,
+    row.version.n,
+    row.born,
+    row.modifiedOn,
+    row.modifiedBy,
+    row.createdOn,
+    row.owner,
+    withoutNulls(row.fields),
+    isEmpty(row.docs) ? 0 : row.docs,
+    isEmpty(row.editedAt) ? 0 : row.editedAt,
+  ]);
 
 type RowJson = readonly [
   number,
@@ -180,7 +181,8 @@ export const fieldBytesOfRow = (row: Uint8Array): Uint8Array => {
 
 /** What an author who sees this row names as the base of an operation. */
 export const baseOfRow = (row: Row): BaseVersion => ({
-  ...row.version,
+  incarnation: row.version.incarnation,
+  n: row.version.n,
   born: row.born,
   modifiedOn: row.modifiedOn,
 });

@@ -24,22 +24,25 @@ type Json = null | boolean | number | string | readonly Json[] | { readonly [key
 const encodeBase = (base: BaseVersion | null): Json =>
   base === null ? 0 : [base.incarnation, base.n, base.born, base.modifiedOn];
 
-const encodeOperation = (op: Operation): Json => [
-  op.table,
-  op.record,
-  kinds.indexOf(op.kind),
-  encodeBase(op.base),
-  op.prev,
-  op.seen,
-  op.set.length === 0
-    ? 0
-    : op.set.map(({ field, before, after }) => [field, encodeValue(before), encodeValue(after)]),
-  op.inc.length === 0 ? 0 : op.inc.map(({ field, by }) => [field, by]),
-  op.crdt.length === 0 ? 0 : op.crdt.map(({ field, changes }) => [field, toBase64(changes)]),
-  op.row === null ? 0 : op.row.map(({ field, value }) => [field, encodeValue(value)]),
+const encodeOperation = (op: Operation): Json => {
+  const json: Json[] = [
+    op.table,
+    op.record,
+    kinds.indexOf(op.kind),
+    encodeBase(op.base),
+    op.prev,
+    op.seen,
+    op.set.length === 0
+      ? 0
+      : op.set.map(({ field, before, after }) => [field, encodeValue(before), encodeValue(after)]),
+    op.inc.length === 0 ? 0 : op.inc.map(({ field, by }) => [field, by]),
+    op.crdt.length === 0 ? 0 : op.crdt.map(({ field, changes }) => [field, toBase64(changes)]),
+    op.row === null ? 0 : op.row.map(({ field, value }) => [field, encodeValue(value)]),
+  ];
   // Most chains are one operation long, and then both distances are one.
-  ...(op.since === op.prev ? [] : [op.since]),
-];
+  if (op.since !== op.prev) json.push(op.since);
+  return json;
+};
 
 /** Encodes a transaction as payload bytes, format 1: positional JSON. */
 export const encodeTransaction = (transaction: Transaction): Uint8Array =>

@@ -1,4 +1,5 @@
 import { concatBytes, invariant, utf8Decode, utf8Encode } from '@tidemark/model';
+import { newBytes } from './slab.js';
 
 /**
  * First byte of every key. 0x00 to 0x0f belong to every kind of store, 0x10 to 0x3f to the replica store,
@@ -23,20 +24,29 @@ export const u48Max = 2 ** 48 - 1;
 /** Writes an integer of six bytes, big-endian, so that keys order by value. */
 export const setU48 = (bytes: Uint8Array, at: number, value: number): void => {
   invariant(Number.isInteger(value) && value >= 0 && value <= u48Max, 'u48 out of range');
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  view.setUint16(at, Math.floor(value / 2 ** 32));
-  view.setUint32(at + 2, value % 2 ** 32);
+  invariant(at + 6 <= bytes.length, 'six bytes do not fit');
+  const high = Math.floor(value / 2 ** 32);
+  bytes[at] = high >>> 8;
+  bytes[at + 1] = high;
+  setLow(bytes, at + 2, value % 2 ** 32);
 };
 
 /** Reads an integer of six bytes, big-endian. */
 export const getU48 = (bytes: Uint8Array, at: number): number => {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return view.getUint16(at) * 2 ** 32 + view.getUint32(at + 2);
+  // A value that was cut must not pass for a smaller number.
+  if (at + 6 > bytes.length) throw new RangeError('six bytes lie outside of a stored value');
+  return (
+    (((bytes[at] as number) << 8) | (bytes[at + 1] as number)) * 2 ** 32 + getU32(bytes, at + 2)
+  );
 };
 
 /** Writes an integer of four bytes, big-endian. */
 export const setU32 = (bytes: Uint8Array, at: number, value: number): void => {
   invariant(Number.isInteger(value) && value >= 0 && value < 2 ** 32, 'u32 out of range');
+  setLow(bytes, at, value);
+};
+
+const setLow = (bytes: Uint8Array, at: number, value: number): void => {
   bytes[at] = value >>> 24;
   bytes[at + 1] = value >>> 16;
   bytes[at + 2] = value >>> 8;
@@ -53,7 +63,7 @@ export const getU32 = (bytes: Uint8Array, at: number): number =>
 
 /** Key `[space][u48]`: entries in the order of a number. */
 export const numberedKey = (first: number, value: number): Uint8Array => {
-  const key = new Uint8Array(7);
+  const key = newBytes(7);
   key[0] = first;
   setU48(key, 1, value);
   return key;

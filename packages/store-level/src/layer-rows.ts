@@ -3,9 +3,10 @@ import type { IndexEntry, IndexRange, LayerPage, LayerPut, LayerSpace } from '@t
 import { getValues, put, type Database, type DatabaseOperation } from './database.js';
 import type { EmptyTables } from './empty-tables.js';
 import { escapeKey, indexKey, indexPrefix, space, tablePrefix, unescapeKey } from './keys.js';
-import { blockPrefix, getBlockRows } from './layer-blocks.js';
+import { blockPrefix, getBlockRows, type BlockPlace } from './layer-blocks.js';
 import { mergeLayers, type LayerSource, type SuffixBounds } from './layer-merge.js';
 import { seal, unseal } from './sealed-value.js';
+import { newBytes } from './slab.js';
 
 const present = new Uint8Array(0);
 
@@ -26,7 +27,7 @@ const spaceByte = (name: LayerSpace): number => (name === 'image' ? space.image 
 
 /** Key from a prefix and a text. Most ids are ASCII: those are written without a detour. */
 const joined = (prefix: Uint8Array, text: string): Uint8Array => {
-  const key = new Uint8Array(prefix.length + text.length);
+  const key = newBytes(prefix.length + text.length);
   key.set(prefix);
   for (let i = 0; i < text.length; i += 1) {
     const unit = text.charCodeAt(i);
@@ -70,50 +71,120 @@ export const layerOperations = (puts: readonly LayerPut[]): DatabaseOperation[] 
   return operations;
 };
 
-/** Where rows are read: the database, and what is known to be empty in it. */
-export interface RowPlace {
-  readonly database: Database;
+/** Where rows are read: the database, and what is known of it. */
+export interface RowPlace extends BlockPlace {
   readonly emptyTables: EmptyTables;
 }
 
+/** Rows that are looked for, and which of them are still missing. */
+interface Search {
+  readonly place: RowPlace;
+  readonly name: LayerSpace;
+  readonly table: number;
+  readonly ids: readonly string[];
+  readonly rows: (Uint8Array | undefined)[];
+  missing: readonly number[];
+}
+
+/** Rows by id, at once where all of them could be read synchronously. */
+export type FoundRows = readonly (Uint8Array | undefined)[];
+
 /** Reads rows by id over layers, newest first: lower layers are asked only for what is still missing. */
-export const getLayerRows = async (
-  { database, emptyTables }: RowPlace,
+export const getLayerRows = (
+  place: RowPlace,
   name: LayerSpace,
   table: number,
   ids: readonly string[],
   layers: readonly number[],
-): Promise<readonly (Uint8Array | undefined)[]> => {
-  const rows: (Uint8Array | undefined)[] = Array.from({ length: ids.length });
-  let missing = ids.map((_, at) => at);
-  for (const layer of layers) {
-    if (missing.length === 0) break;
-    const prefix = tablePrefix(spaceByte(name), layer, table);
-    const empty = emptyTables.isEmpty(prefix);
-    if (!(typeof empty === 'boolean' ? empty : await empty)) {
-      const keys = missing.map((at) => joined(prefix, ids[at] as string));
-      const read = getValues(database, keys);
-      const values = read instanceof Promise ? await read : read;
-      const still: number[] = [];
-      for (let k = 0; k < missing.length; k += 1) {
-        const at = missing[k] as number;
-        const value = values[k];
-        if (value === undefined) still.push(at);
-        else rows[at] = unseal(keys[k] as Uint8Array, true, value) ?? undefined;
-      }
-      missing = still;
-    }
-    if (name !== 'image' || missing.length === 0) continue;
-    const blocks = blockPrefix(layer, table);
-    const noBlocks = emptyTables.isEmpty(blocks);
-    if (typeof noBlocks === 'boolean' ? noBlocks : await noBlocks) continue;
-    const found = rows;
-    await getBlockRows(database, blocks, ids, missing, (at, value) => {
-      found[at] = value;
-    });
-    missing = missing.filter((at) => rows[at] === undefined);
+): FoundRows | Promise<FoundRows> => {
+  const rows: (Uint8Array | undefined)[] = [];
+  const missing: number[] = [];
+  for (let at = 0; at < ids.length; at += 1) {
+    rows.push(undefined);
+    missing.push(at);
+  }
+  const search: Search = { place, name, table, ids, rows, missing };
+  for (let at = 0; at < layers.length && search.missing.length > 0; at += 1) {
+    const step = searchLayer(search, layers[at] as number);
+    if (step !== undefined) return searchRest(search, layers, at + 1, step);
   }
   return rows;
+};
+
+const searchRest = async (
+  search: Search,
+  layers: readonly number[],
+  from: number,
+  begun: Promise<void>,
+): Promise<FoundRows> => {
+  await begun;
+  for (let at = from; at < layers.length && search.missing.length > 0; at += 1)
+    await searchLayer(search, layers[at] as number);
+  return search.rows;
+};
+
+/** Looks for what is missing in one layer; undefined when it is done. */
+const searchLayer = (search: Search, layer: number): Promise<void> | undefined => {
+  const { place, name, table } = search;
+  const prefix = tablePrefix(spaceByte(name), layer, table);
+  const empty = place.emptyTables.isEmpty(prefix);
+  const step =
+    empty === true
+      ? undefined
+      : empty === false
+        ? searchOwnRows(search, prefix)
+        : empty.then((isEmpty) => (isEmpty ? undefined : searchOwnRows(search, prefix)));
+  if (name !== 'image') return step;
+  const blocks = blockPrefix(layer, table);
+  return step === undefined
+    ? searchBlocks(search, blocks)
+    : step.then(() => searchBlocks(search, blocks));
+};
+
+const searchOwnRows = (search: Search, prefix: Uint8Array): Promise<void> | undefined => {
+  const { place, ids, missing } = search;
+  const keys: Uint8Array[] = [];
+  for (const at of missing) keys.push(joined(prefix, ids[at] as string));
+  const values = getValues(place.database, keys);
+  if (values instanceof Promise) return values.then((read) => takeValues(search, keys, read));
+  takeValues(search, keys, values);
+  return undefined;
+};
+
+const takeValues = (
+  search: Search,
+  keys: readonly Uint8Array[],
+  values: readonly (Uint8Array | undefined)[],
+): void => {
+  const still: number[] = [];
+  for (let k = 0; k < keys.length; k += 1) {
+    const at = search.missing[k] as number;
+    const value = values[k];
+    if (value === undefined) still.push(at);
+    else search.rows[at] = unseal(keys[k] as Uint8Array, true, value) ?? undefined;
+  }
+  search.missing = still;
+};
+
+const searchBlocks = (search: Search, blocks: Uint8Array): Promise<void> | undefined => {
+  if (search.missing.length === 0) return undefined;
+  const empty = search.place.emptyTables.isEmpty(blocks);
+  if (empty === true) return undefined;
+  if (empty === false) return readBlocks(search, blocks);
+  return empty.then((isEmpty) => (isEmpty ? undefined : readBlocks(search, blocks)));
+};
+
+const readBlocks = (search: Search, blocks: Uint8Array): Promise<void> | undefined => {
+  const { place, ids, rows, missing } = search;
+  const read = getBlockRows(place, blocks, ids, missing, (at, value) => {
+    rows[at] = value;
+  });
+  const end = (): void => {
+    search.missing = missing.filter((at) => rows[at] === undefined);
+  };
+  if (read !== undefined) return read.then(end);
+  end();
+  return undefined;
 };
 
 /** Options of a row scan. `after` is exclusive, `upTo` the inclusive far end, in the order of the scan. */

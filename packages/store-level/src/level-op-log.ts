@@ -2,6 +2,7 @@ import { emptyHead, invariant } from '@tidemark/model';
 import type { LogEnd, LogEntry, OpLog, ReplicaBatch } from '@tidemark/ports';
 import { del, getValues, plain, put, type Database, type DatabaseOperation } from './database.js';
 import { getU48, numberedKey, setU48, space, u48Max } from './keys.js';
+import { newBytes } from './slab.js';
 import { guarded } from './storage-error.js';
 
 const entryFormat = 1;
@@ -20,7 +21,7 @@ export interface LogExtent {
 }
 
 const encodeEntry = (entry: LogEntry): Uint8Array => {
-  const value = new Uint8Array(entryHeaderBytes + entry.bytes.length);
+  const value = newBytes(entryHeaderBytes + entry.bytes.length);
   value[0] = entryFormat;
   value[1] = entry.opCount >>> 8;
   value[2] = entry.opCount;

@@ -10,6 +10,7 @@ import type {
   ReplicaStore,
   StoreDamage,
 } from '@tidemark/ports';
+import { BlockPlaces } from './block-places.js';
 import { del, put, type Database, type DatabaseOperation } from './database.js';
 import { EmptyTables } from './empty-tables.js';
 import { GroupWriter } from './group-writer.js';
@@ -38,7 +39,7 @@ import { noteOperations, scanNotesOf } from './notes.js';
 import type { OpenedDatabase } from './open-database.js';
 import type { RingState } from './ordinal-ring.js';
 import { checkReplica } from './replica-damage.js';
-import { seal, unseal } from './sealed-value.js';
+import { seal, sealBytes, unseal } from './sealed-value.js';
 import { isCorruption, storageError } from './storage-error.js';
 
 /** Maximum bytes of the engine's state. */
@@ -90,7 +91,12 @@ export class LevelReplicaStore implements ReplicaStore {
   private constructor(parts: LevelReplicaStoreParts, extent: LogExtent, damage: StoreDamage[]) {
     const { opened } = parts;
     this.#database = opened.database;
-    this.#place = { database: opened.database, emptyTables: new EmptyTables(opened.database) };
+    const { database } = opened;
+    this.#place = {
+      database,
+      emptyTables: new EmptyTables(database),
+      blockPlaces: new BlockPlaces(),
+    };
     this.#hash = parts.hash;
     this.#damage = damage;
     this.#onCorruption = parts.onCorruption;
@@ -271,7 +277,9 @@ export class LevelReplicaStore implements ReplicaStore {
     const isOfStep = ({ layer }: { readonly layer: number }): boolean => layer === stepped;
     if (stepped !== undefined && (puts.some(isOfStep) || blocks.some(isOfStep)))
       this.#stepping = undefined;
-    for (const layered of [blockOperations(blocks), layerOperations(puts)]) {
+    const packed = blockOperations(blocks);
+    this.#place.blockPlaces.note(packed, sealBytes);
+    for (const layered of [packed, layerOperations(puts)]) {
       this.#place.emptyTables.note(layered);
       append(operations, layered);
     }
@@ -337,12 +345,14 @@ export class LevelReplicaStore implements ReplicaStore {
     this.#moved = lastIndex === known ? undefined : { known, found: lastIndex };
     this.#log.reset(extent);
     this.#place.emptyTables.forget();
+    this.#place.blockPlaces.forget();
   }
 
   async #clearRest(): Promise<void> {
     this.#moved = undefined;
     this.#log.reset(emptyExtent);
     this.#place.emptyTables.forget();
+    this.#place.blockPlaces.forget();
     for (;;) {
       const operations = await this.#read(() => this.#oldKeys());
       const last = operations.length < clearEntries;
@@ -368,10 +378,12 @@ export class LevelReplicaStore implements ReplicaStore {
       return value === undefined ? undefined : (unseal(key, false, value) ?? undefined);
     });
 
-  readonly #read = async <A>(call: () => Promise<A>): Promise<A> => {
-    await this.#writer.ready()?.catch(() => undefined);
+  readonly #read = async <A>(call: () => A | Promise<A>): Promise<A> => {
+    const opening = this.#writer.ready();
+    if (opening !== undefined) await opening.catch(() => undefined);
     try {
-      return await call();
+      const result = call();
+      return result instanceof Promise ? await result : result;
     } catch (error) {
       if (isCorruption(error)) this.#onCorruption();
       throw storageError(error);

@@ -1,6 +1,7 @@
 import { invariant } from '@tidemark/model';
 import { put, type Database, type DatabaseOperation } from './database.js';
 import { getU48, setU48, space } from './keys.js';
+import { newBytes } from './slab.js';
 
 /**
  * Number of newest batches whose ordinals are kept. LevelDB loses batches out of its `.log`, which holds at
@@ -11,17 +12,22 @@ export const ringSlots = 16_384;
 export const ringNoteBytesMax = 64;
 
 const ordinalBytes = 6;
+const noNote = new Uint8Array(0);
 const headKey = new Uint8Array([space.meta, 0x02]);
 const floorKey = new Uint8Array([space.meta, 0x03]);
 
 const slotKey = (ordinal: number): Uint8Array => {
   const slot = ordinal % ringSlots;
-  return new Uint8Array([space.ring, slot >>> 8, slot & 0xff]);
+  const key = newBytes(3);
+  key[0] = space.ring;
+  key[1] = slot >>> 8;
+  key[2] = slot;
+  return key;
 };
 
 const ordinalValue = (ordinal: number, note: Uint8Array): Uint8Array => {
   invariant(note.length <= ringNoteBytesMax, 'the note of a batch is too long');
-  const value = new Uint8Array(ordinalBytes + note.length);
+  const value = newBytes(ordinalBytes + note.length);
   setU48(value, 0, ordinal);
   value.set(note, ordinalBytes);
   return value;
@@ -49,7 +55,7 @@ export interface RingState {
  * They belong into the same atomic batch. The ordinals of a store run from 1 without a gap.
  */
 export const ringOperations = (ordinal: number, note: Uint8Array): DatabaseOperation[] => [
-  put(slotKey(ordinal), ordinalValue(ordinal, new Uint8Array(0))),
+  put(slotKey(ordinal), ordinalValue(ordinal, noNote)),
   put(headKey, ordinalValue(ordinal, note)),
 ];
 

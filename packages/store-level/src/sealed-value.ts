@@ -1,11 +1,12 @@
 import { TidemarkError } from '@tidemark/model';
+import { newBytes } from './slab.js';
 
 /**
  * Values of rows, index entries, notes and state are stored as `[tag u8][check u32][bytes]`: LevelDB reads
  * its table files without verifying their checksums, so a flipped bit would pass as data. The check
  * covers the key without its layer, so that folding moves values as they are.
  */
-const sealBytes = 5;
+export const sealBytes = 5;
 const tagMarker = 0;
 const tagValue = 1;
 const prime = 0x01000193;
@@ -59,7 +60,7 @@ const nothing = new Uint8Array(0);
 export const seal = (key: Uint8Array, layered: boolean, value: Uint8Array | null): Uint8Array => {
   const bytes = value ?? nothing;
   const tag = value === null ? tagMarker : tagValue;
-  const out = new Uint8Array(sealBytes + bytes.length);
+  const out = newBytes(sealBytes + bytes.length);
   out[0] = tag;
   const check = checkOf(key, layered, tag, bytes, 0);
   out[1] = check >>> 24;

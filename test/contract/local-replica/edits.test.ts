@@ -313,12 +313,17 @@ describe('edits', () => {
   test('[REP-14] one whose write failed and was applied all the same is in force with its indexes', async () => {
     await createDue();
     const { database } = disk;
-    const batch = database.batch.bind(database);
-    database.batch = (async (operations: Parameters<typeof database.batch<Uint8Array>>[0]) => {
-      database.batch = batch;
-      await batch(operations);
-      throw Object.assign(new Error('the disk failed'), { code: 'LEVEL_IO_ERROR' });
-    }) as unknown as typeof batch;
+    const begin = database.batch.bind(database);
+    database.batch = (() => {
+      database.batch = begin;
+      const chained = begin();
+      const write = chained.write.bind(chained);
+      chained.write = async () => {
+        await write();
+        throw Object.assign(new Error('the disk failed'), { code: 'LEVEL_IO_ERROR' });
+      };
+      return chained;
+    }) as unknown as typeof begin;
     expect(await codeOf(replica.adoptCustomization(withDueIndex))).toBe('storage-unavailable');
     expect(replica.schema().customization.version).toBe(1);
     // The state of before is stored again beside the schema that came through.

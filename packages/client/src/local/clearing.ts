@@ -23,6 +23,8 @@ const allTables = (core: ReplicaCore): ReadonlyMap<TableId, null> =>
 export const clearEverything = (core: ReplicaCore, allow: () => void): Promise<void> =>
   core.turn.run(async () => {
     allow();
+    // What was promised at `disk` is kept before it is removed: a clear may be cut off, too.
+    await core.fsyncs.settled();
     const { meta, schema, options } = core;
     const { tenant, user, scopeText, scopeHash } = meta;
     await core.stamps.around('all', async () => {

@@ -17,7 +17,7 @@ import {
 } from '@tidemark/model';
 import { compareTexts } from '@tidemark/filter';
 import { compactDocuments, needsCrdt, type KnownTexts } from '@tidemark/merge';
-import type { Durability, LayerPut, LogEntry } from '@tidemark/ports';
+import type { LayerPut, LogEntry } from '@tidemark/ports';
 import { pushIndexPuts } from './index-entries.js';
 import { appendRun, firstOfRuns, lastOfRuns, noRuns } from './op-runs.js';
 import {
@@ -179,9 +179,12 @@ export class EditSession {
     return this.#ops.length;
   }
 
-  /** Stores everything in one write. Throws before the write when a bound is exceeded. */
-  async finish(atomicity: Atomicity, durability: Durability): Promise<void> {
-    if (this.#ops.length === 0) return;
+  /**
+   * Stores everything in one write at `os`; false when there is nothing to store. Throws before the write when a
+   * bound is exceeded.
+   */
+  async finish(atomicity: Atomicity): Promise<boolean> {
+    if (this.#ops.length === 0) return false;
     const { core } = this;
     const hlc = tickHlc(core.hlc, this.#wallMs);
     const puts: LayerPut[] = [];
@@ -208,10 +211,10 @@ export class EditSession {
         puts,
       },
       hlc,
-      durability,
       touched: new Set(touched.keys()),
       change: { kind: 'edit', tables: touched },
     });
+    return true;
   }
 
   #entry(payload: Uint8Array): LogEntry {

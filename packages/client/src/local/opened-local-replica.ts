@@ -162,21 +162,27 @@ export class OpenedLocalReplica implements LocalReplica {
   readonly scanNotes: ReplicaStore['scanNotes'] = (prefix, limit, reverse) =>
     this.#core.store.scanNotes(prefix, limit, reverse);
 
-  #edit<A>(
+  /** `isShort` tells that the edit waits for nobody's callback. */
+  async #edit<A>(
     options: (EditOptions & { readonly atomicity?: Atomicity }) | undefined,
     work: (session: EditSession) => Promise<A>,
+    isShort = true,
   ): Promise<A> {
     const core = this.#core;
     const durability = options?.durability ?? core.options.durability ?? 'os';
     const atomicity = options?.atomicity ?? 'whole';
-    return core.turn.run(async () => {
+    let synced: Promise<void> | undefined;
+    const result = await core.turn.run(async () => {
       oneOf('durability', durability, ['os', 'disk']);
       oneOf('atomicity', atomicity, ['whole', 'per-record']);
       const session = new EditSession(core);
-      const result = await work(session);
-      await session.finish(atomicity, durability);
-      return result;
-    });
+      const made = await work(session);
+      if ((await session.finish(atomicity)) && durability === 'disk') synced = core.fsyncs.join();
+      return made;
+    }, isShort);
+    // Outside of the turn, so that the edits behind this one are written meanwhile and share the fsync.
+    if (synced !== undefined) await synced;
+    return result;
   }
 
   readonly create = (
@@ -218,18 +224,22 @@ export class OpenedLocalReplica implements LocalReplica {
     callback: (edits: TransactionEdits) => Promise<A> | A,
     options?: EditOptions & { readonly atomicity?: Atomicity },
   ): Promise<A> =>
-    this.#edit(options, async (session) => {
-      const edits = new SessionEdits(session, this.#ids);
-      try {
-        const result = await callback(edits);
-        await edits.settled();
-        if (edits.calls === 0)
-          throw new TidemarkError('transaction-empty', 'the transaction edited nothing', {});
-        return result;
-      } finally {
-        edits.close();
-      }
-    });
+    this.#edit(
+      options,
+      async (session) => {
+        const edits = new SessionEdits(session, this.#ids);
+        try {
+          const result = await callback(edits);
+          await edits.settled();
+          if (edits.calls === 0)
+            throw new TidemarkError('transaction-empty', 'the transaction edited nothing', {});
+          return result;
+        } finally {
+          edits.close();
+        }
+      },
+      false,
+    );
 
   readonly get = (table: string, id: RecordId): Promise<RecordView | undefined> =>
     layoutRead(this.#core, async () => {

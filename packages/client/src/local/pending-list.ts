@@ -70,6 +70,7 @@ export class PendingList {
       const entries = await this.#core.store.log.read(at, logBytesPerRead);
       if (entries.length === 0) return;
       for (const entry of entries) {
+        if (out.length >= limit) return;
         const transaction = transactionOf(entry, this.#core.options.crypto.sha256);
         for (const [i, op] of (transaction?.ops ?? []).entries()) {
           const index = entry.index + i;

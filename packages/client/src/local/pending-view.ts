@@ -6,7 +6,9 @@ import {
   fromBase64,
   TidemarkError,
   toBase64,
+  rowText,
   utf8Decode,
+  utf8Encode,
   type BaseVersion,
   type FieldId,
   type Operation,
@@ -34,6 +36,7 @@ export interface PendingView {
 }
 
 const viewFormat = 1;
+const placeOfHead = '\0'.repeat(5);
 
 /** View of an image row without operations. */
 export const viewOfImage = (row: Row): PendingView => ({
@@ -117,23 +120,29 @@ const withFields = (row: Row, { fields, docs }: LocalRow): Row => ({
   editedAt: row.editedAt,
 });
 
+/** JSON part of a view. Written by hand where it is always the same: `JSON.stringify` takes several times as long. */
+const headOf = (view: PendingView): string => {
+  const { ops, plain, start, beneath } = view;
+  let runs = '';
+  for (const [first, length] of ops) runs += `${runs === '' ? '' : ','}[${first},${length}]`;
+  let rest = plain.length === 0 ? '[]' : JSON.stringify(plain);
+  if (beneath !== null || Object.keys(start).length > 0) rest += `,${JSON.stringify(start)}`;
+  if (beneath !== null) rest += `,"${toBase64(encodeRow(beneath))}"`;
+  return `[${view.onImage ? 1 : 0},${view.deleted ? 1 : 0},[${runs}],${rest}]`;
+};
+
 /** Encodes a view: format, length of the JSON part (4 bytes, big-endian), JSON part, row bytes. */
 export const encodeView = (view: PendingView): Uint8Array => {
   // Numbers and base64 only, hence ASCII: as many bytes as characters.
-  const facts: unknown[] = [view.onImage ? 1 : 0, view.deleted ? 1 : 0, view.ops, view.plain];
-  if (Object.keys(view.start).length > 0 || view.beneath !== null) facts.push(view.start);
-  if (view.beneath !== null) facts.push(toBase64(encodeRow(view.beneath)));
-  const head = JSON.stringify(facts);
-  const row = encodeRow(view.row);
+  const head = headOf(view);
   const { length } = head;
-  const bytes = new Uint8Array(5 + length + row.length);
+  // One text, encoded once: five characters keep the place of format and length.
+  const bytes = utf8Encode(placeOfHead + head + rowText(view.row));
   bytes[0] = viewFormat;
   bytes[1] = length >>> 24;
   bytes[2] = length >>> 16;
   bytes[3] = length >>> 8;
   bytes[4] = length;
-  for (let i = 0; i < length; i += 1) bytes[5 + i] = head.charCodeAt(i);
-  bytes.set(row, 5 + length);
   return bytes;
 };
 

@@ -18,6 +18,7 @@ import type { LocalChange, LocalReplicaOptions } from './local-replica.js';
 import { OpenRanges } from './open-ranges.js';
 import { encodeMeta, type ReplicaMeta } from './replica-meta.js';
 import { RandomPool } from './random-pool.js';
+import { SharedFsync } from './shared-fsync.js';
 import { TextActors } from './text-actors.js';
 import { Stamps, WriteTurn } from './write-turn.js';
 
@@ -66,6 +67,8 @@ export class ReplicaCore {
   readonly store: ReplicaStore;
   readonly turn = new WriteTurn();
   readonly stamps = new Stamps();
+  /** Where edits at `disk` wait outside of their turns. */
+  readonly fsyncs: SharedFsync;
   /** Name the writers of CRDT changes. */
   readonly textActors: TextActors;
   readonly #random: RandomPool;
@@ -86,6 +89,7 @@ export class ReplicaCore {
   ) {
     this.options = options;
     this.store = options.store;
+    this.fsyncs = new SharedFsync(options.store, this.turn, options.clock);
     this.#random = new RandomPool(options.entropy);
     this.textActors = new TextActors(options.crypto, options.entropy);
     this.#meta = state.meta;
@@ -223,9 +227,10 @@ export class ReplicaCore {
     return () => void this.#closers.delete(callback);
   }
 
-  /** Refuses everything from now on, after the write in flight. */
+  /** Refuses everything from now on, after the write in flight and the fsyncs that edits wait for. */
   async close(): Promise<void> {
     await this.turn.close();
+    await this.fsyncs.settled();
     for (const callback of [...this.#closers]) callback();
     this.#listeners.clear();
   }

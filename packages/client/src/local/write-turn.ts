@@ -1,25 +1,42 @@
-import { Mutex } from 'async-mutex';
 import { TidemarkError, type TableId } from '@tidemark/model';
+
+interface Waiting {
+  readonly isShort: boolean;
+  readonly begin: () => void;
+}
 
 /** WriteTurn lets one writer work at a time, in the order of calls, so that one write is in flight at most. */
 export class WriteTurn {
-  readonly #mutex = new Mutex();
+  /** Called whenever a writer has ended, when the next one, if any, has the turn. */
+  onPassed: () => void = () => undefined;
+  readonly #waiting = new Set<Waiting>();
+  readonly #idle: (() => void)[] = [];
+  #holder: 'nobody' | 'short' | 'long' = 'nobody';
   #closed = false;
+  #closing: Promise<void> | undefined;
 
-  /** Runs `work` when it is its turn. Rejects with `replica-closed` once closed. */
-  async run<A>(work: () => Promise<A>): Promise<A> {
-    const release = await this.#mutex.acquire();
-    try {
-      this.check();
-      return await work();
-    } finally {
-      release();
+  /** Whose turn it is: `short` work waits for nothing but the store and the CRDT. */
+  get holder(): 'nobody' | 'short' | 'long' {
+    return this.#holder;
+  }
+
+  /** Runs `work` when it is its turn, at once if nobody else has it. Rejects with `replica-closed` once closed. */
+  run<A>(work: () => Promise<A>, isShort = false): Promise<A> {
+    if (this.#holder === 'nobody') {
+      this.#holder = isShort ? 'short' : 'long';
+      return this.#hold(work);
     }
+    return new Promise<void>((begin) => {
+      this.#waiting.add({ isShort, begin });
+    }).then(() => this.#hold(work));
   }
 
   /** Resolves when nobody writes. */
-  idle(): Promise<void> {
-    return this.#mutex.waitForUnlock();
+  async idle(): Promise<void> {
+    if (this.#holder === 'nobody') return;
+    await new Promise<void>((resolve) => {
+      this.#idle.push(resolve);
+    });
   }
 
   /** Throws `replica-closed` once closed. */
@@ -28,11 +45,34 @@ export class WriteTurn {
   }
 
   /** Ends the turn of everybody after the writer at work. */
-  async close(): Promise<void> {
-    if (this.#closed) return this.idle();
-    const release = await this.#mutex.acquire();
-    this.#closed = true;
-    release();
+  close(): Promise<void> {
+    this.#closing ??= this.run(() => {
+      this.#closed = true;
+      return Promise.resolve();
+    });
+    return this.#closing;
+  }
+
+  async #hold<A>(work: () => Promise<A>): Promise<A> {
+    try {
+      this.check();
+      return await work();
+    } finally {
+      this.#pass();
+    }
+  }
+
+  #pass(): void {
+    const [next] = this.#waiting;
+    if (next === undefined) {
+      this.#holder = 'nobody';
+      for (const resolve of this.#idle.splice(0)) resolve();
+    } else {
+      this.#waiting.delete(next);
+      this.#holder = next.isShort ? 'short' : 'long';
+      next.begin();
+    }
+    this.onPassed();
   }
 }
 
