@@ -100,6 +100,15 @@ describe('simulation', () => {
     expect((await simulate(plan)).violation?.message).toBeUndefined();
   });
 
+  test('[SRV-97] a server whose input loses its end while it is opened is open soon after', async () => {
+    const file = new URL('end-lost-while-opening.json', regressions);
+    const { violation, trace } = await simulate(JSON.parse(readFileSync(file, 'utf8')) as Plan);
+    expect(violation?.message).toBeUndefined();
+    const lost = trace.findIndex((line) => line.includes('FAULT stream-tail-lost'));
+    expect(lost).toBeGreaterThan(0);
+    expect(trace.slice(lost).some((line) => line.includes('server-1 is open'))).toBe(true);
+  });
+
   test.each([
     ['embedded', 1],
     ['stream', 2],

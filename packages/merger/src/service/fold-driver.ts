@@ -19,6 +19,8 @@ export interface FoldDriver {
   readonly until: (done: () => boolean) => Promise<void>;
   /** Like `until`, but resolves false after `ms`. */
   readonly within: (ms: number, done: () => boolean) => Promise<boolean>;
+  /** Gives what tells whether the fold was at the end of the input in a look that began after the call. */
+  readonly nextLook: () => () => boolean;
   readonly failure: () => TidemarkError | undefined;
   /** True once the fold has been at the end of the input since it is driven. */
   readonly hasCaughtUp: () => boolean;
@@ -56,6 +58,9 @@ export const startFoldDriver = (
   let failure: TidemarkError | undefined;
   let halted = false;
   let caughtUp = false;
+  let looksBegun = 0;
+  /** Newest look that came to the end of the input. */
+  let lookEnded = 0;
 
   const settle = (): void => {
     for (const waiter of [...waiters]) {
@@ -76,9 +81,11 @@ export const startFoldDriver = (
     let pauseMs = foldRetryMsFirst;
     while (wanted && !stopped.aborted && !halted) {
       wanted = false;
+      looksBegun += 1;
       try {
         await fold.advance({ signal: stopped });
         caughtUp ||= !stopped.aborted;
+        lookEnded = looksBegun;
         failure = undefined;
         pauseMs = foldRetryMsFirst;
         settle();
@@ -129,6 +136,10 @@ export const startFoldDriver = (
         await sleeping;
       }
       return done();
+    },
+    nextLook: () => {
+      const before = looksBegun;
+      return () => lookEnded > before;
     },
     failure: () => failure,
     hasCaughtUp: () => caughtUp,

@@ -10,6 +10,7 @@ import { behindWaitMs, createEndpoints } from './endpoints.js';
 import { explainValue } from './explain.js';
 import { horizonDefault, openFeedHorizon, type FeedHorizon } from './feed-horizon.js';
 import { joinFellows, neededByNobody, type Fellowship } from './fellowship.js';
+import { awaitApplied, awaitEnd } from './await-applied.js';
 import { isApplied, startFoldDriver, type FoldDriver } from './fold-driver.js';
 import { createIdentityDesk } from './identity-desk.js';
 import { createInputWriter } from './input-writer.js';
@@ -157,11 +158,14 @@ const hexId = (bytes: Uint8Array): string =>
   Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 
 const submit = async (
-  parts: Pick<Parts, 'applied' | 'driver' | 'append'>,
+  parts: Pick<Parts, 'options' | 'applied' | 'driver' | 'append'>,
   entry: InputEntry,
 ): Promise<FoldState> => {
   const position = await parts.append(encodeInputEntry(entry));
-  await parts.driver.until(() => isApplied(parts.applied.applied(), position));
+  if (!(await awaitApplied({ ...parts, input: parts.options.input }, position)))
+    throw new TidemarkError('input-mismatch', 'the input lost the message before it was applied', {
+      ...position,
+    });
   return parts.applied.applied();
 };
 
@@ -350,12 +354,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     emit,
   };
   const receiptKey = createReceiptKey(tenant, options.cursorKey, crypto);
-  const settle = async (): Promise<FoldState> => {
-    const { generation, last } = await options.input.extent();
-    driver.nudge();
-    await driver.until(() => isApplied(applied.applied(), { generation, seq: last }));
-    return applied.applied();
-  };
+  const settle = (): Promise<FoldState> => awaitEnd({ input: options.input, applied, driver });
   const guard = createRewindGuard({
     applied,
     input: options.input,
