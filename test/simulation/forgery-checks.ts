@@ -45,6 +45,12 @@ const keptAside = async ({ store }: ServerActor): Promise<readonly Aside[]> => {
  */
 export const checkForgeries = async (world: SimWorld, server: ServerActor): Promise<void> => {
   if (world.plan.identities !== true || server.store === null) return;
+  // The demand is an entry of the input: where all of that is gone, nobody knows of it until it is made again.
+  if (server.merger()?.state().needsIdentities === false) {
+    if (!world.lostInput) throw new Error(`${server.name} forgot that identities are demanded`);
+    world.context.saw('the demand for identities was lost with the input');
+    return;
+  }
   if ((await contentOf(server.store)).includes(forgedText))
     throw new Error(`${server.name} holds what was forged`);
   if (world.inexact.size > 0) return;
