@@ -148,6 +148,29 @@ test('[SYN-27] a server that does not know a page ahead is asked page by page fo
   expect(link.asked.length - behind.length - log.pages).toBeLessThanOrEqual(1);
 });
 
+test('[SYN-27] a server that is too busy for pages ahead keeps its link, and gives them by their cursors', async () => {
+  const link = watchedLink(world.transport);
+  let opened = 0;
+  const transport: Transport = {
+    open: (...call) => {
+      opened += 1;
+      return link.transport.open(...call);
+    },
+  };
+  const device = await world.device({ transport });
+  let refused = 0;
+  link.hand = (_number, { skip }, ask) => {
+    if (skip === 0) return ask();
+    refused += 1;
+    return Promise.reject(new TidemarkError('timeout', 'the server is busy'));
+  };
+  const log = await device.replica.sync();
+  expect(log).toMatchObject({ result: 'synced', error: null });
+  expect(refused).toBeGreaterThan(0);
+  expect(opened).toBe(1);
+  await expectEqual(device);
+});
+
 test('[SYN-27] an answer that goes on from another page than the one staged is not used', async () => {
   const link = watchedLink(world.transport);
   const device = await world.device({ transport: link.transport });

@@ -104,6 +104,11 @@ const isPageAt = (
     ? page.skip === 0 && page.cursor === cursor
     : from === cursorName(cursor, context.ports.crypto.sha256);
 
+/** Whether a page that was asked for ahead is asked for again by its cursor: nobody knows it, or the server is busy. */
+const isMissed = ({ skip }: AheadPage, cause: unknown): boolean =>
+  cause instanceof TidemarkError &&
+  (cause.code === 'no-page-ahead' || (cause.code === 'timeout' && skip > 0));
+
 /** The page at a cursor: the first of those under way, or asked for now where that is another one. */
 const pageAt = async (context: RunContext, cursor: string | null): Promise<PulledPage> => {
   const { ahead } = context;
@@ -113,7 +118,7 @@ const pageAt = async (context: RunContext, cursor: string | null): Promise<Pulle
       const answer = await awaitPages(context, page.asked);
       if (isPageAt(context, cursor, page, answer.message)) return answer;
     } catch (cause) {
-      if (!(cause instanceof TidemarkError) || cause.code !== 'no-page-ahead') throw cause;
+      if (!isMissed(page, cause)) throw cause;
     }
     ahead.missed();
   }
