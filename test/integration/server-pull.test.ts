@@ -94,6 +94,31 @@ describe('download', () => {
     await f.server.close();
   });
 
+  test('[PUL-77] a record that left the scope goes, whatever changes behind the version of the pass', async () => {
+    const f = await openFixture();
+    const large = { rank: 5, secret: 'x'.repeat(200) };
+    const held = 99;
+    await fill(f, 3 * held);
+    // One window of many versions: segments that hold a version of a pass may end far behind it.
+    const foreign = (i: number, more = {}) => place(1_000 + i, { region: 'west', ...more });
+    await Promise.all(Array.from({ length: 30 }, (_, i) => f.server.write([foreign(i)], user)));
+    const filter = "region = 'north' and size > 10";
+    const device = new PullingDevice(await f.link('r1'), { tables: { places: { filter } } }, 4_096);
+    await device.pull();
+    await f.server.write(
+      Array.from({ length: held }, (_, i) => place(3 * i, large)),
+      user,
+    );
+    await f.server.write([place(33, { region: 'south', ...large })], user);
+    await device.pull(async (page) => {
+      if (page !== 1) return;
+      await f.server.write([place(33, { region: 'south', size: 1, ...large })], user);
+      await f.server.write([foreign(1, { rank: 9 })], user);
+    });
+    expect(device.fingerprint(1)).toBe(await f.server.fingerprint('places', { filter }));
+    await f.server.close();
+  });
+
   test('[PUL-52] each page may be asked for again, and a pull goes on where it stopped', async () => {
     const f = await openFixture();
     await fill(f, 40);

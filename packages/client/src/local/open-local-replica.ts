@@ -136,9 +136,13 @@ const meetDamage = async (
   if (lost || mark?.publishedTo !== meta.publishedTo || mark.replica !== meta.replica)
     await writeMark(core);
   if (!gone.mend) return damage;
-  if (await mendLog(core, gone.lost)) core.logHasHoles = gone.covered;
-  else return { ...damage, newEpoch: before.newEpoch || lost };
-  return damage;
+  if (await mendLog(core, gone.lost)) {
+    core.logHasHoles = gone.covered;
+    return damage;
+  }
+  const unmended = { ...damage, newEpoch: before.newEpoch || lost };
+  await core.commit({ batch: { notes: [damageNoteOf(unmended)] } });
+  return unmended;
 };
 
 /**

@@ -19,6 +19,8 @@ export const awaitApplied = async (wait: FoldWait, position: InputPosition): Pro
   const isThere = (): boolean => isApplied(applied.applied(), position);
   for (;;) {
     const hasLooked = driver.nextLook();
+    // Behind `nextLook`: the look that this begins is the one to wait for.
+    driver.nudge();
     await driver.until(() => isThere() || hasLooked());
     if (isThere()) return true;
     // The fold was at the end of the input and did not come by.
@@ -27,7 +29,6 @@ export const awaitApplied = async (wait: FoldWait, position: InputPosition): Pro
       generation < position.generation ||
       (generation === position.generation && last < position.seq);
     if (isLost) return isThere();
-    driver.nudge();
   }
 };
 
@@ -35,7 +36,6 @@ export const awaitApplied = async (wait: FoldWait, position: InputPosition): Pro
 export const awaitEnd = async (wait: FoldWait): Promise<FoldState> => {
   for (;;) {
     const { generation, last } = await wait.input.extent();
-    wait.driver.nudge();
     if (await awaitApplied(wait, { generation, seq: last })) return wait.applied.applied();
   }
 };

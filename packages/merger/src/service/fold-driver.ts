@@ -47,7 +47,7 @@ interface Waiter {
 
 /** Starts to drive a fold. `onFailure` is told of each failure, `halted` when no retry will follow. */
 export const startFoldDriver = (
-  fold: Fold,
+  fold: Pick<Fold, 'advance' | 'onApplied'>,
   timer: Timer,
   onFailure: (error: TidemarkError, halted: boolean) => void,
 ): FoldDriver => {

@@ -22,6 +22,7 @@ export const pullEntriesMax = 5_000;
 /** Segments of the feed that one answer passes by at most. */
 export const pullSegmentsMax = 10_000;
 const recordBatch = 256;
+const tableMax = 0xffff_ffff;
 
 /** Place in a pass: after segment (`last`, `table`), and inside the next one after record `after`. */
 export interface FeedPlace {
@@ -107,13 +108,19 @@ const addEntry = (
 const wantedHashes = (wanted: Wanted): ReadonlyMap<TableId, readonly number[]> =>
   new Map([...wanted].map(([table, ids]) => [table, [...ids].map(hashOfId)] as const));
 
-/** Changes of the given records after a place of the feed, up to what is applied, in version order. */
+/**
+ * Changes of the given records behind the segments of a page, up to what is applied, in version order. The page
+ * may end with a segment that goes beyond the pass: of that it holds what belongs to the pass.
+ */
 const entriesAfter = async (
   reads: CountedReads,
   pass: FeedPass,
-  from: SegmentPlace,
+  end: SegmentPlace,
   wanted: Wanted,
 ): Promise<EntriesByRecord> => {
+  const isBeyond = end.last > pass.to;
+  const from = isBeyond ? { last: pass.to, table: tableMax } : end;
+  const known = isBeyond ? pass.to : 0;
   const found = new Map<TableId, Map<RecordId, FeedEntry[]>>();
   const hashes = wantedHashes(wanted);
   const { incarnation, applied: upTo } = pass;
@@ -127,7 +134,8 @@ const entriesAfter = async (
     const ids = wanted.get(place.table);
     if (ids === undefined || feed === undefined || !feed.ids().some((id) => ids.has(id))) continue;
     for (const entry of feed.entries())
-      if (ids.has(entry.id) && entry.n <= upTo) addEntry(found, place.table, entry);
+      if (ids.has(entry.id) && entry.n > known && entry.n <= upTo)
+        addEntry(found, place.table, entry);
   }
   return found;
 };

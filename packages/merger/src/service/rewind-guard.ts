@@ -3,6 +3,7 @@ import type { Caller, InputLog, InputPosition } from '@tidemark/ports';
 import { decodeCursor, type CursorState, type Mac } from '@tidemark/protocol';
 import { encodeInputEntry } from '../fold/input-entry.js';
 import type { AppliedStore } from './applied-store.js';
+import { awaitApplied, awaitEnd } from './await-applied.js';
 import { doubtOf, placeCursor, type CursorPlace } from './cursor-line.js';
 import { isApplied, type FoldDriver } from './fold-driver.js';
 import type { InputWriter } from './input-writer.js';
@@ -71,18 +72,14 @@ export const createRewindGuard = (options: RewindGuardOptions): RewindGuard => {
   const place = (cursor: CursorState): Promise<CursorPlace> =>
     applied.alone(() => placeCursor(applied.store, applied.applied(), cursor));
 
-  const foldToEnd = async (): Promise<void> => {
-    const { generation, last } = await input.extent();
-    driver.nudge();
-    await driver.until(() => isApplied(applied.applied(), { generation, seq: last }));
-  };
+  const wait = { input, applied, driver };
 
   /** Ends the generation where this server stands; what others append meanwhile is folded first. */
   const begin = async (
     isProved: () => Promise<LostVersion | undefined>,
   ): Promise<BegunIncarnation | undefined> => {
     for (let tried = 1; ; tried += 1) {
-      await foldToEnd();
+      await awaitEnd(wait);
       const lost = await isProved();
       if (lost === undefined) return undefined;
       const state = applied.applied();
@@ -115,8 +112,10 @@ export const createRewindGuard = (options: RewindGuardOptions): RewindGuard => {
       // Another request, or another server, may have begun the incarnation meanwhile.
       if (begun === undefined) return;
       const { first, incarnation, n, lost } = begun;
-      driver.nudge();
-      await driver.until(() => isApplied(applied.applied(), first));
+      if (!(await awaitApplied(wait, first)))
+        throw new TidemarkError('input-mismatch', 'the input lost the incarnation that was begun', {
+          incarnation,
+        });
       onEvent({ type: 'rewound', incarnation, n, shown: lost, by });
       onRewound();
     });
