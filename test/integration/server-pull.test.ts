@@ -64,6 +64,30 @@ describe('download', () => {
     await f.server.close();
   });
 
+  test('[PUL-52] a pull goes on at a server that folded the same input in other windows', async () => {
+    const input = memory();
+    const a = await openFixture({ databases: { store: memory(), input } });
+    await fill(a, 100);
+    const device = new PullingDevice(await a.link('r1'), all, 4_096);
+    await device.pull();
+    const large = { secret: 'y'.repeat(200) };
+    await a.server.write(
+      Array.from({ length: 100 }, (_, i) => place(i, large)),
+      user,
+    );
+    // Its id comes before those that the first page ends with, its change behind theirs.
+    await a.server.write([{ ...place(7_777), id: 'a0001' }], user);
+    expect((await device.page()).closing).toBe(false);
+    await a.server.close();
+    const b = await openFixture({ databases: { store: memory(), input } });
+    const other = new PullingDevice(await b.link('r1'), all, 4_096);
+    Object.assign(other, { cursor: device.cursor, seen: device.seen });
+    for (const [table, rows] of device.tables) other.tables.set(table, new Map(rows));
+    await other.pull();
+    await expectEqual(b, other);
+    await b.server.close();
+  });
+
   test('[PUL-77] what others change in another scope is not read, but to walk records back', async () => {
     const databases = { store: memory(), input: memory() };
     const f = await openFixture({ databases });

@@ -23,15 +23,25 @@ export interface CursorTable {
   readonly filling: string | null;
 }
 
+/** Place among the changes of a feed, which are ordered by version, table and record id (UTF-16 units). */
+export interface FeedPlace {
+  readonly n: number;
+  readonly table: number;
+  readonly id: string;
+}
+
 /**
- * What a pull under way has fixed: its tables, the receipt as of `to`, how many records of the table
- * being filled were read, and the last id that was handled inside the segment after `feed`.
+ * What a pull under way has fixed: its tables, the receipt as of `to`, and how many records of the table
+ * being filled were read.
  */
 export interface CursorPull {
   readonly group: readonly TableId[];
   readonly receipt: Receipt;
   readonly done: number;
+  /** Null; earlier programs went by the segments of one server, and noted a record id here. */
   readonly after: string | null;
+  /** Changes up to here were read by the pass under way; absent at its start. */
+  readonly place?: FeedPlace;
 }
 
 /** Opening of a server: its random id (hexadecimal) and the version (n) at which it began. */
@@ -56,8 +66,8 @@ export interface CursorDoubt {
 }
 
 /**
- * What a resume token holds. `to` is the version that the pass under way goes to, 0 between pulls; `feed`
- * the feed position inside the pass: last version and table read, or null.
+ * What a resume token holds. `to` is the version that the pass under way goes to, 0 between pulls. `feed` is
+ * null; earlier programs noted a segment there, which means nothing to another server.
  */
 export interface CursorState {
   readonly replica: string;
@@ -89,7 +99,7 @@ const finite = new t.Type<number>(
   t.identity,
 );
 
-const PullJson = t.type({
+const PullFixedJson = t.type({
   group: t.array(finite),
   receipt: t.type({
     incarnation: finite,
@@ -102,6 +112,11 @@ const PullJson = t.type({
   done: finite,
   after: t.union([t.string, t.null]),
 });
+
+const PullJson = t.intersection([
+  PullFixedJson,
+  t.partial({ place: t.type({ n: finite, table: finite, id: t.string }) }),
+]);
 
 const CursorJson = t.intersection([
   t.partial({

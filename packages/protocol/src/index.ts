@@ -75,6 +75,7 @@ export {
   type CursorDoubt,
   type CursorLife,
   type CursorPull,
+  type FeedPlace,
   type CursorSeen,
   type CursorTable,
   type Mac,

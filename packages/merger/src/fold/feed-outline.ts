@@ -3,12 +3,14 @@ import type { RecordId, Value } from '@tidemark/model';
 /*
  * Outline of a feed segment: tells without the segment whether a reader may need it. Integers big-endian:
  *
- *   format u8, count of scope keys u32 (2^32 - 1: unknown), scope keys u32 each, record ids u32 each
+ *   format u8, first version u48, count of scope keys u32 (2^32 - 1: unknown), scope keys u32 each,
+ *   record ids u32 each
  *
  * Both lists hold hashes, ascending and distinct: two texts of one hash cost a reader a segment, never a change.
  */
 const outlineFormat = 1;
-const head = 5;
+const countAt = 7;
+const head = 11;
 const unknown = 0xffff_ffff;
 
 /** Hash of a text: FNV-1a over its UTF-16 units, 32 bits. */
@@ -33,10 +35,11 @@ const sortedHashes = (hashes: Uint32Array): Uint32Array => {
 };
 
 /**
- * Outline of a segment: ids of its records, and the values of the table's scope key before and after each
+ * Outline of a segment: its first version, ids of its records, and the values of the table's scope key before and after each
  * change (null for absent); null as a whole where the table has none.
  */
 export const encodeOutline = (
+  first: number,
   ids: readonly RecordId[],
   scopeKeys: ReadonlySet<Value> | null,
 ): Uint8Array => {
@@ -45,7 +48,9 @@ export const encodeOutline = (
   const out = new Uint8Array(head + 4 * (keys.length + records.length));
   const view = new DataView(out.buffer);
   out[0] = outlineFormat;
-  view.setUint32(1, scopeKeys === null ? unknown : keys.length);
+  view.setUint16(1, Math.floor(first / 2 ** 32));
+  view.setUint32(3, first % 2 ** 32);
+  view.setUint32(countAt, scopeKeys === null ? unknown : keys.length);
   let at = head;
   for (const list of [keys, records])
     for (let i = 0; i < list.length; i += 1, at += 4) view.setUint32(at, list[i] as number);
@@ -54,6 +59,8 @@ export const encodeOutline = (
 
 /** Outline as readers ask it. What is unknown may be held. */
 export class FeedOutline {
+  /** First version of the segment; undefined where it is unknown: then everything may be held. */
+  readonly first: number | undefined;
   readonly #view: DataView;
   /** Places of the lists in the bytes; equal where a list is unknown. */
   readonly #records: number;
@@ -65,9 +72,12 @@ export class FeedOutline {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     const isWhole =
       bytes.length >= head && bytes[0] === outlineFormat && (bytes.length - head) % 4 === 0;
-    const count = isWhole ? this.#view.getUint32(1) : unknown;
+    const count = isWhole ? this.#view.getUint32(countAt) : unknown;
     this.#records = head + 4 * (count === unknown ? 0 : count);
     this.#knowsRecords = isWhole && this.#records <= bytes.length;
+    this.first = this.#knowsRecords
+      ? this.#view.getUint16(1) * 2 ** 32 + this.#view.getUint32(3)
+      : undefined;
     this.#knowsScope = this.#knowsRecords && count !== unknown;
   }
 

@@ -247,6 +247,7 @@ export class Window {
       const { entries, scopeKeys } = this.#feed.get(table) as TableFeed;
       const bytes = encodeFeedSegment(table, this.incarnation, entries);
       const outline = encodeOutline(
+        entries[0]?.n ?? 0,
         entries.map(({ id }) => id),
         scopeKeys,
       );

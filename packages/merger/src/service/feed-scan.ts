@@ -6,7 +6,7 @@ import type { CountedReads } from './applied-store.js';
 /** Bytes of outlines, and of segments, that are read at once. */
 const readBytesMax = 1024 * 1024;
 
-/** Place of a segment in the feed: last version and table. */
+/** Place of a segment in the feed of this server: last version and table. */
 export interface SegmentPlace {
   readonly last: number;
   readonly table: number;
@@ -17,16 +17,17 @@ export interface ScannedSegment {
   readonly place: SegmentPlace;
   /** Length of the segment. */
   readonly bytes: number;
+  /** First version inside. */
+  readonly first: number;
   readonly outline: FeedOutline;
   readonly feed: FeedSegment | undefined;
 }
 
-/** Part of the feed: segments that hold a version in (`after`, `upTo`], strictly behind the place `from`. */
+/** Part of the feed: segments that hold a version in (`after`, `upTo`]. */
 export interface FeedRange {
   readonly incarnation: number;
   readonly after: number;
   readonly upTo: number;
-  readonly from: SegmentPlace | null;
 }
 
 interface Sized {
@@ -85,28 +86,33 @@ export async function* scanFeed(
   isNeeded: (place: SegmentPlace, outline: FeedOutline) => boolean,
 ): AsyncGenerator<ScannedSegment> {
   const { incarnation, after, upTo } = range;
-  let { from } = range;
+  let from: SegmentPlace | undefined;
   for (;;) {
     const stored = await reads.store.scanOutlines({
       ...{ incarnation, after, upTo, maxBytes: readBytesMax },
-      ...(from === null ? {} : { from }),
+      ...(from === undefined ? {} : { from }),
     });
     if (stored.length === 0) return;
     const seen = stored.map(({ last, table, bytes, outline }) => ({
       ...{ place: { last, table }, bytes },
       outline: new FeedOutline(outline),
     }));
-    const needed = new Set(seen.filter(({ place, outline }) => isNeeded(place, outline)));
+    // One without an outline is read: nothing else tells where it begins.
+    const needed = new Set(
+      seen.filter(({ place, outline }) => outline.first === undefined || isNeeded(place, outline)),
+    );
     const segments = readSegments(reads, incarnation, [...needed]);
     for (const one of seen) {
       from = one.place;
+      const { first = 0 } = one.outline;
       if (!needed.has(one)) {
-        yield { ...one, feed: undefined };
+        // What ends behind the range may begin behind it, too.
+        if (first <= upTo) yield { ...one, first, feed: undefined };
         continue;
       }
       const { value: read } = await segments.next();
-      // What ends behind the range may begin behind it, too.
-      if (read !== undefined && read.first <= upTo) yield { ...one, feed: read.feed };
+      if (read !== undefined && read.first <= upTo)
+        yield { ...one, first: read.first, feed: read.feed };
     }
   }
 }

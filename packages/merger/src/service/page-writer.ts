@@ -12,7 +12,7 @@ export interface PageWriter {
   readonly addBlocks: (table: TableId, blocks: readonly RowBlock[]) => number;
   readonly room: () => number;
   readonly isEmpty: () => boolean;
-  /** Parts of the message's tail: one page per run of entries of the same table and mode. */
+  /** Parts of the message's tail: one page for the entries of a table and mode. */
   readonly tail: (hash: Hash) => readonly Uint8Array[];
 }
 
@@ -22,18 +22,18 @@ export const createPageWriter = (bytesMax: number): PageWriter => {
   let bytes = 0;
   return {
     add: (table, mode, entry) => {
-      const last = pages[pages.length - 1];
-      const fresh =
-        last === undefined || last.table !== table || last.mode !== mode || last.blocks.length > 0;
+      const page = pages.find(
+        (one) => one.table === table && one.mode === mode && one.blocks.length === 0,
+      );
       const size =
         entryOverheadBytes +
         utf8Length(entry.id) +
         (entry.kind === 'upsert' ? entry.row.length : 0) +
-        (fresh ? pageOverheadBytes : 0);
+        (page === undefined ? pageOverheadBytes : 0);
       if (pages.length > 0 && bytes + size > bytesMax) return false;
       bytes += size;
-      if (fresh) pages.push({ table, mode, entries: [entry], blocks: [] });
-      else last.entries.push(entry);
+      if (page === undefined) pages.push({ table, mode, entries: [entry], blocks: [] });
+      else page.entries.push(entry);
       return true;
     },
     addBlocks: (table, blocks) => {

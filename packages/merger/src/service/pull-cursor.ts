@@ -1,6 +1,6 @@
 import { TidemarkError, type Receipt, type TableId } from '@tidemark/model';
 import type { Caller } from '@tidemark/ports';
-import { decodeCursor, type CursorState, type Mac } from '@tidemark/protocol';
+import { decodeCursor, type CursorPull, type CursorState, type Mac } from '@tidemark/protocol';
 import type { FoldState } from '../fold/fold-state.js';
 import type { RequestScope } from './request-scope.js';
 
@@ -118,7 +118,21 @@ export const endPass = (cursor: CursorState): CursorState => ({
     cursor.pull?.group.includes(one.table) === true ? { ...one, at: cursor.to } : one,
   ),
   feed: null,
+  ...(cursor.pull === undefined ? {} : { pull: atStart(cursor.pull) }),
 });
+
+/** A pull whose pass has read nothing. */
+const atStart = ({ place: _place, ...pull }: CursorPull): CursorPull => ({ ...pull, after: null });
+
+/**
+ * A cursor whose place means the same to every server: where an earlier program noted a place of its own, the
+ * pass begins again, for a replica that may hold some of it.
+ */
+export const withOwnPlace = (cursor: CursorState): CursorState => {
+  const { pull } = cursor;
+  if (pull === undefined || (cursor.feed === null && pull.after === null)) return cursor;
+  return { ...cursor, feed: null, pass: Math.max(2, cursor.pass), pull: atStart(pull) };
+};
 
 /** Begins a catch-up pass to what is applied now. */
 export const beginPass = (
@@ -131,7 +145,7 @@ export const beginPass = (
   pass: cursor.pass + 1,
   to: state.n,
   feed: null,
-  ...(cursor.pull === undefined ? {} : { pull: { ...cursor.pull, receipt, after: null } }),
+  ...(cursor.pull === undefined ? {} : { pull: { ...atStart(cursor.pull), receipt } }),
 });
 
 /** Ends a pull. */

@@ -9,7 +9,7 @@ import {
   type TableId,
 } from '@tidemark/model';
 import type { StoredRecord } from '@tidemark/ports';
-import type { PageEntry } from '@tidemark/protocol';
+import type { FeedPlace, PageEntry } from '@tidemark/protocol';
 import { hashOfId, hashOfScopeKey, type FeedOutline } from '../fold/feed-outline.js';
 import { rewindRow, type FeedEntry } from '../fold/feed-segment.js';
 import type { CountedReads } from './applied-store.js';
@@ -17,18 +17,12 @@ import { readSegments, scanFeed, type ScannedSegment, type SegmentPlace } from '
 import type { PageWriter } from './page-writer.js';
 import { isInScope, type ReadScope } from './request-scope.js';
 
-/** Feed entries that one answer reads at most (it always reads one segment). */
+/** Feed entries that one answer reads at most, and the rest of the last window. */
 export const pullEntriesMax = 5_000;
 /** Segments of the feed that one answer passes by at most. */
 export const pullSegmentsMax = 10_000;
 const recordBatch = 256;
-const tableMax = 0xffff_ffff;
-
-/** Place in a pass: after segment (`last`, `table`), and inside the next one after record `after`. */
-export interface FeedPlace {
-  readonly feed: SegmentPlace | null;
-  readonly after: string | null;
-}
+const tableMax = Number.MAX_SAFE_INTEGER;
 
 /** One pass over the feed: of the tables in `from`, each from its own version, to `to`. */
 export interface FeedPass {
@@ -43,14 +37,18 @@ export interface FeedPass {
   readonly mayHoldLater: boolean;
 }
 
-interface LoadedSegment {
-  readonly place: SegmentPlace;
-  readonly scope: ReadScope | undefined;
-  /** Entries of the pass by record, in version order; records in order of their ids' UTF-16 units. */
-  readonly records: ReadonlyMap<RecordId, readonly FeedEntry[]>;
-  /** Set when the scope key tells that no record comes into view here: it still helps to walk back. */
-  readonly aside: ScannedSegment | undefined;
+/** What one answer reads: all segments that hold a change of the pass behind its start, up to `to`. */
+interface Batch {
+  /** Those that may concern a scope. */
+  readonly needed: readonly ScannedSegment[];
+  /** Those that the scope key tells to bring no record into view: they still help to walk back. */
+  readonly aside: readonly ScannedSegment[];
+  readonly to: number;
 }
+
+/** Order of changes, the same on every server, however its segments are cut. */
+const comparePlaces = (a: FeedPlace, b: FeedPlace): number =>
+  a.n - b.n || a.table - b.table || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 
 /** Hash of the scope key that a table's scope is pinned to. */
 type PinnedKeys = ReadonlyMap<TableId, number>;
@@ -65,28 +63,6 @@ const pinnedKeys = (scopes: ReadonlyMap<TableId, ReadScope>): PinnedKeys => {
 const concerns = (pinned: PinnedKeys, { table }: SegmentPlace, outline: FeedOutline): boolean => {
   const key = pinned.get(table);
   return key === undefined || outline.mayConcern(key);
-};
-
-const noRecords: LoadedSegment['records'] = new Map();
-
-const loadSegment = (
-  segment: ScannedSegment,
-  pass: FeedPass,
-  scopes: ReadonlyMap<TableId, ReadScope>,
-  after: string | null,
-): LoadedSegment => {
-  const { place, feed } = segment;
-  const from = pass.from.get(place.table);
-  const scope = scopes.get(place.table);
-  if (from === undefined || scope === undefined || place.last <= from)
-    return { place, scope: undefined, records: noRecords, aside: undefined };
-  if (feed === undefined) return { place, scope: undefined, records: noRecords, aside: segment };
-  const records = new Map<RecordId, FeedEntry[]>();
-  for (const id of feed.ids()) if (after === null || id > after) records.set(id, []);
-  for (const entry of feed.entries())
-    if (entry.n > from && entry.n <= pass.to) records.get(entry.id)?.push(entry);
-  for (const [id, entries] of records) if (entries.length === 0) records.delete(id);
-  return { place, scope, records, aside: undefined };
 };
 
 type EntriesByRecord = ReadonlyMap<TableId, ReadonlyMap<RecordId, readonly FeedEntry[]>>;
@@ -108,33 +84,26 @@ const addEntry = (
 const wantedHashes = (wanted: Wanted): ReadonlyMap<TableId, readonly number[]> =>
   new Map([...wanted].map(([table, ids]) => [table, [...ids].map(hashOfId)] as const));
 
-/**
- * Changes of the given records behind the segments of a page, up to what is applied, in version order. The page
- * may end with a segment that goes beyond the pass: of that it holds what belongs to the pass.
- */
+/** Changes of the given records behind a version, up to what is applied, in version order. */
 const entriesAfter = async (
   reads: CountedReads,
   pass: FeedPass,
-  end: SegmentPlace,
+  after: number,
   wanted: Wanted,
 ): Promise<EntriesByRecord> => {
-  const isBeyond = end.last > pass.to;
-  const from = isBeyond ? { last: pass.to, table: tableMax } : end;
-  const known = isBeyond ? pass.to : 0;
   const found = new Map<TableId, Map<RecordId, FeedEntry[]>>();
   const hashes = wantedHashes(wanted);
   const { incarnation, applied: upTo } = pass;
-  const range = { incarnation, after: Math.min(...pass.from.values()), upTo, from };
   const scan = scanFeed(
     reads,
-    range,
+    { incarnation, after, upTo },
     ({ table }, outline) => hashes.has(table) && outline.mayChange(hashes.get(table) ?? []),
   );
   for await (const { place, feed } of scan) {
     const ids = wanted.get(place.table);
     if (ids === undefined || feed === undefined || !feed.ids().some((id) => ids.has(id))) continue;
     for (const entry of feed.entries())
-      if (ids.has(entry.id) && entry.n > known && entry.n <= upTo)
+      if (ids.has(entry.id) && entry.n > after && entry.n <= upTo)
         addEntry(found, place.table, entry);
   }
   return found;
@@ -216,72 +185,92 @@ const decideRecord = (
 
 /** Whether a pass is through, and where it stands if not. */
 export type FeedStep =
-  { readonly done: true } | { readonly done: false; readonly place: FeedPlace };
+  { readonly done: true } | { readonly done: false; readonly place: FeedPlace | null };
 
 /**
- * Loads segments of the pass from a place on: at most `pullEntriesMax` entries, at least one segment, and
- * passes by at most `pullSegmentsMax`.
+ * Reads the segments of a pass from a place on, until they hold `pullEntriesMax` entries or `pullSegmentsMax`
+ * were passed by, and then to the end of the window: the next one begins behind all versions of this one.
  */
 const loadBatch = async (
   reads: CountedReads,
   pass: FeedPass,
   scopes: ReadonlyMap<TableId, ReadScope>,
-  start: FeedPlace,
-): Promise<{ readonly segments: readonly LoadedSegment[]; readonly ended: boolean }> => {
-  const loaded: LoadedSegment[] = [];
+  start: FeedPlace | null,
+): Promise<Batch> => {
+  const needed: ScannedSegment[] = [];
+  const aside: ScannedSegment[] = [];
   const pinned = pinnedKeys(scopes);
   const { incarnation, to: upTo } = pass;
-  const range = { incarnation, after: Math.min(...pass.from.values()), upTo, from: start.feed };
+  const after = Math.max(Math.min(...pass.from.values()), start === null ? 0 : start.n - 1);
+  const isOfPass = (place: SegmentPlace): boolean =>
+    scopes.has(place.table) && place.last > (pass.from.get(place.table) ?? Infinity);
   const isNeeded = (place: SegmentPlace, outline: FeedOutline): boolean =>
-    scopes.has(place.table) &&
-    place.last > (pass.from.get(place.table) ?? Infinity) &&
-    concerns(pinned, place, outline);
+    isOfPass(place) && concerns(pinned, place, outline);
   let count = 0;
-  for await (const segment of scanFeed(reads, range, isNeeded)) {
-    if (loaded.length > 0 && (count >= pullEntriesMax || loaded.length >= pullSegmentsMax))
-      return { segments: loaded, ended: false };
-    const one = loadSegment(segment, pass, scopes, loaded.length === 0 ? start.after : null);
-    loaded.push(one);
-    for (const entries of one.records.values()) count += entries.length;
+  let last = after;
+  for await (const segment of scanFeed(reads, { incarnation, after, upTo }, isNeeded)) {
+    const isFull = count >= pullEntriesMax || needed.length + aside.length >= pullSegmentsMax;
+    if (isFull && segment.first > last) return { needed, aside, to: last };
+    last = Math.max(last, segment.place.last);
+    if (!isOfPass(segment.place)) continue;
+    if (segment.feed === undefined) aside.push(segment);
+    else {
+      needed.push(segment);
+      count += segment.feed.header.count;
+    }
   }
-  return { segments: loaded, ended: true };
+  return { needed, aside, to: upTo };
 };
 
+/** Changes of a batch: by table and record in version order, and the first one of each record, in order. */
+interface Changes {
+  readonly byRecord: EntriesByRecord;
+  readonly firsts: readonly FeedPlace[];
+}
+
 /**
- * Entries of the loaded segments by table and record, first to last. Of segments that the scope key passes
- * over only what concerns records of the others: without it they could not be walked back.
+ * Changes of the pass in a batch behind a place. Of segments that the scope key passes over only what concerns
+ * records of the others: without it they could not be walked back.
  */
-const groupEntries = async (
+const changesOf = async (
   reads: CountedReads,
-  segments: readonly LoadedSegment[],
+  batch: Batch,
   pass: FeedPass,
-): Promise<EntriesByRecord> => {
+  start: FeedPlace | null,
+): Promise<Changes> => {
   const wanted = new Map<TableId, Set<RecordId>>();
   const grouped = new Map<TableId, Map<RecordId, FeedEntry[]>>();
-  for (const { place, records } of segments)
-    for (const [id, entries] of records) {
-      let ids = wanted.get(place.table);
-      if (ids === undefined) wanted.set(place.table, (ids = new Set()));
-      ids.add(id);
-      for (const entry of entries) addEntry(grouped, place.table, entry);
+  const firsts: FeedPlace[] = [];
+  const isOfPage = (table: TableId, { n, id }: FeedEntry): boolean =>
+    n > (pass.from.get(table) ?? pass.to) &&
+    n <= Math.min(pass.to, batch.to) &&
+    (start === null || comparePlaces({ n, table, id }, start) > 0);
+  for (const { place, feed } of batch.needed) {
+    const { table } = place;
+    for (const entry of feed?.entries() ?? []) {
+      if (!isOfPage(table, entry)) continue;
+      let ids = wanted.get(table);
+      if (ids === undefined) wanted.set(table, (ids = new Set()));
+      if (!ids.has(entry.id)) firsts.push({ n: entry.n, table, id: entry.id });
+      ids.add(entry.id);
+      addEntry(grouped, table, entry);
     }
+  }
   const hashes = wantedHashes(wanted);
-  const asides = segments.flatMap(({ place, aside }) =>
-    aside?.outline.mayChange(hashes.get(place.table) ?? []) === true ? [aside] : [],
+  const asides = batch.aside.filter(({ place, outline }) =>
+    outline.mayChange(hashes.get(place.table) ?? []),
   );
   for await (const { place, feed } of readSegments(reads, pass.incarnation, asides)) {
     const ids = wanted.get(place.table);
-    const from = pass.from.get(place.table) ?? pass.to;
     if (ids === undefined || !feed.ids().some((id) => ids.has(id))) continue;
     for (const entry of feed.entries())
-      if (ids.has(entry.id) && entry.n > from && entry.n <= pass.to)
-        addEntry(grouped, place.table, entry);
+      if (ids.has(entry.id) && isOfPage(place.table, entry)) addEntry(grouped, place.table, entry);
   }
   // Those of the segments passed over came behind the others.
   if (asides.length > 0)
     for (const byRecord of grouped.values())
       for (const entries of byRecord.values()) entries.sort((a, b) => a.n - b.n);
-  return grouped;
+  return { byRecord: grouped, firsts: firsts.sort(comparePlaces) };
 };
 
 /** Later changes of the records of a page, where membership or values before them must be known. */
@@ -289,60 +278,69 @@ const lookAhead = async (
   reads: CountedReads,
   pass: FeedPass,
   scopes: ReadonlyMap<TableId, ReadScope>,
-  page: { readonly segments: readonly LoadedSegment[]; readonly ended: boolean },
-  grouped: EntriesByRecord,
+  to: number,
+  byRecord: EntriesByRecord,
 ): Promise<EntriesByRecord> => {
-  const last = page.segments[page.segments.length - 1]?.place;
   const wanted = new Map<TableId, ReadonlySet<RecordId>>();
-  if (last === undefined || (page.ended && pass.to === pass.applied)) return new Map();
-  for (const [table, byRecord] of grouped) {
+  if (to === pass.applied) return new Map();
+  for (const [table, records] of byRecord) {
     const scope = scopes.get(table);
     if (scope !== undefined && (pass.asOfTo || scope.filter !== null || scope.projection !== null))
-      wanted.set(table, new Set(byRecord.keys()));
+      wanted.set(table, new Set(records.keys()));
   }
-  return wanted.size === 0 ? new Map() : entriesAfter(reads, pass, last, wanted);
+  return wanted.size === 0 ? new Map() : entriesAfter(reads, pass, to, wanted);
+};
+
+/** Records as they are stored, by table and id. */
+const storedOf = async (
+  reads: CountedReads,
+  places: readonly FeedPlace[],
+): Promise<ReadonlyMap<TableId, ReadonlyMap<RecordId, StoredRecord | undefined>>> => {
+  const ids = new Map<TableId, RecordId[]>();
+  for (const { table, id } of places) {
+    const known = ids.get(table);
+    if (known === undefined) ids.set(table, [id]);
+    else known.push(id);
+  }
+  const found = new Map<TableId, ReadonlyMap<RecordId, StoredRecord | undefined>>();
+  for (const [table, wanted] of ids) {
+    const sorted = wanted.sort(compareTexts);
+    const stored = await reads.store.getRecords(table, sorted);
+    found.set(table, new Map(sorted.map((id, i) => [id, stored[i]])));
+  }
+  return found;
 };
 
 /**
- * Reads a pass from a place on into the pages of an answer. Each record is decided once per answer, at its
- * first change; where the answer ends inside a segment, the next one goes on after the same record.
+ * Reads a pass from a place on into the pages of an answer. Each record is decided once per answer, in the order
+ * of its first change there. Every server goes on from the place where another one ended.
  */
 export const readFeed = async (
   reads: CountedReads,
   pass: FeedPass,
   scopes: ReadonlyMap<TableId, ReadScope>,
-  start: FeedPlace,
+  start: FeedPlace | null,
   pages: PageWriter,
 ): Promise<FeedStep> => {
-  const page = await loadBatch(reads, pass, scopes, start);
-  const { segments, ended } = page;
-  const grouped = await groupEntries(reads, segments, pass);
-  const ahead = await lookAhead(reads, pass, scopes, page, grouped);
-  const decided = new Map<TableId, Set<RecordId>>();
-  let place: FeedPlace = start;
-  for (const { place: segmentPlace, scope, records } of segments) {
-    if (scope !== undefined) {
-      const table = segmentPlace.table;
-      let done = decided.get(table);
-      if (done === undefined) decided.set(table, (done = new Set()));
-      const ids = [...records.keys()].filter((id) => !done.has(id));
-      for (let at = 0; at < ids.length; at += recordBatch) {
-        const batch = ids.slice(at, at + recordBatch);
-        const sorted = [...batch].sort(compareTexts);
-        const stored = await reads.store.getRecords(table, sorted);
-        const byId = new Map(sorted.map((id, i) => [id, stored[i]]));
-        for (const id of batch) {
-          const entries = grouped.get(table)?.get(id) as readonly FeedEntry[];
-          const later = ahead.get(table)?.get(id) ?? [];
-          const entry = decideRecord(pass, scope, id, byId.get(id), entries, later);
-          if (entry !== null && !pages.add(table, 'incremental', entry))
-            return { done: false, place };
-          done.add(id);
-          place = { feed: place.feed, after: id };
-        }
-      }
+  const batch = await loadBatch(reads, pass, scopes, start);
+  const to = Math.min(batch.to, pass.to);
+  const { byRecord, firsts } = await changesOf(reads, batch, pass, start);
+  const ahead = await lookAhead(reads, pass, scopes, to, byRecord);
+  let place = start;
+  for (let at = 0; at < firsts.length; at += recordBatch) {
+    const some = firsts.slice(at, at + recordBatch);
+    const stored = await storedOf(reads, some);
+    for (const one of some) {
+      const { table, id } = one;
+      const entries = byRecord.get(table)?.get(id) as readonly FeedEntry[];
+      const later = ahead.get(table)?.get(id) ?? [];
+      const scope = scopes.get(table) as ReadScope;
+      const entry = decideRecord(pass, scope, id, stored.get(table)?.get(id), entries, later);
+      if (entry !== null && !pages.add(table, 'incremental', entry)) return { done: false, place };
+      place = one;
     }
-    place = { feed: segmentPlace, after: null };
   }
-  return ended ? { done: true } : { done: false, place };
+  return to === pass.to
+    ? { done: true }
+    : { done: false, place: { n: to, table: tableMax, id: '' } };
 };

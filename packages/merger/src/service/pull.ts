@@ -25,6 +25,7 @@ import {
   readCursor,
   rehydrateReason,
   startCursor,
+  withOwnPlace,
   type Horizon,
   type RehydrateReason,
 } from './pull-cursor.js';
@@ -160,23 +161,17 @@ const passOf = (cursor: CursorState, state: FoldState): FeedPass => {
  * of its version, so that its end closes in any case.
  */
 const catchUp = async (work: PullWork, start: CursorState): Promise<PullStep> => {
-  let cursor = start;
+  let cursor = withOwnPlace(start);
   for (;;) {
     const state = work.source.applied.applied();
     const pass = passOf(cursor, state);
     if (pass.from.size > 0) {
-      const place = { feed: cursor.feed, after: cursor.pull?.after ?? null };
+      const place = cursor.pull?.place ?? null;
       const step = await readFeed(work.reads, pass, work.scope.tables, place, work.pages);
       if (!step.done) {
-        const { feed, after } = step.place;
-        return {
-          closing: false,
-          cursor: {
-            ...cursor,
-            feed,
-            ...(cursor.pull === undefined ? {} : { pull: { ...cursor.pull, after } }),
-          },
-        };
+        const { pull } = cursor;
+        const moved = pull && step.place && { pull: { ...pull, place: step.place } };
+        return { closing: false, cursor: { ...cursor, ...moved } };
       }
     }
     cursor = endPass(cursor);
