@@ -88,11 +88,12 @@ export const getBlockRows = (
   if (known.size === 1) {
     const [[last, wanted]] = known as unknown as [[string, readonly Wanted[]]];
     const key = joinedText(prefix, last);
-    const values = getValues(place.database, [key]);
-    if (!(values instanceof Promise)) {
-      takeBlock(search, last, key, values[0], wanted);
+    const take = ([value]: readonly (Uint8Array | undefined)[]): Promise<void> | undefined => {
+      takeBlock(search, last, key, value, wanted);
       return unknown.length === 0 ? undefined : seekBlockRows(search);
-    }
+    };
+    const values = getValues(place.database, [key]);
+    return values instanceof Promise ? values.then(take) : take(values);
   }
   return known.size === 0 ? seekBlockRows(search) : readKnownBlocks(search, known);
 };
