@@ -92,7 +92,7 @@ export class Bench {
     let run = 0;
     const warm = await sample({ run, isLast: false });
     if (warm.seconds > warmSeconds && runs > 1) samples.push(warm);
-    for (let spent = warm.seconds; run + 1 < warmUpsMax && spent < warmUpSeconds; ) {
+    for (let spent = warm.seconds; run + 1 < warmUpsMax && spent < warmUpSeconds;) {
       run += 1;
       spent += (await sample({ run, isLast: false })).seconds;
     }
