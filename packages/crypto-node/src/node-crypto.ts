@@ -35,8 +35,7 @@ const hmacOf = (hash: (bytes: Uint8Array) => Uint8Array): Crypto['hmacSha256'] =
 
 const sha256 =
   oneShot === undefined
-    ? (bytes: Uint8Array): Uint8Array =>
-        new Uint8Array(createHash('sha256').update(bytes).digest())
+    ? (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256').update(bytes).digest())
     : (bytes: Uint8Array): Uint8Array => bytesOf(oneShot('sha256', bytes, 'binary'));
 
 /** SHA-256, HMAC and Ed25519 of Node. */
