@@ -7,7 +7,7 @@ import { conclude, install, root, seconds, vitest } from './steps.mjs';
 
 const minutesMax = 40;
 /** Part of the run that properties may take; laws of the merge name what part of that they may. */
-const propertyShare = 0.4;
+const propertyShare = 0.33;
 /** A long run is little behind its limits, so that its laws may reach their counts. */
 const longRunMinutes = 30;
 const longRunFactor = 1.3;
@@ -16,7 +16,7 @@ const propertyLimitMs = 20_000;
 const weights = {
   'convergence.deep.ts': 4,
   'imports.deep.ts': 4,
-  'kills.deep.ts': 8,
+  'kills.deep.ts': 11,
   'fuzz.deep.ts': 3,
   'memory.deep.ts': 3,
   'oracle.deep.ts': 4,
