@@ -8,7 +8,7 @@ export interface Suite {
   readonly run: (bench: Bench) => Promise<void>;
 }
 
-/** Which run of a case it is: 0 warms up. */
+/** Which run of a case it is, those that warm up included. */
 export interface Turn {
   readonly run: number;
   /** True for the last run, after which what is costly to check is checked, too. */
@@ -26,8 +26,11 @@ interface Measured {
 
 /** A run that takes longer than this has warmed itself up: it counts as the first one. */
 const warmSeconds = 10;
+/** Time after which a case is warm, and the most runs that it warms up: one run of a short case compiles little of it. */
+const warmUpSeconds = 0.5;
+const warmUpsMax = 10;
 
-/** Runs of one suite: each case is warmed up once, then sampled in turn with its floor. */
+/** Runs of one suite: each case is warmed up, then sampled in turn with its floor. */
 export class Bench {
   readonly options: BenchOptions;
   readonly results: BenchResult[] = [];
@@ -86,11 +89,17 @@ export class Bench {
     const samples: Sample[] = [];
     const floors: number[] = [];
     const { runs } = this.options;
-    const warm = await sample({ run: 0, isLast: false });
+    let run = 0;
+    const warm = await sample({ run, isLast: false });
     if (warm.seconds > warmSeconds && runs > 1) samples.push(warm);
+    for (let spent = warm.seconds; run + 1 < warmUpsMax && spent < warmUpSeconds;) {
+      run += 1;
+      spent += (await sample({ run, isLast: false })).seconds;
+    }
     if (floor !== undefined && samples.length > 0) floors.push(await floor());
     while (samples.length < runs) {
-      samples.push(await sample({ run: samples.length + 1, isLast: samples.length === runs - 1 }));
+      run += 1;
+      samples.push(await sample({ run, isLast: samples.length === runs - 1 }));
       if (floor !== undefined) floors.push(await floor());
     }
     const transport = this.options.natsUrl === undefined ? 'local' : 'nats';

@@ -12,7 +12,7 @@ node test/run/performance.mjs                    # writes this page and its plot
 
 - Server, device and nats-server are processes of their own on one machine, over the loopback. Durability is the default: an edit
   resolves when the operating system has it (\`os\`), uploads and windows of the server are fsynced. Nothing is switched off.
-- Each case is warmed up once, unless that took more than 10 s; of the runs, whose number the settings tell, the median counts. Each
+- Each case is warmed up until half a second of it has run (at most ten times), unless one run took more than 10 s; of the runs, whose number the settings tell, the median counts. Each
   result is checked outside the timed part: fingerprints of both sides, and what else the case promises. \`verified\` says so.
 - The **floor** of a case is a plain program with the same libraries that moves and writes about the same bytes in the same turn:
   no history, no scopes, no conflicts. 100% would be as fast as that program.

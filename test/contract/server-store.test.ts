@@ -88,6 +88,65 @@ it('[STO-57] applies a commit once that failed though it was stored, and came ag
   await store.close();
 });
 
+it('[STO-61] is emptied before it is read where storage failed in the middle of a load', async () => {
+  const database = new MemoryLevel<Uint8Array, Uint8Array>({
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+  });
+  const marker = { read: () => Promise.resolve(undefined), write: () => Promise.resolve() };
+  const store = await openServerStore({ database, marker, hash });
+  const version = { incarnation: 1, n: 1 };
+  const [row, extra] = [new Uint8Array(9), new Uint8Array(0)];
+  const commit = (state: number, ids: readonly string[]): Promise<void> =>
+    store.commit(
+      {
+        state: Uint8Array.of(state),
+        records: ids.map((id) => ({
+          table: 1,
+          record: { id, version, deleted: false, row, extra },
+        })),
+        prune: [],
+        feed: [],
+        ledger: [],
+        entries: [],
+      },
+      'os',
+    );
+  const ids = Array.from({ length: 10_001 }, (_, i) => `r${String(i).padStart(5, '0')}`);
+  await commit(1, ids);
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of store.dump()) chunks.push(chunk);
+  // The mark and the first batch of the load are written; then the device fails, also for the emptying.
+  const begin = database.batch.bind(database);
+  let writes = 0;
+  Object.defineProperty(database, 'batch', {
+    configurable: true,
+    value: () => {
+      const chained = begin();
+      const write = chained.write.bind(chained);
+      chained.write = async () => {
+        writes += 1;
+        if (writes > 2) throw new Error('the device failed');
+        await write();
+      };
+      return chained;
+    },
+  });
+  const give = async function* (): AsyncGenerator<Uint8Array> {
+    yield* chunks;
+  };
+  await expect(store.load(give())).rejects.toMatchObject({ code: 'storage-unavailable' });
+  expect(writes).toBeGreaterThan(2);
+  await expect(store.readState()).rejects.toMatchObject({ code: 'storage-unavailable' });
+  Reflect.deleteProperty(database, 'batch');
+  expect(await store.readState()).toBeUndefined();
+  const wide = { maxBytes: 10_000_000, maxRecords: 100_000 };
+  expect((await store.scanRecords(1, wide)).records).toEqual([]);
+  await commit(2, ['a']);
+  expect((await store.scanRecords(1, wide)).records).toHaveLength(1);
+  await store.close();
+});
+
 it('[STO-66] writes nothing of a batch that was made from another state than the stored one', async () => {
   const database = new MemoryLevel<Uint8Array, Uint8Array>({
     keyEncoding: 'view',

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { sometimes } from '../simulation/sometimes.js';
@@ -21,6 +22,8 @@ const firstSeeds = 40_000;
 /** Violations that are printed beside the counts, and characters of each. */
 const brokenShown = 5;
 const brokenTextMax = 300;
+/** Processes that share the seeds: each is one thread. */
+const jobs = Math.min(4, availableParallelism());
 const program = fileURLToPath(new URL('../run/sim.mjs', import.meta.url));
 
 interface SimResult {
@@ -40,11 +43,15 @@ interface SimResult {
 const run = (
   args: readonly string[],
 ): { readonly lines: readonly string[]; readonly result: SimResult } => {
-  const { stdout } = spawnSync(process.execPath, [program, ...args, '--json'], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-    maxBuffer: 64 * 1024 * 1024,
-  });
+  const { stdout } = spawnSync(
+    process.execPath,
+    [program, ...args, '--jobs', String(jobs), '--json'],
+    {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+      maxBuffer: 64 * 1024 * 1024,
+    },
+  );
   const lines = stdout.trimEnd().split('\n');
   return { lines, result: JSON.parse(lines.at(-1) ?? '') as SimResult };
 };
@@ -69,7 +76,7 @@ test('[SIM-3] thousands of worlds break no invariant and meet every case', () =>
   for (const line of lines.filter((one) => one.includes(' broke: ')).slice(0, brokenShown))
     console.log(`DEEP simulation problem: ${line.slice(0, brokenTextMax)}`);
   console.log(
-    `seeds from ${first}: ${simulatedDays} simulated days, ${seedsPerHour} seeds per hour, ` +
+    `seeds from ${first}: ${simulatedDays} simulated days, ${seedsPerHour} seeds per hour in ${jobs} processes, ` +
       `never seen: ${sometimesMissing.join(', ') || 'nothing'}`,
   );
   expect(violations).toBe(0);

@@ -95,6 +95,7 @@ const feedSegments: FuzzTarget = {
     coded(() => {
       const segment = decodeFeedSegment(bytes);
       segment.ids();
+      segment.changes();
       segment.entries();
     }),
 };

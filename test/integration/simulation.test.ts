@@ -109,6 +109,31 @@ describe('simulation', () => {
     expect(trace.slice(lost).some((line) => line.includes('server-1 is open'))).toBe(true);
   });
 
+  test('[NAT-73] a server under which the input became another one judges nobody by it', async () => {
+    const file = new URL('digest-of-other-input.json', regressions);
+    const { violation, trace } = await simulate(JSON.parse(readFileSync(file, 'utf8')) as Plan);
+    expect(violation?.message).toBeUndefined();
+    const ofServers = trace.filter((line) => / server-\d event /.test(line)).join('\n');
+    expect(ofServers).toContain('server-2 event background-failed {"work":"folding again"');
+    expect(ofServers).not.toContain('digest-differs');
+    // What was lost with the tail is in the input again.
+    expect(ofServers).toContain('server-2 event input-brought-back {"messages":2');
+  });
+
+  test('[SRV-98] damage is mended once: what the input loses afterwards begins a new incarnation', async () => {
+    const file = new URL('damage-mended-once.json', regressions);
+    const { violation, trace } = await simulate(JSON.parse(readFileSync(file, 'utf8')) as Plan);
+    expect(violation?.message).toBeUndefined();
+    const lost = trace.findIndex((line) => line.includes('FAULT stream-tail-lost'));
+    const count = (lines: readonly string[], event: string): number =>
+      lines.filter((line) => line.includes(`server-1 event ${event} `)).length;
+    expect(count(trace.slice(0, lost), 'damage')).toBe(1);
+    expect(count(trace.slice(0, lost), 'checkpoint-loaded')).toBe(1);
+    expect(count(trace.slice(lost), 'damage')).toBe(0);
+    expect(count(trace.slice(lost), 'checkpoint-loaded')).toBe(0);
+    expect(count(trace.slice(lost), 'incarnation')).toBe(1);
+  });
+
   test.each([
     ['embedded', 1],
     ['stream', 2],

@@ -326,9 +326,10 @@ export class ServerActor implements NetworkServer {
       timer,
       onEvent,
       onReady: (isReady) => context.saw(isReady ? 'a server was ready' : 'a server was not ready'),
-      open: (tell) =>
+      open: (tell, isReopened) =>
         openMerger({
           tenant,
+          isReopened,
           store,
           input: folded,
           crypto,

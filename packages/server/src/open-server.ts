@@ -364,9 +364,10 @@ export const openServer = async <const T extends Tables>(
         isReady = ready;
         void switched?.set(ready);
       },
-      open: (tell) =>
+      open: (tell, isReopened) =>
         openMerger({
           ...mergerOptions(options, stores, { clock, timer }, tell),
+          isReopened,
           ...(fellows === undefined || !('folder' in options)
             ? {}
             : { fellows, scratch: () => openScratchStore(options.folder, nodeCrypto.sha256) }),

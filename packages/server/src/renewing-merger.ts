@@ -30,8 +30,11 @@ export interface RenewingMerger {
 
 /** What a renewing merger works with. */
 export interface RenewingMergerOptions {
-  /** Opens a merger on the stores, which stay open. Its events go to `onEvent`. */
-  readonly open: (onEvent: (event: ServerEvent) => void) => Promise<Merger>;
+  /**
+   * Opens a merger on the stores, which stay open. Its events go to `onEvent`; `isReopened` tells that one
+   * was open on them before.
+   */
+  readonly open: (onEvent: (event: ServerEvent) => void, isReopened: boolean) => Promise<Merger>;
   readonly clock: Clock;
   readonly timer: Timer;
   readonly onEvent: (event: ServerEvent) => void;
@@ -57,6 +60,7 @@ class Renewal {
   /** The merger opened last has met what only opening it again mends. */
   #isStale = false;
   #openings = 0;
+  #wasOpen = false;
   #stopTicks: () => void = () => undefined;
 
   constructor(options: RenewingMergerOptions) {
@@ -90,8 +94,9 @@ class Renewal {
       if (!renewedAfter.includes(event.code) || opened !== this.#openings) return;
       this.#isStale = true;
       if (isOpen) this.#renew();
-    });
+    }, this.#wasOpen);
     isOpen = true;
+    this.#wasOpen = true;
     this.#merger = merger;
     this.#stopTicks = merger.service.onTick(() => {
       for (const tick of [...this.#ticks]) tick();

@@ -15,7 +15,7 @@ export const loadWasInterrupted = async (database: Database): Promise<boolean> =
 
 /**
  * Replaces the content of a store by a dump. A key says that a load is under way, from before the first
- * removal until everything is durable. When the dump proves invalid the store is left empty.
+ * removal until everything is durable. Where it rejects, a part is stored: `emptyStore` ends that.
  */
 export const loadStore = async (
   database: Database,
@@ -24,23 +24,18 @@ export const loadStore = async (
   hash: Hash,
 ): Promise<void> => {
   await writer.write([put(loadingKey(), Uint8Array.of(1))], 'disk');
-  try {
-    await clearContent(database);
-    let operations: DatabaseOperation[] = [];
-    let bytes = 0;
-    for await (const { key, value } of readDump(chunks, hash)) {
-      operations.push(put(key, value));
-      bytes += key.length + value.length;
-      if (bytes < loadBatchBytes && operations.length < loadBatchEntries) continue;
-      await writer.write(operations, 'os');
-      operations = [];
-      bytes = 0;
-    }
-    await writer.write([...operations, del(loadingKey())], 'disk', undefined, true);
-  } catch (error) {
-    await emptyStore(database, writer);
-    throw error;
+  await clearContent(database);
+  let operations: DatabaseOperation[] = [];
+  let bytes = 0;
+  for await (const { key, value } of readDump(chunks, hash)) {
+    operations.push(put(key, value));
+    bytes += key.length + value.length;
+    if (bytes < loadBatchBytes && operations.length < loadBatchEntries) continue;
+    await writer.write(operations, 'os');
+    operations = [];
+    bytes = 0;
   }
+  await writer.write([...operations, del(loadingKey())], 'disk', undefined, true);
 };
 
 /** Empties a store and ends the mark of a load and the reports of lost batches. */

@@ -90,6 +90,14 @@ export const createServerStore = async (parts: OpenedServerStore): Promise<Serve
   let busy = false;
   /** A commit failed: it may have been stored all the same, and come again. */
   let uncertain = false;
+  /** A load failed, and so did the emptying behind it: what is stored is a part of something. */
+  let isPart = false;
+  const dropPart = async (): Promise<void> => {
+    if (!isPart) return;
+    await emptyStore(database, writer);
+    isPart = false;
+    await reload();
+  };
   /** Commits and loads change what is kept in memory: the port promises one at a time. */
   const alone = async <A>(work: () => Promise<A>): Promise<A> => {
     if (busy) throw new InvariantViolation('a commit or load of the server store is in flight');
@@ -97,6 +105,7 @@ export const createServerStore = async (parts: OpenedServerStore): Promise<Serve
     try {
       return await guarded(async () => {
         await writer.recover();
+        await dropPart();
         return work();
       });
     } finally {
@@ -108,6 +117,7 @@ export const createServerStore = async (parts: OpenedServerStore): Promise<Serve
     damage,
     readState: () =>
       guardedRead(guard, async () => {
+        await dropPart();
         const state = await database.get(stateKey());
         return state === undefined ? undefined : plain(state);
       }),
@@ -142,6 +152,10 @@ export const createServerStore = async (parts: OpenedServerStore): Promise<Serve
       alone(async () => {
         try {
           await loadStore(database, writer, chunks, hash);
+        } catch (cause) {
+          isPart = true;
+          await dropPart();
+          throw cause;
         } finally {
           await reload();
         }

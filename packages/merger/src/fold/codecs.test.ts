@@ -104,6 +104,8 @@ describe('segments', () => {
       count: 3,
     });
     expect(segment.ids()).toEqual(['a', 'b']);
+    const plain = decodeFeedSegment(encodeFeedSegment(3, 2, feed));
+    expect(plain.changes()).toEqual(feed.map(({ id, n, kind }) => ({ id, n, kind })));
     expect(segment.entries()).toEqual(feed);
     const common = { user: 'ann', record: 'b', decider: 'merge', time: 5 } as const;
     const ledger: readonly LedgerEntry[] = [

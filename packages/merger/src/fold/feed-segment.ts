@@ -11,19 +11,20 @@ import {
   type TableId,
   type Value,
 } from '@tidemark/model';
-import { storedForm } from './stored-form.js';
+import { damagedForm, storedForm } from './stored-form.js';
 
 /** What happened to a record: `restore` is an edit that brought a tombstone back. */
 export type FeedKind = 'create' | 'update' | 'delete' | 'restore';
 
-/**
- * Change of a record at version `n`, with what it takes to undo it. `before` is null when the record was
- * not live before (create, restore).
- */
-export interface FeedEntry {
+/** Change of a record at version `n`. */
+export interface FeedChange {
   readonly id: RecordId;
   readonly n: number;
   readonly kind: FeedKind;
+}
+
+/** Change with what it takes to undo it: `before` is null when the record was not live before (create, restore). */
+export interface FeedEntry extends FeedChange {
   readonly before: FeedBefore | null;
 }
 
@@ -61,12 +62,17 @@ export interface FeedSegment {
   readonly header: FeedHeader;
   /** Distinct record ids inside, sorted by UTF-16 units. */
   readonly ids: () => readonly RecordId[];
-  /** Entries in version order, then id order. */
+  /** Changes in version order, then id order: their before-images, the greatest part of a segment, stay bytes. */
+  readonly changes: () => readonly FeedChange[];
+  /** The same with their before-images. */
   readonly entries: () => readonly FeedEntry[];
 }
 
 /** Newest format of feed segments. */
 export const feedSegmentFormat = 1;
+
+/** Bytes of a change without its before-image: place of its id (4), version behind the first (4), kind. */
+const changeBytes = 9;
 
 const kinds: readonly FeedKind[] = ['create', 'update', 'delete', 'restore'];
 
@@ -149,13 +155,13 @@ export const encodeFeedSegment = (
   const ids = [...new Set(entries.map(({ id }) => id))].sort();
   const place = new Map<string, number>();
   for (let i = 0; i < ids.length; i += 1) place.set(ids[i] as string, i);
-  const rows = new Uint8Array(entries.length * 9);
+  const rows = new Uint8Array(entries.length * changeBytes);
   const view = new DataView(rows.buffer);
   for (let i = 0; i < entries.length; i += 1) {
     const { id, n, kind } = entries[i] as FeedEntry;
-    view.setUint32(9 * i, place.get(id) as number);
-    view.setUint32(9 * i + 4, n - first);
-    rows[9 * i + 8] = kinds.indexOf(kind);
+    view.setUint32(changeBytes * i, place.get(id) as number);
+    view.setUint32(changeBytes * i + 4, n - first);
+    rows[changeBytes * i + 8] = kinds.indexOf(kind);
   }
   // Earlier programs look for values of the scope key at the end: null sends them to the entries.
   const header = [table, incarnation, first, last, entries.length, null];
@@ -202,20 +208,32 @@ const openFeedSegment = (bytes: Uint8Array): FeedSegment => {
   let ids: readonly RecordId[] | undefined;
   let entries: readonly FeedEntry[] | undefined;
   const readIds = (): readonly RecordId[] => (ids ??= parse(sections[1]) as readonly RecordId[]);
-  const readEntries = (): readonly FeedEntry[] => {
+  const readChanges = (): readonly FeedChange[] => {
     const rows = sections[2] as Uint8Array;
     const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+    const all = readIds();
+    const changes: FeedChange[] = [];
+    for (let at = 0; at < rows.length; at += changeBytes) {
+      const id = all[view.getUint32(at)];
+      const kind = kinds[rows[at + 8] as number];
+      if (id === undefined || kind === undefined) throw damagedForm(what);
+      changes.push({ id, n: first + view.getUint32(at + 4), kind });
+    }
+    return changes;
+  };
+  const readEntries = (): readonly FeedEntry[] => {
     const befores = parse(sections[3]) as readonly BeforeJson[];
-    return befores.map((before, i) => ({
-      id: readIds()[view.getUint32(9 * i)] as string,
-      n: first + view.getUint32(9 * i + 4),
-      kind: kinds[rows[9 * i + 8] as number] as FeedKind,
-      before: beforeFromJson(before),
+    const changes = readChanges();
+    if (befores.length !== changes.length) throw damagedForm(what);
+    return changes.map((change, i) => ({
+      ...change,
+      before: beforeFromJson(befores[i] as BeforeJson),
     }));
   };
   return {
     header: { table, incarnation, first, last, count },
     ids: () => ids ?? storedForm(what, readIds),
+    changes: () => entries ?? storedForm(what, readChanges),
     entries: () => (entries ??= storedForm(what, readEntries)),
   };
 };

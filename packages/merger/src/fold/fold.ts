@@ -82,6 +82,8 @@ export interface Fold {
   readonly advance: (options?: { readonly signal?: AbortSignalLike }) => Promise<FoldState>;
   /** Calls back after each applied window, before `advance` goes on. Returns the way to stop. */
   readonly onApplied: (callback: (window: AppliedWindow) => void) => () => void;
+  /** Rejects with `input-mismatch` where the input does not hold any more what the state was folded from. */
+  readonly check: () => Promise<void>;
   /** Forgets kept input at or before a position. */
   readonly forgetInput: (upTo: InputPosition) => Promise<void>;
 }
@@ -181,6 +183,11 @@ class InputFold implements Fold {
 
   readonly forgetInput = async (upTo: InputPosition): Promise<void> => {
     await this.#memory?.forget(upTo);
+  };
+
+  readonly check = async (): Promise<void> => {
+    const extent = await this.#options.input.extent();
+    await this.#checkInput(extent);
   };
 
   readonly advance: Fold['advance'] = (options) => {

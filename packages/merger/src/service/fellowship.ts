@@ -35,7 +35,7 @@ export const neededByNobody = (fellows: Fellows, position: InputPosition): Input
 };
 
 const refoldWith = async (
-  { options, applied, driver }: FellowshipParts,
+  { options, applied, fold, driver }: FellowshipParts,
   upTo: InputPosition,
   stopped: AbortSource,
 ): Promise<Refolded | undefined> => {
@@ -58,6 +58,12 @@ const refoldWith = async (
       await scratch.dispose();
       return undefined;
     }
+    // Of other input another state is right, and this one is the proof that input was lost: it is kept.
+    await fold.check().catch(async (cause: unknown) => {
+      if (cause instanceof TidemarkError && cause.code === 'input-mismatch')
+        await driver.halt(cause);
+      throw cause;
+    });
     return {
       digest: state.digest,
       replace: async () => {

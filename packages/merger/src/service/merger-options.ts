@@ -49,6 +49,11 @@ export interface MergerOptions {
     /** Drops input that the oldest kept checkpoint contains. False when absent. */
     readonly trimInput?: boolean;
   };
+  /**
+   * Stores and input have been open since an earlier merger of this process opened on them: what their
+   * opening found damaged was mended then, and is neither told nor mended again.
+   */
+  readonly isReopened?: boolean;
   /** `refuse` rejects with `input-mismatch` where a new incarnation would begin: for one that only looks. */
   readonly newIncarnation?: 'refuse';
   /** The other servers that fold the same input; left out where there can be none. */

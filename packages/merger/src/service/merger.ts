@@ -284,7 +284,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     hash: crypto.sha256,
     timer: options.timer,
     fellows,
-    damage: [...options.store.damage, ...options.input.damage],
+    damage: options.isReopened === true ? [] : [...options.store.damage, ...options.input.damage],
     newIncarnation: options.newIncarnation,
     onEvent: emit,
   });

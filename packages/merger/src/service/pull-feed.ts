@@ -11,7 +11,7 @@ import {
 import type { StoredRecord } from '@tidemark/ports';
 import type { FeedPlace, PageEntry } from '@tidemark/protocol';
 import { hashOfId, hashOfScopeKey, type FeedOutline } from '../fold/feed-outline.js';
-import { rewindRow, type FeedEntry } from '../fold/feed-segment.js';
+import { rewindRow, type FeedChange, type FeedEntry } from '../fold/feed-segment.js';
 import type { CountedReads } from './applied-store.js';
 import { readSegments, scanFeed, type ScannedSegment, type SegmentPlace } from './feed-scan.js';
 import type { PageWriter } from './page-writer.js';
@@ -65,13 +65,15 @@ const concerns = (pinned: PinnedKeys, { table }: SegmentPlace, outline: FeedOutl
   return key === undefined || outline.mayConcern(key);
 };
 
+/** Changes of records; of tables that are not taken as they are (`isPlain`) with their before-images. */
+type ChangesByRecord = ReadonlyMap<TableId, ReadonlyMap<RecordId, readonly FeedChange[]>>;
 type EntriesByRecord = ReadonlyMap<TableId, ReadonlyMap<RecordId, readonly FeedEntry[]>>;
 type Wanted = ReadonlyMap<TableId, ReadonlySet<RecordId>>;
 
-const addEntry = (
-  found: Map<TableId, Map<RecordId, FeedEntry[]>>,
+const addEntry = <E extends FeedChange>(
+  found: Map<TableId, Map<RecordId, E[]>>,
   table: TableId,
-  entry: FeedEntry,
+  entry: E,
 ): void => {
   let byRecord = found.get(table);
   if (byRecord === undefined) found.set(table, (byRecord = new Map()));
@@ -117,6 +119,23 @@ const touchesProjection = (entry: FeedEntry, projection: ReadonlySet<FieldId>): 
   return before.docs.some((field) => projection.has(field));
 };
 
+/** Whether every live record is in scope, whole and as it is now: the kinds of its changes tell the rest. */
+const isPlain = (pass: FeedPass, { filter, projection }: ReadScope): boolean =>
+  filter === null && projection === null && !pass.asOfTo;
+
+/** What a replica learns of one record of a plain scope: nothing is decoded. */
+const decidePlain = (
+  pass: FeedPass,
+  id: RecordId,
+  stored: StoredRecord | undefined,
+  [first]: readonly FeedChange[],
+): PageEntry | null => {
+  if (stored !== undefined && !stored.deleted)
+    return { kind: 'upsert', id, version: stored.version, row: stored.row };
+  const wasLive = first?.kind === 'update' || first?.kind === 'delete';
+  return wasLive || pass.mayHoldLater ? { kind: 'evict', id } : null;
+};
+
 /**
  * What a replica learns of one record. `entries` are its changes of this page, `later` all after those;
  * both in version order. Membership *then* is that before the page's first change; membership *now* is
@@ -131,15 +150,6 @@ const decideRecord = (
   later: readonly FeedEntry[],
 ): PageEntry | null => {
   const current = stored === undefined || stored.deleted ? undefined : stored;
-  const [first] = entries as readonly [FeedEntry];
-  const plain = scope.filter === null && scope.projection === null && !pass.asOfTo;
-  if (plain) {
-    // Every live record is in scope: the kinds of the changes tell membership, nothing is decoded.
-    if (current !== undefined)
-      return { kind: 'upsert', id, version: current.version, row: current.row };
-    const held = first.before !== null || pass.mayHoldLater;
-    return held ? { kind: 'evict', id } : null;
-  }
   const row = current === undefined ? undefined : decodeRow(current.row);
   const holds = (one: Row | undefined): boolean => one !== undefined && isInScope(scope, id, one);
   let now: Row | undefined = row;
@@ -224,7 +234,7 @@ const loadBatch = async (
 
 /** Changes of a batch: by table and record in version order, and the first one of each record, in order. */
 interface Changes {
-  readonly byRecord: EntriesByRecord;
+  readonly byRecord: ChangesByRecord;
   readonly firsts: readonly FeedPlace[];
 }
 
@@ -236,18 +246,22 @@ const changesOf = async (
   reads: CountedReads,
   batch: Batch,
   pass: FeedPass,
+  scopes: ReadonlyMap<TableId, ReadScope>,
   start: FeedPlace | null,
 ): Promise<Changes> => {
   const wanted = new Map<TableId, Set<RecordId>>();
-  const grouped = new Map<TableId, Map<RecordId, FeedEntry[]>>();
+  const grouped = new Map<TableId, Map<RecordId, FeedChange[]>>();
   const firsts: FeedPlace[] = [];
-  const isOfPage = (table: TableId, { n, id }: FeedEntry): boolean =>
+  const isOfPage = (table: TableId, { n, id }: FeedChange): boolean =>
     n > (pass.from.get(table) ?? pass.to) &&
     n <= Math.min(pass.to, batch.to) &&
     (start === null || comparePlaces({ n, table, id }, start) > 0);
   for (const { place, feed } of batch.needed) {
     const { table } = place;
-    for (const entry of feed?.entries() ?? []) {
+    const changes = isPlain(pass, scopes.get(table) as ReadScope)
+      ? feed?.changes()
+      : feed?.entries();
+    for (const entry of changes ?? []) {
       if (!isOfPage(table, entry)) continue;
       let ids = wanted.get(table);
       if (ids === undefined) wanted.set(table, (ids = new Set()));
@@ -279,14 +293,13 @@ const lookAhead = async (
   pass: FeedPass,
   scopes: ReadonlyMap<TableId, ReadScope>,
   to: number,
-  byRecord: EntriesByRecord,
+  byRecord: ChangesByRecord,
 ): Promise<EntriesByRecord> => {
   const wanted = new Map<TableId, ReadonlySet<RecordId>>();
   if (to === pass.applied) return new Map();
   for (const [table, records] of byRecord) {
     const scope = scopes.get(table);
-    if (scope !== undefined && (pass.asOfTo || scope.filter !== null || scope.projection !== null))
-      wanted.set(table, new Set(records.keys()));
+    if (scope !== undefined && !isPlain(pass, scope)) wanted.set(table, new Set(records.keys()));
   }
   return wanted.size === 0 ? new Map() : entriesAfter(reads, pass, to, wanted);
 };
@@ -324,7 +337,7 @@ export const readFeed = async (
 ): Promise<FeedStep> => {
   const batch = await loadBatch(reads, pass, scopes, start);
   const to = Math.min(batch.to, pass.to);
-  const { byRecord, firsts } = await changesOf(reads, batch, pass, start);
+  const { byRecord, firsts } = await changesOf(reads, batch, pass, scopes, start);
   const ahead = await lookAhead(reads, pass, scopes, to, byRecord);
   let place = start;
   for (let at = 0; at < firsts.length; at += recordBatch) {
@@ -332,10 +345,13 @@ export const readFeed = async (
     const stored = await storedOf(reads, some);
     for (const one of some) {
       const { table, id } = one;
-      const entries = byRecord.get(table)?.get(id) as readonly FeedEntry[];
+      const changes = byRecord.get(table)?.get(id) as readonly FeedChange[];
       const later = ahead.get(table)?.get(id) ?? [];
       const scope = scopes.get(table) as ReadScope;
-      const entry = decideRecord(pass, scope, id, stored.get(table)?.get(id), entries, later);
+      const record = stored.get(table)?.get(id);
+      const entry = isPlain(pass, scope)
+        ? decidePlain(pass, id, record, changes)
+        : decideRecord(pass, scope, id, record, changes as readonly FeedEntry[], later);
       if (entry !== null && !pages.add(table, 'incremental', entry)) return { done: false, place };
       place = one;
     }

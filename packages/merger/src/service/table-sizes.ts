@@ -65,7 +65,7 @@ export const createTableSizes = (
       for (const { table, bytes } of feed) {
         if (!isNew && !sizes.has(table)) continue;
         let size = sizes.get(table) ?? 0;
-        for (const { kind } of decodeFeedSegment(bytes).entries()) {
+        for (const { kind } of decodeFeedSegment(bytes).changes()) {
           if (kind === 'create' || kind === 'restore') size += 1;
           else if (kind === 'delete') size -= 1;
         }
