@@ -5,11 +5,11 @@ import {
   decodeLedgerSegment,
   decodeReplicaState,
   emptyFoldState,
-  encodeFeedSegment,
   encodeFoldState,
   encodeHeads,
-  encodeLedgerSegment,
   encodeReplicaState,
+  FeedDraft,
+  LedgerDraft,
   mergeRecord,
   storedRecord,
   type FeedEntry,
@@ -57,6 +57,17 @@ const fieldsOfRows: FuzzTarget = {
 };
 
 /** Segments in sections: each may be changed while its length fits again. */
+const written = <E>(
+  draft: {
+    readonly add: (entry: E) => void;
+    readonly encode: (table: number, incarnation: number) => Uint8Array;
+  },
+  entries: readonly E[],
+): Uint8Array => {
+  for (const entry of entries) draft.add(entry);
+  return draft.encode(3, 1);
+};
+
 const sections = (bytes: Uint8Array): Sample => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const cores: Sample['cores'][number][] = [];
@@ -89,7 +100,7 @@ const feedSegments: FuzzTarget = {
   name: 'feed-segment',
   samples: (seed) =>
     drawn(fc.array(feedEntry, { minLength: 1, maxLength: 4 }), seed).map((entries) =>
-      sections(encodeFeedSegment(3, 1, entries)),
+      sections(written(new FeedDraft(), entries)),
     ),
   read: (bytes) =>
     coded(() => {
@@ -120,7 +131,7 @@ const ledgerSegments: FuzzTarget = {
   name: 'ledger-segment',
   samples: (seed) =>
     drawn(fc.array(ledgerEntry, { minLength: 1, maxLength: 4 }), seed).map((entries) => {
-      const bytes = encodeLedgerSegment(3, 1, entries);
+      const bytes = written(new LedgerDraft(), entries);
       return { bytes, cores: [framed(bytes, 1, 4)] };
     }),
   read: (bytes) =>

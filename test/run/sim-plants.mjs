@@ -217,8 +217,8 @@ export const plants = [
   plant(
     'filters are not applied to what changed',
     merger('service/pull-feed.ts'),
-    'const plain = scope.filter === null && scope.projection === null && !pass.asOfTo;',
-    'const plain = !pass.asOfTo;',
+    '  filter === null && projection === null && !pass.asOfTo;',
+    '  !pass.asOfTo;',
   ),
   plant(
     'any signature is taken',

@@ -19,7 +19,9 @@ const runInJobs = async () => {
   const numberOf = (name, least, otherwise) => {
     const value = Number(values[name] ?? otherwise);
     if (!Number.isInteger(value) || value < least)
-      throw new Error(`--${name} needs a whole number from ${least} on, not ${values[name]}`);
+      throw new Error(
+        `--${name} needs a whole number from ${least} on, not ${String(values[name])}`,
+      );
     return value;
   };
   const result = await runBatches(file, {

@@ -36,11 +36,16 @@ export class Violation extends Error {
 const dayMs = 86_400_000;
 const startMs = 1_800_000_000_000;
 
+const digits = (value: number, count: number): string => String(value).padStart(count, '0');
+
 /** Text of a virtual moment: day and time since the beginning of the seed. */
 export const momentOf = (ms: number): string => {
   const since = ms - startMs;
-  const inDay = new Date(since % dayMs).toISOString().slice(11, 23);
-  return `${Math.floor(since / dayMs)}d ${inDay}`;
+  const inDay = Math.trunc(since % dayMs);
+  const [hours, minutes] = [Math.floor(inDay / 3_600_000), Math.floor(inDay / 60_000) % 60];
+  const [seconds, millis] = [Math.floor(inDay / 1_000) % 60, inDay % 1_000];
+  const clock = `${digits(hours, 2)}:${digits(minutes, 2)}:${digits(seconds, 2)}.${digits(millis, 3)}`;
+  return `${Math.floor(since / dayMs)}d ${clock}`;
 };
 
 /** What all parts of one simulated world have in common: time, chance, trace, counters. */

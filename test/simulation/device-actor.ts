@@ -16,6 +16,7 @@ import { SimDisk, type DiskBackup } from './sim-disk.js';
 import { identityOf } from './sim-identity.js';
 import { databaseOn } from './sim-level.js';
 import type { SimNetwork } from './sim-network.js';
+import { withMethods } from './with-methods.js';
 import type { TypedTokens } from '../convergence/history.js';
 
 /** Tenant of every simulated world. */
@@ -350,11 +351,5 @@ const watchedStore = (
     onWrite(batch);
     return store.write(batch, durability);
   };
-  return new Proxy(store, {
-    get: (target, key) => {
-      if (key === 'write') return write;
-      const value: unknown = Reflect.get(target, key, target);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-    },
-  });
+  return withMethods(store, { write });
 };

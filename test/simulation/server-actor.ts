@@ -35,6 +35,7 @@ import { databaseOn } from './sim-level.js';
 import type { NetworkServer } from './sim-network.js';
 import { SimInputLog, type SimStream } from './sim-stream.js';
 import type { SimTalk } from './sim-talk.js';
+import { withMethods } from './with-methods.js';
 
 /** First pause before a server that cannot open is opened again, ms; it doubles. */
 const openAgainMs = 1_000;
@@ -100,16 +101,11 @@ const livingFolder = (folder: CheckpointFolder, life: Life): CheckpointFolder =>
 
 /** The same input; `onRead` sees what is read of it. */
 const watchedInput = (input: InputLog, onRead: (message: InputMessage) => void): InputLog =>
-  new Proxy(input, {
-    get: (target, key) => {
-      if (key === 'read')
-        return async (...args: Parameters<InputLog['read']>) => {
-          const messages = await target.read(...args);
-          for (const message of messages) onRead(message);
-          return messages;
-        };
-      const value: unknown = Reflect.get(target, key, target);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+  withMethods(input, {
+    read: async (...args: Parameters<InputLog['read']>) => {
+      const messages = await input.read(...args);
+      for (const message of messages) onRead(message);
+      return messages;
     },
   });
 

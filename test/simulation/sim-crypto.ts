@@ -22,14 +22,16 @@ const remembered = <A>(): ((name: string, work: () => A) => A) => {
 const secrets = remembered<Uint8Array>();
 const publicKeys = remembered<Uint8Array>();
 const signatures = remembered<Uint8Array>();
+const verdicts = remembered<boolean>();
 const { ed25519 } = real;
 
 /** The same secret as the same object: production holds one for the life of a server, and opens it once. */
 const held = (secret: Uint8Array): Uint8Array => secrets(nameOf(secret), () => secret.slice());
 
 /**
- * The production cryptography. Ed25519 gives one signature for one key and text; simulated servers are
- * opened again and sign the same receipts by the thousand, so each is made once.
+ * The production cryptography. Ed25519 gives one signature for one key and text, and one verdict of it;
+ * simulated servers are opened again, fold the same input each for itself and sign the same receipts by the
+ * thousand, so each signature is made once, and looked at once.
  */
 export const crypto: Crypto = {
   ...real,
@@ -40,6 +42,11 @@ export const crypto: Crypto = {
       signatures(`${nameOf(secret)}${nameOf(bytes)}`, () =>
         ed25519.sign(held(secret), bytes),
       ).slice(),
-    verify: ed25519.verify,
+    verify: (key, bytes, signature) =>
+      // Lengths in front: where key, signature and text meet is part of the name.
+      verdicts(
+        `${key.length},${signature.length},${nameOf(key)}${nameOf(signature)}${nameOf(bytes)}`,
+        () => ed25519.verify(key, bytes, signature),
+      ),
   },
 };

@@ -78,7 +78,8 @@ class Listeners<A> {
 const checkedScope = (scope: Scope): Scope => {
   const decoded = decodeScope(scope);
   if (isLeft(decoded)) throw problemsError('invalid-scope', decoded.left);
-  return decoded.right;
+  // A copy: what an application does with its own object later changes nothing here.
+  return JSON.parse(JSON.stringify(decoded.right)) as Scope;
 };
 
 /** Notes the scope; a change of it makes the server ask for a repair. */

@@ -32,20 +32,21 @@ export {
 export { storedRecord, mergeRecord, encodeExtra } from './fold/stored-record.js';
 export { encodeOutline, FeedOutline, hashOfId, hashOfScopeKey } from './fold/feed-outline.js';
 export {
-  encodeFeedSegment,
+  FeedDraft,
   decodeFeedSegment,
   rewindRow,
   feedEntry,
   feedSegmentFormat,
   type FeedSegment,
   type FeedHeader,
+  type FeedChange,
   type FeedEntry,
   type FeedBefore,
   type FeedKind,
   type RewoundRow,
 } from './fold/feed-segment.js';
 export {
-  encodeLedgerSegment,
+  LedgerDraft,
   decodeLedgerSegment,
   ledgerSegmentFormat,
   type LedgerSegment,

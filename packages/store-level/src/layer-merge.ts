@@ -37,6 +37,15 @@ export interface LayerScan {
   readonly visit: (suffix: Uint8Array, value: Uint8Array | null) => boolean;
 }
 
+interface RangeBounds {
+  readonly reverse: boolean;
+  readonly highWaterMarkBytes: number;
+  gt?: Uint8Array;
+  gte?: Uint8Array;
+  lt?: Uint8Array;
+  lte?: Uint8Array;
+}
+
 type Entries = readonly (readonly [Uint8Array, Uint8Array])[];
 
 interface Stream {
@@ -64,17 +73,13 @@ const openStream = (scan: LayerScan, { prefix, inBlocks }: LayerSource): Stream 
 const openRowStream = (scan: LayerScan, prefix: Uint8Array): Stream => {
   const { gt, gte, lt, lte } = scan.bounds;
   const end = prefixEnd(prefix);
-  const lower =
-    gt !== undefined ? { gt: joined(prefix, gt) } : { gte: gte ? joined(prefix, gte) : prefix };
-  const upper =
-    lt !== undefined
-      ? { lt: joined(prefix, lt) }
-      : lte !== undefined
-        ? { lte: joined(prefix, lte) }
-        : end === undefined
-          ? {}
-          : { lt: end };
-  const range = { ...lower, ...upper, reverse: scan.reverse, highWaterMarkBytes: chunkBytes };
+  // One object that is filled: each scan opens several of these.
+  const range: RangeBounds = { reverse: scan.reverse, highWaterMarkBytes: chunkBytes };
+  if (gt !== undefined) range.gt = joined(prefix, gt);
+  else range.gte = gte === undefined ? prefix : joined(prefix, gte);
+  if (lt !== undefined) range.lt = joined(prefix, lt);
+  else if (lte !== undefined) range.lte = joined(prefix, lte);
+  else if (end !== undefined) range.lt = end;
   const iterator = scan.database.iterator(range);
   return {
     fetch: (count) => iterator.nextv(count),

@@ -15,8 +15,25 @@ export interface ScopeTable {
   readonly name: string;
 }
 
+/** User tables of a scope by schema: every look at a status asks, and neither of them is ever changed. */
+const known = new WeakMap<Schema, WeakMap<Scope, readonly ScopeTable[]>>();
+
 /** User tables of a scope, ascending. Throws `invalid-scope` with every problem. */
 export const userTables = (scope: Scope, schema: Schema): readonly ScopeTable[] => {
+  let ofSchema = known.get(schema);
+  if (ofSchema === undefined) {
+    ofSchema = new WeakMap();
+    known.set(schema, ofSchema);
+  }
+  let tables = ofSchema.get(scope);
+  if (tables === undefined) {
+    tables = resolvedTables(scope, schema);
+    ofSchema.set(scope, tables);
+  }
+  return tables;
+};
+
+const resolvedTables = (scope: Scope, schema: Schema): readonly ScopeTable[] => {
   const resolved = resolveScope(scope, schema);
   if (isLeft(resolved))
     throw new TidemarkError(

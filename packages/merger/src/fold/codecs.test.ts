@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeFeedSegment, encodeFeedSegment, type FeedEntry } from './feed-segment.js';
+import { decodeFeedSegment, FeedDraft, type FeedEntry } from './feed-segment.js';
 import { decodeHeads, encodeHeads } from './head-list.js';
 import { decodeInputEntry, encodeInputEntry, type InputEntry } from './input-entry.js';
-import { decodeLedgerSegment, encodeLedgerSegment, type LedgerEntry } from './ledger-segment.js';
+import { decodeLedgerSegment, LedgerDraft, type LedgerEntry } from './ledger-segment.js';
 import { addRanges, rangesOf } from './parked-transaction.js';
 import type { DecodedMessage } from './decoded-message.js';
 import { windowLength } from './fold-window.js';
@@ -74,6 +74,18 @@ describe('input entries', () => {
   });
 });
 
+/** Bytes of a segment of table 3, incarnation 2, with these entries. */
+const written = <E>(
+  draft: {
+    readonly add: (entry: E) => void;
+    readonly encode: (table: number, incarnation: number) => Uint8Array;
+  },
+  entries: readonly E[],
+): Uint8Array => {
+  for (const entry of entries) draft.add(entry);
+  return draft.encode(3, 2);
+};
+
 describe('segments', () => {
   it('[SRV-24] gives back feed entries, heads and ledger entries as they were', () => {
     const feed: readonly FeedEntry[] = [
@@ -95,7 +107,7 @@ describe('segments', () => {
       },
       { id: 'b', n: 12, kind: 'delete', before: { kind: 'row', row: Uint8Array.of(91, 93) } },
     ];
-    const segment = decodeFeedSegment(encodeFeedSegment(3, 2, feed));
+    const segment = decodeFeedSegment(written(new FeedDraft(), feed));
     expect(segment.header).toEqual({
       table: 3,
       incarnation: 2,
@@ -104,7 +116,7 @@ describe('segments', () => {
       count: 3,
     });
     expect(segment.ids()).toEqual(['a', 'b']);
-    const plain = decodeFeedSegment(encodeFeedSegment(3, 2, feed));
+    const plain = decodeFeedSegment(written(new FeedDraft(), feed));
     expect(plain.changes()).toEqual(feed.map(({ id, n, kind }) => ({ id, n, kind })));
     expect(segment.entries()).toEqual(feed);
     const common = { user: 'ann', record: 'b', decider: 'merge', time: 5 } as const;
@@ -145,7 +157,7 @@ describe('segments', () => {
         ],
       },
     ];
-    const opened = decodeLedgerSegment(encodeLedgerSegment(3, 2, ledger));
+    const opened = decodeLedgerSegment(written(new LedgerDraft(), ledger));
     expect(opened).toMatchObject({ table: 3, incarnation: 2, first: 7, last: 8, count: 2 });
     expect(opened.entries()).toEqual(ledger);
     const heads = [

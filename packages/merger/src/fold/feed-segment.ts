@@ -7,11 +7,13 @@ import {
   type FieldId,
   type RecordId,
   type Row,
+  type RowFields,
   type ServerVersion,
   type TableId,
   type Value,
 } from '@tidemark/model';
-import { damagedForm, storedForm } from './stored-form.js';
+import { checkedFormat, damagedForm, storedForm } from './stored-form.js';
+import { isLong, TextDeltas, type TextDelta } from './text-deltas.js';
 
 /** What happened to a record: `restore` is an edit that brought a tombstone back. */
 export type FeedKind = 'create' | 'update' | 'delete' | 'restore';
@@ -68,8 +70,8 @@ export interface FeedSegment {
   readonly entries: () => readonly FeedEntry[];
 }
 
-/** Newest format of feed segments. */
-export const feedSegmentFormat = 1;
+/** Newest format of feed segments: since the second, long texts are written as changes. */
+export const feedSegmentFormat = 2;
 
 /** Bytes of a change without its before-image: place of its id (4), version behind the first (4), kind. */
 const changeBytes = 9;
@@ -85,7 +87,7 @@ type BeforeJson =
       modifiedOn: number,
       modifiedBy: string,
       owner: string,
-      fields: Readonly<Record<FieldId, Value>>,
+      fields: WrittenFields,
       docs: readonly FieldId[] | 0,
       editedAt: Readonly<Record<FieldId, number>> | 0,
     ];
@@ -95,7 +97,30 @@ const isEmpty = (object: object): boolean => {
   return true;
 };
 
-const beforeJson = (before: FeedBefore | null): BeforeJson => {
+type WrittenFields = Readonly<Record<FieldId, Value | TextDelta>>;
+
+const writtenFields = (deltas: TextDeltas, record: RecordId, fields: RowFields): WrittenFields => {
+  let out: Record<FieldId, Value | TextDelta> | undefined;
+  for (const key in fields) {
+    const field = Number(key);
+    const value = fields[field] as Value;
+    if (isLong(value)) (out ??= { ...fields })[field] = deltas.write(field, record, value);
+  }
+  return out ?? fields;
+};
+
+const readFields = (deltas: TextDeltas, record: RecordId, fields: WrittenFields): RowFields => {
+  const out = fields as Record<FieldId, Value>;
+  for (const key in fields) {
+    const field = Number(key);
+    const value = fields[field] as Value | TextDelta;
+    // What JSON.parse made belongs to nobody else.
+    if (isLong(value)) out[field] = deltas.read(field, record, value);
+  }
+  return out;
+};
+
+const beforeJson = (deltas: TextDeltas, { id, before }: FeedEntry): BeforeJson => {
   if (before === null) return 0;
   if (before.kind === 'row') return utf8Decode(before.row);
   return [
@@ -104,13 +129,17 @@ const beforeJson = (before: FeedBefore | null): BeforeJson => {
     before.modifiedOn,
     before.modifiedBy,
     before.owner,
-    before.fields,
+    writtenFields(deltas, id, before.fields),
     before.docs.length === 0 ? 0 : before.docs,
     isEmpty(before.editedAt) ? 0 : before.editedAt,
   ];
 };
 
-const beforeFromJson = (json: BeforeJson): FeedBefore | null => {
+const beforeFromJson = (
+  deltas: TextDeltas,
+  record: RecordId,
+  json: BeforeJson,
+): FeedBefore | null => {
   if (json === 0) return null;
   if (typeof json === 'string') return { kind: 'row', row: utf8Encode(json) };
   return {
@@ -119,7 +148,7 @@ const beforeFromJson = (json: BeforeJson): FeedBefore | null => {
     modifiedOn: json[2],
     modifiedBy: json[3],
     owner: json[4],
-    fields: json[5],
+    fields: readFields(deltas, record, json[5]),
     docs: json[6] === 0 ? [] : json[6],
     editedAt: json[7] === 0 ? {} : json[7],
   };
@@ -141,37 +170,51 @@ const joinSections = (format: number, sections: readonly Uint8Array[]): Uint8Arr
 };
 
 /**
- * Encodes a feed segment, integers big-endian: format byte, then sections with 4-byte lengths: header
- * (JSON), distinct ids (JSON, sorted), per entry 9 bytes {position in ids (4), n - first (4), kind},
- * before-images (JSON). `entries` are in version order; at least one.
+ * Segment of the feed that is being written, entry by entry in version order. Integers big-endian: format
+ * byte, then sections with 4-byte lengths: header (JSON), distinct ids (JSON, sorted), per entry 9 bytes
+ * {position in ids (4), n - first (4), kind}, before-images (JSON). Of long texts only changes are held (see
+ * `TextDeltas`), also until the segment is encoded.
  */
-export const encodeFeedSegment = (
-  table: TableId,
-  incarnation: number,
-  entries: readonly FeedEntry[],
-): Uint8Array => {
-  const first = (entries[0] as FeedEntry).n;
-  const last = (entries[entries.length - 1] as FeedEntry).n;
-  const ids = [...new Set(entries.map(({ id }) => id))].sort();
-  const place = new Map<string, number>();
-  for (let i = 0; i < ids.length; i += 1) place.set(ids[i] as string, i);
-  const rows = new Uint8Array(entries.length * changeBytes);
-  const view = new DataView(rows.buffer);
-  for (let i = 0; i < entries.length; i += 1) {
-    const { id, n, kind } = entries[i] as FeedEntry;
-    view.setUint32(changeBytes * i, place.get(id) as number);
-    view.setUint32(changeBytes * i + 4, n - first);
-    rows[changeBytes * i + 8] = kinds.indexOf(kind);
+export class FeedDraft {
+  readonly #changes: FeedChange[] = [];
+  readonly #befores: BeforeJson[] = [];
+  readonly #deltas = new TextDeltas();
+
+  add(entry: FeedEntry): void {
+    this.#changes.push({ id: entry.id, n: entry.n, kind: entry.kind });
+    this.#befores.push(beforeJson(this.#deltas, entry));
   }
-  // Earlier programs look for values of the scope key at the end: null sends them to the entries.
-  const header = [table, incarnation, first, last, entries.length, null];
-  return joinSections(feedSegmentFormat, [
-    utf8Encode(JSON.stringify(header)),
-    utf8Encode(JSON.stringify(ids)),
-    rows,
-    utf8Encode(JSON.stringify(entries.map(({ before }) => beforeJson(before)))),
-  ]);
-};
+
+  get changes(): readonly FeedChange[] {
+    return this.#changes;
+  }
+
+  /** Bytes of the segment; it holds at least one entry. */
+  encode(table: TableId, incarnation: number): Uint8Array {
+    const changes = this.#changes;
+    const first = (changes[0] as FeedChange).n;
+    const last = (changes[changes.length - 1] as FeedChange).n;
+    const ids = [...new Set(changes.map(({ id }) => id))].sort();
+    const place = new Map<string, number>();
+    for (let i = 0; i < ids.length; i += 1) place.set(ids[i] as string, i);
+    const rows = new Uint8Array(changes.length * changeBytes);
+    const view = new DataView(rows.buffer);
+    for (let i = 0; i < changes.length; i += 1) {
+      const { id, n, kind } = changes[i] as FeedChange;
+      view.setUint32(changeBytes * i, place.get(id) as number);
+      view.setUint32(changeBytes * i + 4, n - first);
+      rows[changeBytes * i + 8] = kinds.indexOf(kind);
+    }
+    // Earlier programs look for values of the scope key at the end: null sends them to the entries.
+    const header = [table, incarnation, first, last, changes.length, null];
+    return joinSections(feedSegmentFormat, [
+      utf8Encode(JSON.stringify(header)),
+      utf8Encode(JSON.stringify(ids)),
+      rows,
+      utf8Encode(JSON.stringify(this.#befores)),
+    ]);
+  }
+}
 
 const sectionsOf = (bytes: Uint8Array): readonly Uint8Array[] => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -197,6 +240,7 @@ export const decodeFeedSegment = (bytes: Uint8Array): FeedSegment =>
   storedForm(what, () => openFeedSegment(bytes));
 
 const openFeedSegment = (bytes: Uint8Array): FeedSegment => {
+  checkedFormat(what, bytes, feedSegmentFormat);
   const sections = sectionsOf(bytes);
   const [table, incarnation, first, last, count] = parse(sections[0]) as readonly number[] as [
     number,
@@ -225,9 +269,10 @@ const openFeedSegment = (bytes: Uint8Array): FeedSegment => {
     const befores = parse(sections[3]) as readonly BeforeJson[];
     const changes = readChanges();
     if (befores.length !== changes.length) throw damagedForm(what);
+    const deltas = new TextDeltas();
     return changes.map((change, i) => ({
       ...change,
-      before: beforeFromJson(befores[i] as BeforeJson),
+      before: beforeFromJson(deltas, change.id, befores[i] as BeforeJson),
     }));
   };
   return {

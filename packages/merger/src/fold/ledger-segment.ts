@@ -8,7 +8,8 @@ import {
   type TableId,
   type Value,
 } from '@tidemark/model';
-import { storedForm } from './stored-form.js';
+import { checkedFormat, storedForm } from './stored-form.js';
+import { TextDeltas, type TextDelta } from './text-deltas.js';
 
 /** Decision on one field as the ledger keeps it. Field 0 is the record's existence. */
 export interface LedgerField {
@@ -52,8 +53,8 @@ export interface LedgerSegment {
   readonly entries: () => readonly LedgerEntry[];
 }
 
-/** Newest format of ledger segments. */
-export const ledgerSegmentFormat = 1;
+/** Newest format of ledger segments: since the second, long texts are written as changes. */
+export const ledgerSegmentFormat = 2;
 
 const outcomes: readonly LedgerOutcome[] = [
   'applied',
@@ -68,7 +69,10 @@ const outcomes: readonly LedgerOutcome[] = [
 
 /** A field that nobody else had changed is written as [field, base, ours]: the rest follows from these. */
 type FieldJson =
-  readonly [FieldId, Value, Value] | readonly [FieldId, Value, Value, Value, Value, string, number];
+  | readonly [FieldId, Written, Written]
+  | readonly [FieldId, Written, Written, Written, Written, string, number];
+
+type Written = Value | TextDelta;
 
 type EntryJson = readonly [
   nOffset: number,
@@ -79,77 +83,84 @@ type EntryJson = readonly [
   fields: readonly FieldJson[] | 0,
 ];
 
-const fieldJson = (field: LedgerField): FieldJson =>
-  field.rule === 'unchanged' && field.outcome === 'applied' && field.result === field.ours
-    ? [field.field, field.base, field.ours]
-    : [
-        field.field,
-        field.base,
-        field.theirs,
-        field.ours,
-        field.result,
-        field.rule,
-        outcomes.indexOf(field.outcome),
-      ];
+const fieldJson = (deltas: TextDeltas, record: RecordId, field: LedgerField): FieldJson => {
+  const { field: id } = field;
+  const base = deltas.write(id, record, field.base);
+  if (field.rule === 'unchanged' && field.outcome === 'applied' && field.result === field.ours)
+    return [id, base, deltas.write(id, record, field.ours)];
+  return [
+    id,
+    base,
+    deltas.write(id, record, field.theirs),
+    deltas.write(id, record, field.ours),
+    deltas.write(id, record, field.result),
+    field.rule,
+    outcomes.indexOf(field.outcome),
+  ];
+};
 
-const fieldFromJson = (json: FieldJson): LedgerField =>
-  json.length === 3
-    ? {
-        field: json[0],
-        base: json[1],
-        theirs: json[1],
-        ours: json[2],
-        result: json[2],
-        rule: 'unchanged',
-        outcome: 'applied',
-      }
-    : {
-        field: json[0],
-        base: json[1],
-        theirs: json[2],
-        ours: json[3],
-        result: json[4],
-        rule: json[5],
-        outcome: outcomes[json[6]] as Outcome,
-      };
+const fieldFromJson = (deltas: TextDeltas, record: RecordId, json: FieldJson): LedgerField => {
+  const [field] = json;
+  const base = deltas.read(field, record, json[1]);
+  if (json.length === 3) {
+    const ours = deltas.read(field, record, json[2]);
+    const decided = { rule: 'unchanged', outcome: 'applied' } as const;
+    return { field, base, theirs: base, ours, result: ours, ...decided };
+  }
+  return {
+    field,
+    base,
+    theirs: deltas.read(field, record, json[2]),
+    ours: deltas.read(field, record, json[3]),
+    result: deltas.read(field, record, json[4]),
+    rule: json[5],
+    outcome: outcomes[json[6]] as Outcome,
+  };
+};
 
 /**
- * Encodes a ledger segment: format byte, header length (4), header (JSON), entries (JSON). The triples
- * (user, decider, time) are kept once in the header. `entries` are in version order; at least one.
+ * Segment of the ledger that is being written, entry by entry in version order: format byte, header length (4),
+ * header (JSON), entries (JSON). The triples (user, decider, time) are kept once in the header; of long texts
+ * only changes are held (see `TextDeltas`), also until the segment is encoded.
  */
-export const encodeLedgerSegment = (
-  table: TableId,
-  incarnation: number,
-  entries: readonly LedgerEntry[],
-): Uint8Array => {
-  const first = (entries[0] as LedgerEntry).n;
-  const last = (entries[entries.length - 1] as LedgerEntry).n;
-  const texts: (readonly [string, string, number])[] = [];
-  const places = new Map<string, number>();
-  const rows: EntryJson[] = [];
-  for (const entry of entries) {
+export class LedgerDraft {
+  first = 0;
+  last = 0;
+  readonly #texts: (readonly [string, string, number])[] = [];
+  readonly #places = new Map<string, number>();
+  readonly #rows: EntryJson[] = [];
+  readonly #deltas = new TextDeltas();
+
+  add(entry: LedgerEntry): void {
+    if (this.#rows.length === 0) this.first = entry.n;
+    this.last = entry.n;
     const key = `${entry.time} ${entry.decider} ${entry.user}`;
-    let place = places.get(key);
+    let place = this.#places.get(key);
     if (place === undefined) {
-      place = texts.length;
-      places.set(key, place);
-      texts.push([entry.user, entry.decider, entry.time]);
+      place = this.#texts.length;
+      this.#places.set(key, place);
+      this.#texts.push([entry.user, entry.decider, entry.time]);
     }
-    const fields = entry.fields.length === 0 ? 0 : entry.fields.map(fieldJson);
+    const { fields: decided, record } = entry;
+    const fields =
+      decided.length === 0 ? 0 : decided.map((field) => fieldJson(this.#deltas, record, field));
     const outcome = outcomes.indexOf(entry.outcome);
-    rows.push([entry.n - first, entry.op, place, entry.record, outcome, fields]);
+    this.#rows.push([entry.n - this.first, entry.op, place, record, outcome, fields]);
   }
-  const header = utf8Encode(
-    JSON.stringify([table, incarnation, first, last, entries.length, texts]),
-  );
-  const body = utf8Encode(JSON.stringify(rows));
-  const out = new Uint8Array(5 + header.length + body.length);
-  out[0] = ledgerSegmentFormat;
-  new DataView(out.buffer).setUint32(1, header.length);
-  out.set(header, 5);
-  out.set(body, 5 + header.length);
-  return out;
-};
+
+  /** Bytes of the segment; it holds at least one entry. */
+  encode(table: TableId, incarnation: number): Uint8Array {
+    const facts = [table, incarnation, this.first, this.last, this.#rows.length, this.#texts];
+    const header = utf8Encode(JSON.stringify(facts));
+    const body = utf8Encode(JSON.stringify(this.#rows));
+    const out = new Uint8Array(5 + header.length + body.length);
+    out[0] = ledgerSegmentFormat;
+    new DataView(out.buffer).setUint32(1, header.length);
+    out.set(header, 5);
+    out.set(body, 5 + header.length);
+    return out;
+  }
+}
 
 const what = 'a segment of the ledger';
 
@@ -158,6 +169,7 @@ export const decodeLedgerSegment = (bytes: Uint8Array): LedgerSegment =>
   storedForm(what, () => openLedgerSegment(bytes));
 
 const openLedgerSegment = (bytes: Uint8Array): LedgerSegment => {
+  checkedFormat(what, bytes, ledgerSegmentFormat);
   const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(1);
   const [table, incarnation, first, last, count, texts] = JSON.parse(
     utf8Decode(bytes.subarray(5, 5 + length)),
@@ -169,8 +181,9 @@ const openLedgerSegment = (bytes: Uint8Array): LedgerSegment => {
     number,
     readonly (readonly [string, string, number])[],
   ];
-  const readEntries = (): readonly LedgerEntry[] =>
-    (JSON.parse(utf8Decode(bytes.subarray(5 + length))) as readonly EntryJson[]).map(
+  const readEntries = (): readonly LedgerEntry[] => {
+    const deltas = new TextDeltas();
+    return (JSON.parse(utf8Decode(bytes.subarray(5 + length))) as readonly EntryJson[]).map(
       ([nOffset, op, text, record, outcome, fields]) => {
         const [user, decider, time] = texts[text] as readonly [string, string, number];
         return {
@@ -179,12 +192,13 @@ const openLedgerSegment = (bytes: Uint8Array): LedgerSegment => {
           user,
           record,
           outcome: outcomes[outcome] as LedgerOutcome,
-          fields: fields === 0 ? [] : fields.map(fieldFromJson),
+          fields: fields === 0 ? [] : fields.map((field) => fieldFromJson(deltas, record, field)),
           decider,
           time,
         };
       },
     );
+  };
   let entries: readonly LedgerEntry[] | undefined;
   return {
     table,

@@ -1,11 +1,13 @@
 import type { MergeRecord } from '@tidemark/merge';
-import { invariant, type RecordId, type TableId } from '@tidemark/model';
+import { encodeRow, invariant, type RecordId, type TableId } from '@tidemark/model';
 import type { ServerBatch, ServerStore } from '@tidemark/ports';
 import { encodeExtra, mergeRecord } from './stored-record.js';
 
 interface Slot {
   record: MergeRecord | undefined;
-  /** Row bytes of a record that this window changed. */
+  /** This window changed it. */
+  isChanged: boolean;
+  /** Row bytes of a changed record, where they are encoded already. */
   row: Uint8Array | undefined;
 }
 
@@ -41,7 +43,7 @@ export class RecordCache {
         for (let i = 0; i < ids.length; i += 1) {
           const stored = found[i];
           const record = stored === undefined ? undefined : mergeRecord(stored);
-          slots.set(ids[i] as string, { record, row: undefined });
+          slots.set(ids[i] as string, { record, isChanged: false, row: undefined });
         }
       }),
     );
@@ -55,7 +57,8 @@ export class RecordCache {
       const slots = this.#slots(table);
       for (const id of ids) {
         const slot = held.get(id);
-        if (slot !== undefined) slots.set(id, { record: slot.record, row: undefined });
+        if (slot !== undefined)
+          slots.set(id, { record: slot.record, isChanged: false, row: undefined });
       }
     }
   }
@@ -67,24 +70,24 @@ export class RecordCache {
     return slot.record;
   }
 
-  /** Replaces a record; `row` are its encoded bytes. */
-  set(table: TableId, id: RecordId, record: MergeRecord, row: Uint8Array): void {
-    this.#slots(table).set(id, { record, row });
+  /** Replaces a record; `row` are its encoded bytes, where they are known. */
+  set(table: TableId, id: RecordId, record: MergeRecord, row: Uint8Array | undefined): void {
+    this.#slots(table).set(id, { record, isChanged: true, row });
   }
 
   /** Records that changed, for the batch. */
   drain(): ServerBatch['records'] {
     const out: ServerBatch['records'][number][] = [];
     for (const [table, slots] of this.#tables)
-      for (const [id, { record, row }] of slots)
-        if (row !== undefined && record !== undefined)
+      for (const [id, { record, isChanged, row }] of slots)
+        if (isChanged && record !== undefined)
           out.push({
             table,
             record: {
               id,
               version: record.row.version,
               deleted: record.deleted,
-              row,
+              row: row ?? encodeRow(record.row),
               extra: encodeExtra(record.lastOp, record.chainFrom),
             },
           });

@@ -15,9 +15,9 @@ import {
 } from '@tidemark/model';
 import type { Ed25519, InputPosition, Segment, ServerStore } from '@tidemark/ports';
 import { encodeOutline } from './feed-outline.js';
-import { encodeFeedSegment, feedEntry, type FeedEntry } from './feed-segment.js';
+import { FeedDraft, feedEntry, type FeedEntry } from './feed-segment.js';
 import type { FoldCounts, FoldState } from './fold-state.js';
-import { encodeLedgerSegment, type LedgerEntry, type LedgerOutcome } from './ledger-segment.js';
+import { LedgerDraft, type LedgerEntry, type LedgerOutcome } from './ledger-segment.js';
 import { Overlay } from './overlay.js';
 import type { RecordCache } from './record-cache.js';
 import type { ReplicaState } from './replica-state.js';
@@ -51,11 +51,17 @@ interface StepWrite {
   readonly id: RecordId;
   readonly before: MergeRecord | undefined;
   after: MergeRecord;
-  row: Uint8Array;
+  /** Left out of a record with documents: each edit of a long note would encode it anew. */
+  row: Uint8Array | undefined;
 }
 
+const hasDocuments = ({ row }: MergeRecord): boolean => {
+  for (const _ in row.docs) return true;
+  return false;
+};
+
 interface TableFeed {
-  readonly entries: FeedEntry[];
+  readonly draft: FeedDraft;
   /** Values of the table's scope key before and after the changes; null where it has none. */
   readonly scopeKeys: Set<Value> | null;
 }
@@ -96,7 +102,7 @@ export class Window {
   readonly resolutions: { readonly id: RecordId; readonly replica: ReplicaState }[] = [];
   #digest: Uint8Array;
   readonly #feed = new Map<TableId, TableFeed>();
-  readonly #ledger = new Map<TableId, LedgerEntry[]>();
+  readonly #ledger = new Map<TableId, LedgerDraft>();
   readonly #writes = new Map<string, StepWrite>();
   #outcomes = '';
 
@@ -131,7 +137,7 @@ export class Window {
 
   /** Replaces a record at the version under way; several writes of one record count as one change. */
   write(table: TableId, id: RecordId, after: MergeRecord): void {
-    const row = encodeRow(after.row);
+    const row = hasDocuments(after) ? undefined : encodeRow(after.row);
     const key = `${table}/${id}`;
     const earlier = this.#writes.get(key);
     if (earlier === undefined) {
@@ -176,12 +182,9 @@ export class Window {
     table: TableId,
     entry: Pick<LedgerEntry, 'op' | 'user' | 'record' | 'outcome' | 'fields' | 'decider'>,
   ): void {
-    let entries = this.#ledger.get(table);
-    if (entries === undefined) {
-      entries = [];
-      this.#ledger.set(table, entries);
-    }
-    entries.push({ n: this.n, time: this.now, ...entry });
+    let draft = this.#ledger.get(table);
+    if (draft === undefined) this.#ledger.set(table, (draft = new LedgerDraft()));
+    draft.add({ n: this.n, time: this.now, ...entry });
     this.#outcomes += outcomeCodes[entry.outcome];
   }
 
@@ -206,14 +209,14 @@ export class Window {
 
   /** Bytes that are equal for logically equal rows: documents count by their heads. */
   #logical({ after, row }: StepWrite): Uint8Array {
-    let docs: Record<number, string> | undefined;
+    if (row !== undefined) return row;
+    const docs: Record<number, string> = {};
     for (const key in after.row.docs) {
       const field = Number(key);
       const document = storedDocument(this.context.crdt, after.row.docs[field] ?? '');
-      docs ??= {};
       docs[field] = this.context.crdt.heads(document).join(' ');
     }
-    return docs === undefined ? row : encodeRow({ ...after.row, docs });
+    return encodeRow({ ...after.row, docs });
   }
 
   #feedOf(
@@ -226,10 +229,10 @@ export class Window {
     const scopeKey = definition?.fieldsByName.get(definition.scopeKey ?? '')?.id;
     let feed = this.#feed.get(table);
     if (feed === undefined) {
-      feed = { entries: [], scopeKeys: scopeKey === undefined ? null : new Set() };
+      feed = { draft: new FeedDraft(), scopeKeys: scopeKey === undefined ? null : new Set() };
       this.#feed.set(table, feed);
     }
-    feed.entries.push(entry);
+    feed.draft.add(entry);
     if (feed.scopeKeys === null || scopeKey === undefined) return;
     if (before !== undefined && !before.deleted)
       feed.scopeKeys.add(before.row.fields[scopeKey] ?? null);
@@ -244,14 +247,17 @@ export class Window {
   /** Feed segments of the window, one per table. */
   feed(): Segment[] {
     return this.tables().map((table) => {
-      const { entries, scopeKeys } = this.#feed.get(table) as TableFeed;
-      const bytes = encodeFeedSegment(table, this.incarnation, entries);
+      const { draft, scopeKeys } = this.#feed.get(table) as TableFeed;
+      const { incarnation } = this;
+      const { changes } = draft;
+      const first = changes[0]?.n ?? 0;
+      const last = changes[changes.length - 1]?.n ?? 0;
       const outline = encodeOutline(
-        entries[0]?.n ?? 0,
-        entries.map(({ id }) => id),
+        first,
+        changes.map(({ id }) => id),
         scopeKeys,
       );
-      return { ...this.#segment(table, entries, bytes), outline };
+      return { table, incarnation, first, last, bytes: draft.encode(table, incarnation), outline };
     });
   }
 
@@ -259,15 +265,11 @@ export class Window {
   ledger(): Segment[] {
     return [...this.#ledger]
       .sort(([a], [b]) => a - b)
-      .map(([table, entries]) =>
-        this.#segment(table, entries, encodeLedgerSegment(table, this.incarnation, entries)),
-      );
-  }
-
-  #segment(table: TableId, entries: readonly { readonly n: number }[], bytes: Uint8Array): Segment {
-    const first = entries[0]?.n ?? 0;
-    const last = entries[entries.length - 1]?.n ?? 0;
-    return { table, incarnation: this.incarnation, first, last, bytes };
+      .map(([table, draft]) => {
+        const { incarnation } = this;
+        const { first, last } = draft;
+        return { table, incarnation, first, last, bytes: draft.encode(table, incarnation) };
+      });
   }
 
   /** Takes over what a decision changes, its parks excepted. */

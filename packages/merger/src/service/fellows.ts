@@ -1,5 +1,5 @@
 import * as t from 'io-ts';
-import { utf8Decode, utf8Encode } from '@tidemark/model';
+import { equalBytes, utf8Decode, utf8Encode } from '@tidemark/model';
 import type { Clock, InputPosition, ServerTalk } from '@tidemark/ports';
 import type { FoldState } from '../fold/fold-state.js';
 
@@ -85,7 +85,10 @@ export const createFellows = (talk: ServerTalk, clock: Clock, id: string): Fello
     for (const [from, { atMs }] of heard)
       if (Math.abs(nowMs - atMs) > fellowForgottenMs) heard.delete(from);
   };
+  let saidLast: Uint8Array | undefined;
   const stop = talk.onWord((bytes) => {
+    // Whoever talks hears itself: an own word that comes back at once need not be decoded.
+    if (saidLast !== undefined && equalBytes(bytes, saidLast)) return;
     const word = decodeWord(bytes);
     if (word === undefined || word.from === id) return;
     if (word.kind === 'leave') heard.delete(word.from);
@@ -99,7 +102,8 @@ export const createFellows = (talk: ServerTalk, clock: Clock, id: string): Fello
   const say: Fellows['say'] = (kind, { incarnation, n, position, digest }) => {
     const { generation, seq } = position;
     const place = { incarnation, n, position: { generation, seq }, digest };
-    talk.say(utf8Encode(JSON.stringify({ format: wordFormat, kind, from: id, ...place })));
+    saidLast = utf8Encode(JSON.stringify({ format: wordFormat, kind, from: id, ...place }));
+    talk.say(saidLast);
   };
   return {
     id,

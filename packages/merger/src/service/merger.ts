@@ -1,5 +1,6 @@
 import { decodeEnvelope, isLeft, TidemarkError } from '@tidemark/model';
 import type { AbortSignalLike, InputPosition, Service } from '@tidemark/ports';
+import type { Mac } from '@tidemark/protocol';
 import { openFold, type Fold } from '../fold/fold.js';
 import type { FoldState } from '../fold/fold-state.js';
 import { encodeInputEntry, type InputEntry } from '../fold/input-entry.js';
@@ -199,11 +200,12 @@ interface ServiceParts {
   readonly hasCaughtUp: () => boolean;
   readonly guard: RewindGuard;
   readonly receiptKey: ReceiptKey;
+  readonly mac: Mac;
 }
 
 const createService = (
   parts: Parts,
-  { ticks, book, sizes, prepared, settle, hasCaughtUp, guard, receiptKey }: ServiceParts,
+  { ticks, book, sizes, prepared, settle, hasCaughtUp, guard, receiptKey, mac }: ServiceParts,
 ): Service => {
   const { options, applied, fold, driver, horizon, checkpoints } = parts;
   const answer = createEndpoints({
@@ -214,7 +216,7 @@ const createService = (
     crypto: options.crypto,
     compression: options.compression,
     clock: options.clock,
-    mac: (bytes) => options.crypto.hmacSha256(options.cursorKey, bytes),
+    mac,
     horizon: horizon.horizon,
     archived: (replica) => checkpoints?.archived(replica),
     prepared,
@@ -354,13 +356,14 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     emit,
   };
   const receiptKey = createReceiptKey(tenant, options.cursorKey, crypto);
+  const mac: Mac = (bytes) => crypto.hmacSha256(options.cursorKey, bytes);
   const settle = (): Promise<FoldState> => awaitEnd({ input: options.input, applied, driver });
   const guard = createRewindGuard({
     applied,
     input: options.input,
     writer,
     driver,
-    mac: (bytes) => crypto.hmacSha256(options.cursorKey, bytes),
+    mac,
     waitMs: behindWaitMs,
     onEvent: emit,
     // A line without a checkpoint of its own could not tell its replicas what is archived.
@@ -436,7 +439,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
   const closers = new Set<() => void>();
   return {
     service: createService(parts, {
-      ...{ ticks, book, sizes, prepared, settle, hasCaughtUp, guard, receiptKey },
+      ...{ ticks, book, sizes, prepared, settle, hasCaughtUp, guard, receiptKey, mac },
     }),
     store: applied.store,
     state: applied.applied,

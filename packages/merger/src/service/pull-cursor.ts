@@ -1,7 +1,8 @@
 import { TidemarkError, type Receipt, type TableId } from '@tidemark/model';
 import type { Caller } from '@tidemark/ports';
-import { decodeCursor, type CursorPull, type CursorState, type Mac } from '@tidemark/protocol';
+import type { CursorPull, CursorState, Mac } from '@tidemark/protocol';
 import type { FoldState } from '../fold/fold-state.js';
+import { knownCursor } from './known-cursors.js';
 import type { RequestScope } from './request-scope.js';
 
 /** Why a cursor can only be continued by a repair. */
@@ -15,7 +16,7 @@ export interface Horizon {
 
 /** Reads a cursor; every text that this server did not make for this caller is `invalid-cursor`. */
 export const readCursor = (text: string, caller: Caller, mac: Mac): CursorState => {
-  const decoded = decodeCursor(text, mac);
+  const decoded = knownCursor(text, mac);
   if (
     decoded._tag === 'Left' ||
     decoded.right.replica !== caller.replica ||

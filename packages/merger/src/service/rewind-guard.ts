@@ -1,11 +1,12 @@
 import { isLeft, TidemarkError, toHex } from '@tidemark/model';
 import type { Caller, InputLog, InputPosition } from '@tidemark/ports';
-import { decodeCursor, type CursorState, type Mac } from '@tidemark/protocol';
+import type { CursorState, Mac } from '@tidemark/protocol';
 import { encodeInputEntry } from '../fold/input-entry.js';
 import type { AppliedStore } from './applied-store.js';
 import { awaitApplied, awaitEnd } from './await-applied.js';
 import { doubtOf, placeCursor, type CursorPlace } from './cursor-line.js';
 import { isApplied, type FoldDriver } from './fold-driver.js';
+import { knownCursor } from './known-cursors.js';
 import type { InputWriter } from './input-writer.js';
 import type { ServerEvent } from './server-event.js';
 
@@ -124,7 +125,7 @@ export const createRewindGuard = (options: RewindGuardOptions): RewindGuard => {
     rewind,
     check: async (text, caller) => {
       if (text === null || text === undefined) return 'unknown';
-      const decoded = decodeCursor(text, mac);
+      const decoded = knownCursor(text, mac);
       // What a user's replica holds may have come from a copy of its folder, under another replica id.
       if (isLeft(decoded) || decoded.right.user !== caller.user) return 'unknown';
       const cursor = decoded.right;
@@ -158,7 +159,7 @@ export const doubtsAbout = async (
   image: string | null | undefined,
 ): Promise<CursorState['doubt']> => {
   if (image === null || image === undefined) return undefined;
-  const decoded = decodeCursor(image, mac);
+  const decoded = knownCursor(image, mac);
   if (isLeft(decoded) || decoded.right.user !== caller.user) return undefined;
   return applied.alone(() => doubtOf(applied.store, applied.applied(), decoded.right));
 };
