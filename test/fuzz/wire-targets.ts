@@ -7,7 +7,6 @@ import {
 } from '@tidemark/filter';
 import { decodeInputEntry, encodeInputEntry, type InputEntry } from '@tidemark/merger';
 import {
-  concatBytes,
   decodeCustomization,
   decodeEnvelope,
   decodeTransaction,
@@ -33,6 +32,7 @@ import {
   encodeMessage,
   encodePage,
   encodePages,
+  joinTail,
   encodeSignedCall,
   openSignedCall,
   type CursorState,
@@ -224,11 +224,11 @@ const pageTails: FuzzTarget = {
   name: 'pages',
   samples: (seed) =>
     drawn(fc.array(page, { minLength: 1, maxLength: 3 }), seed).map((many) =>
-      plain(concatBytes(encodePages(many.map((one) => encodePage(one, sha256))))),
+      plain(joinTail(encodePages(many.map((one) => encodePage(one, sha256))))),
     ),
   read: (bytes) =>
     resultOf(decodePages(bytes, sha256), (value) => {
-      const again = concatBytes(encodePages(value.map((one) => encodePage(one, sha256))));
+      const again = joinTail(encodePages(value.map((one) => encodePage(one, sha256))));
       expectSame('pages', value, rightOf(decodePages(again, sha256)));
     }),
 };

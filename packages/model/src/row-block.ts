@@ -1,4 +1,4 @@
-import { compareBytes, utf8Decode, utf8Encode } from './bytes.js';
+import { utf8Decode, utf8Encode } from './bytes.js';
 import { TidemarkError } from './error.js';
 
 /*
@@ -92,34 +92,39 @@ export const checkBlock = (bytes: Uint8Array, above: Uint8Array): RowBlock | und
   const idsAt = headBytes + entryBytes * count;
   if (bytes[0] !== blockFormat || count === 0 || count > blockRowsMax || idsAt > bytes.length)
     return undefined;
-  let idAt = idsAt;
+  let from = 0;
+  let to = idsAt;
   let rowBytes = 0;
-  let last = above;
-  for (let i = 0; i < count; i += 1) {
-    const at = headBytes + entryBytes * i;
-    const end = idAt + (bytes[at] as number);
+  // Every row of a first fill passes here on both sides: no view is made of its id.
+  for (let i = 0, at = headBytes; i < count; i += 1, at += entryBytes) {
+    const end = to + (bytes[at] as number);
     rowBytes += lengthAt(bytes, at + 1);
     if (end > bytes.length) return undefined;
-    const id = viewOf(bytes, idAt, end);
-    if (compareBytes(last, id) >= 0 || !isId(id)) return undefined;
-    last = id;
-    idAt = end;
+    const order =
+      i === 0 ? compareWithin(bytes, to, end, above) : -compareNext(bytes, from, to, end);
+    if (order <= 0 || !isId(bytes, to, end)) return undefined;
+    from = to;
+    to = end;
   }
-  return idAt + rowBytes === bytes.length ? { last, count, bytes } : undefined;
+  return to + rowBytes === bytes.length
+    ? { last: viewOf(bytes, from, to), count, bytes }
+    : undefined;
 };
 
-const isId = (id: Uint8Array): boolean => {
-  for (const byte of id) {
+const isId = (bytes: Uint8Array, from: number, to: number): boolean => {
+  let isAscii = true;
+  for (let at = from; at < to; at += 1) {
+    const byte = bytes[at] as number;
     if (byte === 0) return false;
-    if (byte < 0x80) continue;
-    try {
-      utf8Decode(id);
-    } catch {
-      return false;
-    }
-    return !id.includes(0);
+    if (byte >= 0x80) isAscii = false;
   }
-  return true;
+  if (isAscii) return true;
+  try {
+    utf8Decode(viewOf(bytes, from, to));
+    return true;
+  } catch {
+    return false;
+  }
 };
 
 /** Opens a block. Throws `storage-damaged` for another form. */
@@ -196,6 +201,16 @@ const compareWithin = (bytes: Uint8Array, from: number, to: number, id: Uint8Arr
     if (difference !== 0) return difference;
   }
   return to - from - id.length;
+};
+
+/** Compares the bytes from `from` to `middle` with those from there to `to`. */
+const compareNext = (bytes: Uint8Array, from: number, middle: number, to: number): number => {
+  const shared = Math.min(middle - from, to - middle);
+  for (let k = 0; k < shared; k += 1) {
+    const difference = (bytes[from + k] as number) - (bytes[middle + k] as number);
+    if (difference !== 0) return difference;
+  }
+  return middle - from - (to - middle);
 };
 
 const countOf = (bytes: Uint8Array): number =>

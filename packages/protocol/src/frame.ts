@@ -40,25 +40,50 @@ export interface Frame {
   readonly tail: Uint8Array;
 }
 
+/** Part of a tail that is written when the message is, straight to its place: nothing is copied twice. */
+export interface WrittenPart {
+  readonly length: number;
+  /** Writes the part; `out` is exactly as long as the part, and zeroed. */
+  readonly write: (out: Uint8Array) => void;
+}
+
+/** Part of the tail of a message. */
+export type TailPart = Uint8Array | WrittenPart;
+
+const lengthOf = (parts: readonly TailPart[]): number =>
+  parts.reduce((sum, { length }) => sum + length, 0);
+
+const writeParts = (parts: readonly TailPart[], out: Uint8Array, from: number): void => {
+  let at = from;
+  for (const part of parts) {
+    if (part instanceof Uint8Array) out.set(part, at);
+    else part.write(out.subarray(at, at + part.length));
+    at += part.length;
+  }
+};
+
+/** Tail of these parts. */
+export const joinTail = (parts: readonly TailPart[]): Uint8Array => {
+  const out = new Uint8Array(lengthOf(parts));
+  writeParts(parts, out, 0);
+  return out;
+};
+
 /**
  * Encodes a message: version byte, length of the JSON part (4 bytes, big-endian), JSON, the parts of the tail.
  *
  * Throws InvariantViolation over `messageBytesMax` or `messageJsonBytesMax`: no receiver would take it.
  */
-export const encodeFrame = (json: unknown, tail: readonly Uint8Array[] = []): Uint8Array => {
+export const encodeFrame = (json: unknown, tail: readonly TailPart[] = []): Uint8Array => {
   const text = utf8Encode(JSON.stringify(json));
   invariant(text.length <= messageJsonBytesMax, 'the JSON part of a message is too long');
-  const length = tail.reduce((sum, part) => sum + part.length, 5 + text.length);
+  const length = 5 + text.length + lengthOf(tail);
   invariant(length <= messageBytesMax, 'a message is too long');
   const out = new Uint8Array(length);
   out[0] = protocolVersion;
   new DataView(out.buffer).setUint32(1, text.length);
   out.set(text, 5);
-  let at = 5 + text.length;
-  for (const part of tail) {
-    out.set(part, at);
-    at += part.length;
-  }
+  writeParts(tail, out, 5 + text.length);
   return out;
 };
 

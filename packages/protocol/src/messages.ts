@@ -2,7 +2,13 @@ import * as E from 'fp-ts/lib/Either.js';
 import * as t from 'io-ts';
 import type { Receipt, SyncLog } from '@tidemark/model';
 import { left, right, tablesMax, TidemarkError, type Result } from '@tidemark/model';
-import { decodeFrame, encodeFrame, messageBytesMax, type Protocols } from './frame.js';
+import {
+  decodeFrame,
+  encodeFrame,
+  messageBytesMax,
+  type Protocols,
+  type TailPart,
+} from './frame.js';
 
 /** Maximum (index, head) pairs of a resume request. */
 export const resumePointsMax = 64;
@@ -431,7 +437,7 @@ export type MessageName = keyof Messages;
 export const encodeMessage = <N extends MessageName>(
   _name: N,
   message: Messages[N],
-  tail?: readonly Uint8Array[],
+  tail?: readonly TailPart[],
 ): Uint8Array => encodeFrame(message, tail);
 
 /** Decodes a message of the named kind; a failure carries the code, without values. */

@@ -1,10 +1,18 @@
 import { createHash } from 'node:crypto';
-import { compareBytes, concatBytes, packBlocks, utf8Encode } from '@tidemark/model';
+import { compareBytes, packBlocks, utf8Encode } from '@tidemark/model';
 import { mutatedBytes, recordId, serverVersion } from '@tidemark/testkit';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { fingerprintOf } from './fingerprint.js';
-import { decodePage, decodePages, encodePage, encodePages, type TablePage } from './page.js';
+import { joinTail } from './frame.js';
+import {
+  decodePage,
+  decodePages,
+  encodePage,
+  encodePages,
+  pagePart,
+  type TablePage,
+} from './page.js';
 
 const hash = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(createHash('sha256').update(bytes).digest());
@@ -100,7 +108,7 @@ test('[SYN-71] decoding inverts encoding, for pages and for tails of pages', () 
     fc.property(fc.array(page, { maxLength: 3 }), (pages) => {
       for (const one of pages)
         expect(decodePage(encodePage(one, hash), hash)).toEqual({ _tag: 'Right', right: one });
-      const tail = concatBytes(encodePages(pages.map((one) => encodePage(one, hash))));
+      const tail = joinTail(encodePages(pages.map((one) => pagePart(one, hash))));
       expect(decodePages(tail, hash)).toEqual({ _tag: 'Right', right: pages });
     }),
   );

@@ -11,6 +11,7 @@ import {
   type ServerVersion,
   type TableId,
 } from '@tidemark/model';
+import { joinTail, type TailPart, type WrittenPart } from './frame.js';
 
 /** How rows of a page come about: first fill, difference of the feed, or repair by comparison. */
 export type PageMode = 'full' | 'incremental' | 'repair';
@@ -57,13 +58,28 @@ const noId = new Uint8Array(0);
  * holds the length of each (4), and the blocks follow. Rows are forwarded undecoded.
  */
 export const encodePage = (page: TablePage, hash: Hash): Uint8Array =>
-  page.blocks.length > 0 ? encodeBlocks(page, hash) : encodeEntries(page, hash);
+  page.blocks.length > 0 ? joinTail([blocksPart(page, hash)]) : encodeEntries(page, hash);
 
-const encodeBlocks = ({ table, mode, blocks }: TablePage, hash: Hash): Uint8Array => {
+/** Part of a tail that is such a page: blocks go to their place in the message at once. */
+export const pagePart = (page: TablePage, hash: Hash): TailPart =>
+  page.blocks.length > 0 ? blocksPart(page, hash) : encodeEntries(page, hash);
+
+const blocksPart = (page: TablePage, hash: Hash): WrittenPart => {
+  const rowsLength = page.blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  return {
+    length: headerBytes + blockLengthBytes * page.blocks.length + rowsLength,
+    write: (out) => writeBlocks(out, page, rowsLength, hash),
+  };
+};
+
+const writeBlocks = (
+  out: Uint8Array,
+  { table, mode, blocks }: TablePage,
+  rowsLength: number,
+  hash: Hash,
+): void => {
   const directoryLength = blockLengthBytes * blocks.length;
-  const rowsLength = blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);
-  const out = new Uint8Array(headerBytes + directoryLength + rowsLength);
-  const view = new DataView(out.buffer);
+  const view = new DataView(out.buffer, out.byteOffset, out.byteLength);
   out[0] = blocksFormat;
   out[1] = modes.indexOf(mode);
   view.setUint32(2, table);
@@ -78,7 +94,7 @@ const encodeBlocks = ({ table, mode, blocks }: TablePage, hash: Hash): Uint8Arra
     at += blockLengthBytes;
     blockAt += bytes.length;
   }
-  return sealed(out, hash);
+  sealed(out, hash);
 };
 
 /** Writes the checksum of what follows the header into it. */
@@ -215,8 +231,8 @@ export const decodePage = (bytes: Uint8Array, hash: Hash): Result<PageProblem, T
 };
 
 /** Parts of the tail of a message that holds pages: each preceded by its length (4 bytes, big-endian). */
-export const encodePages = (pages: readonly Uint8Array[]): readonly Uint8Array[] => {
-  const parts: Uint8Array[] = [];
+export const encodePages = (pages: readonly TailPart[]): readonly TailPart[] => {
+  const parts: TailPart[] = [];
   for (const page of pages) {
     const length = new Uint8Array(4);
     new DataView(length.buffer).setUint32(0, page.length);

@@ -168,4 +168,26 @@ export const indexKey = (
   index: number,
   key: Uint8Array,
   id: string,
-): Uint8Array => concatBytes([indexPrefix(layer, table, index), escapeKey(key), utf8Encode(id)]);
+): Uint8Array => {
+  const idBytes = utf8Encode(id);
+  let zeros = 0;
+  for (let i = 0; i < key.length; i += 1) if (key[i] === 0) zeros += 1;
+  // First fills write one for each row: nothing is built but the key.
+  const out = newBytes(indexPrefixBytes + key.length + zeros + 2 + idBytes.length);
+  out[0] = space.index;
+  setU32(out, 1, layer);
+  setU32(out, 5, table);
+  setU32(out, 9, index);
+  let at = indexPrefixBytes;
+  for (let i = 0; i < key.length; i += 1) {
+    const byte = key[i] as number;
+    out[at] = byte;
+    at += 1;
+    if (byte === 0) {
+      out[at] = 0xff;
+      at += 1;
+    }
+  }
+  out.set(idBytes, at + 2);
+  return out;
+};

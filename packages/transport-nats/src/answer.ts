@@ -9,7 +9,10 @@ export const userHeader = 'Tidemark-User';
 const serverHeader = 'Tidemark-Server';
 const codeHeader = 'Tidemark-Error';
 const workingHeader = 'Tidemark-Working';
-/** Of a call: the caller takes an answer in parts. Of a message of an answer: more of it follows. */
+/**
+ * Of a call: the caller takes an answer in parts. Of a message of an answer: more of it follows, and the bytes of
+ * the whole answer; an older server says 1.
+ */
 const partsHeader = 'Tidemark-Parts';
 /** Of an answer: name of the server that gave it, by which it may be called again. */
 const nameHeader = 'Tidemark-Name';
@@ -70,18 +73,19 @@ export const serverOf = (named: MsgHdrs | undefined): string | undefined => {
 /** Tells whether a message says only that a server works on the call. */
 export const isWorking = (message: Msg): boolean => message.headers?.has(workingHeader) === true;
 
-/** Tells whether a message is only a part of an answer: more of it follows. */
-export const isPart = (message: Msg): boolean => message.headers?.has(partsHeader) === true;
+/** Of a message that is only a part of an answer, more of which follows: the bytes that all are said to have. */
+export const announcedBytes = (message: Msg): number | undefined =>
+  message.headers?.has(partsHeader) === true ? Number(message.headers.get(partsHeader)) : undefined;
 
 /** Answers a call, in parts if the answer is long and the caller takes them. */
 export const respondTo = (call: Msg, answer: Uint8Array, server?: string): void => {
   let at = 0;
-  if (call.headers?.has(partsHeader) === true)
-    for (; answer.length - at > answerPartBytesMax; at += answerPartBytesMax) {
-      const more = headers();
-      more.set(partsHeader, '1');
+  if (answer.length > answerPartBytesMax && call.headers?.has(partsHeader) === true) {
+    const more = headers();
+    more.set(partsHeader, String(answer.length));
+    for (; answer.length - at > answerPartBytesMax; at += answerPartBytesMax)
       call.respond(answer.subarray(at, at + answerPartBytesMax), { headers: more });
-    }
+  }
   call.respond(
     answer.subarray(at),
     server === undefined ? {} : { headers: nameServer(headers(), server) },
@@ -119,16 +123,16 @@ const decodeFailure = (code: ErrorCode, data: Uint8Array): TidemarkError => {
   return new TidemarkError(code, 'the server answered with an error');
 };
 
-/** Answer that has come whole: headers and body. */
+/** Answer that has come whole: headers and body, which are bytes of the caller's own. */
 export interface WholeAnswer {
   readonly headers: MsgHdrs | undefined;
   readonly data: Uint8Array;
 }
 
-/** Body of an answer as bytes of the caller's own; throws the failure that the answer carries. */
+/** Body of an answer; throws the failure that the answer carries. */
 export const readAnswer = (message: WholeAnswer): Uint8Array => {
   const code = message.headers?.get(codeHeader) ?? '';
-  if (code === '') return new Uint8Array(message.data);
+  if (code === '') return message.data;
   throw isCode(code)
     ? decodeFailure(code, message.data)
     : new TidemarkError('newer-protocol', 'the server answered with an unknown error', {});

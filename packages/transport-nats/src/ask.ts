@@ -3,7 +3,8 @@ import { TidemarkError } from '@tidemark/model';
 import type { AbortSignalLike, Timer } from '@tidemark/ports';
 import { messageBytesMax } from '@tidemark/protocol';
 import { Abort } from './abort.js';
-import { isPart, isWorking, type WholeAnswer } from './answer.js';
+import { announcedBytes, isWorking, type WholeAnswer } from './answer.js';
+import { AnswerPieces } from './answer-pieces.js';
 import { noRespondersFailure } from './failure.js';
 
 /** Longest wait for the answer to a call, ms, while the server says that it works on it. */
@@ -32,18 +33,6 @@ export interface AskParts {
 export const isSlow = ({ details }: TidemarkError): boolean =>
   typeof details['bytes'] === 'number' && details['bytes'] > 0;
 
-const joined = (pieces: readonly Uint8Array[], bytes: number): Uint8Array => {
-  const [only] = pieces;
-  if (pieces.length === 1 && only !== undefined) return only;
-  const whole = new Uint8Array(bytes);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
-};
-
 /**
  * Calls a server and waits for its answer. The server that got the call may be killed: then its signs of
  * work stop, and the call rejects with `timeout` long before a slow one would.
@@ -53,8 +42,7 @@ export const askServer = (parts: AskParts): Promise<WholeAnswer> =>
     const { connection, timer, inbox, subject, body, headers, until } = parts;
     const over = new Abort();
     let heard = 0;
-    let bytes = 0;
-    const pieces: Uint8Array[] = [];
+    const pieces = new AnswerPieces();
     const leave = (): void => {
       over.abort();
       for (const signal of until) signal?.removeEventListener('abort', onAbort);
@@ -74,14 +62,13 @@ export const askServer = (parts: AskParts): Promise<WholeAnswer> =>
           return fail(noRespondersFailure());
         heard += 1;
         if (isWorking(message)) return;
-        bytes += message.data.length;
-        if (bytes > messageBytesMax)
+        if (pieces.bytes + message.data.length > messageBytesMax)
           return fail(new TidemarkError('malformed-message', 'an answer is too long'));
-        // The connection reads on into the same buffer: what is kept needs its own bytes.
-        pieces.push(new Uint8Array(message.data));
-        if (isPart(message)) return;
+        const announced = announcedBytes(message);
+        pieces.add(message.data, announced);
+        if (announced !== undefined) return;
         leave();
-        resolve({ headers: message.headers, data: joined(pieces, bytes) });
+        resolve({ headers: message.headers, data: pieces.whole() });
       },
     });
     for (const signal of until) signal?.addEventListener('abort', onAbort);
@@ -93,7 +80,11 @@ export const askServer = (parts: AskParts): Promise<WholeAnswer> =>
         const arrived = connection.stats().inBytes - before.inBytes;
         if (heard === before.heard && arrived < aliveBytesMin) break;
       }
-      fail(new TidemarkError('timeout', 'the server did not answer in time', { bytes }));
+      fail(
+        new TidemarkError('timeout', 'the server did not answer in time', {
+          bytes: pieces.bytes,
+        }),
+      );
     };
     connection.publish(subject, body, { reply: inbox, headers });
     void watch();

@@ -14,13 +14,15 @@ const tag = { null: 1, false: 2, true: 3, number: 4, decimal: 5, text: 6 } as co
 /** Lowest key component of a value that is not null. */
 export const firstNonNull: readonly number[] = [tag.false];
 
+const numberView = new DataView(new ArrayBuffer(8));
+
 const pushNumber = (out: number[], value: number): void => {
-  const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setFloat64(0, value);
+  numberView.setFloat64(0, value);
   // Flipping the sign bit, or all bits of a negative number, makes the bytes ascend with the number.
-  const negative = (bytes[0] as number) >= 0x80;
-  out.push(tag.number);
-  bytes.forEach((byte, i) => out.push(negative ? byte ^ 0xff : i === 0 ? byte ^ 0x80 : byte));
+  const first = numberView.getUint8(0);
+  const flip = first >= 0x80 ? 0xff : 0;
+  out.push(tag.number, first ^ (flip | 0x80));
+  for (let i = 1; i < 8; i += 1) out.push(numberView.getUint8(i) ^ flip);
 };
 
 const pushDecimal = (out: number[], text: string): void => {
@@ -69,7 +71,14 @@ export const indexKey = (
 ): Uint8Array => {
   const out: number[] = [];
   for (const { id, type } of fields) pushComponent(out, type, values[id] ?? null);
-  return Uint8Array.from(out);
+  return bytesOf(out);
+};
+
+/** The same as `Uint8Array.from`, which goes by an iterator, several times as fast. */
+const bytesOf = (numbers: readonly number[]): Uint8Array => {
+  const bytes = new Uint8Array(numbers.length);
+  for (let i = 0; i < numbers.length; i += 1) bytes[i] = numbers[i] as number;
+  return bytes;
 };
 
 /** Least key above all keys that start with `prefix`; 255 bytes of 0xff when there is none. */

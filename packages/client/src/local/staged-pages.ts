@@ -116,18 +116,19 @@ const blocksOf = async (
   return packBlocks(rows);
 };
 
+/** Entry of a page as it is staged: the version of a row is in its bytes. */
+type StagedEntry =
+  | Omit<Extract<PageEntry, { readonly kind: 'upsert' }>, 'version'>
+  | Exclude<PageEntry, { readonly kind: 'upsert' }>;
+
 /** Entries of a page, also of one that holds blocks. */
-const entriesOf = ({ entries, blocks }: TablePage): readonly PageEntry[] =>
-  blocks.length === 0
-    ? entries
-    : blocks.flatMap(({ bytes }) =>
-        rowsOfBlock(bytes).map(({ id, value }) => ({
-          kind: 'upsert' as const,
-          id,
-          version: versionOfRow(value),
-          row: value,
-        })),
-      );
+const entriesOf = ({ entries, blocks }: TablePage): readonly StagedEntry[] => {
+  if (blocks.length === 0) return entries;
+  const rows: StagedEntry[] = [];
+  for (const { bytes } of blocks)
+    for (const { id, value } of rowsOfBlock(bytes)) rows.push({ kind: 'upsert', id, row: value });
+  return rows;
+};
 
 const addCounts = (out: StagedPuts, table: TableId, count: StagedCounts): void => {
   const sum = out.counts.get(table) ?? { upserts: 0, touches: 0, evicts: 0 };

@@ -1,13 +1,12 @@
-import { concatBytes } from '@tidemark/model';
 import type { Compression } from '@tidemark/ports';
-import type { PackedTail } from '@tidemark/protocol';
+import { joinTail, type PackedTail, type TailPart } from '@tidemark/protocol';
 
 /** Shortest tail of an answer that is worth packing, in bytes. */
 export const packedBytesMin = 1_024;
 
 /** Tail of an answer as it travels. */
 export interface TravellingTail {
-  readonly parts: readonly Uint8Array[];
+  readonly parts: readonly TailPart[];
   /** Absent: the parts are as they are. */
   readonly packed?: PackedTail;
 }
@@ -16,11 +15,11 @@ export interface TravellingTail {
 export const packTail = async (
   compression: Compression | undefined,
   wanted: readonly string[] | undefined,
-  parts: readonly Uint8Array[],
+  parts: readonly TailPart[],
 ): Promise<TravellingTail> => {
   const codec = wanted?.find((one) => compression?.codecs.includes(one));
   const bytes = parts.reduce((sum, { length }) => sum + length, 0);
   if (compression === undefined || codec === undefined || bytes < packedBytesMin) return { parts };
-  const tail = await compression.pack(codec, concatBytes(parts));
+  const tail = await compression.pack(codec, joinTail(parts));
   return tail.length < bytes ? { parts: [tail], packed: { codec, bytes } } : { parts };
 };

@@ -1,5 +1,11 @@
 import { utf8Length, type Hash, type RowBlock, type TableId } from '@tidemark/model';
-import { encodePage, encodePages, type PageEntry, type PageMode } from '@tidemark/protocol';
+import {
+  encodePages,
+  pagePart,
+  type PageEntry,
+  type PageMode,
+  type TailPart,
+} from '@tidemark/protocol';
 
 const entryOverheadBytes = 16;
 const pageOverheadBytes = 30;
@@ -13,7 +19,7 @@ export interface PageWriter {
   readonly room: () => number;
   readonly isEmpty: () => boolean;
   /** Parts of the message's tail: one page for the entries of a table and mode. */
-  readonly tail: (hash: Hash) => readonly Uint8Array[];
+  readonly tail: (hash: Hash) => readonly TailPart[];
 }
 
 /** Starts the pages of an answer of at most `bytesMax` bytes. */
@@ -50,6 +56,6 @@ export const createPageWriter = (bytesMax: number): PageWriter => {
     },
     room: () => Math.max(0, bytesMax - bytes),
     isEmpty: () => pages.length === 0,
-    tail: (hash) => encodePages(pages.map((page) => encodePage(page, hash))),
+    tail: (hash) => encodePages(pages.map((page) => pagePart(page, hash))),
   };
 };
