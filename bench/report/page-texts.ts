@@ -73,10 +73,15 @@ From profiles of these cases (\`--profile\` prints them) and from the CPU second
   function takes more than a few percent. Fewer objects per operation, and longer windows grouped by record, would be needed.
 - **Local edits**: the first row that is edited of each block of a first sync takes a new iterator and a seek; from then on the block is read by its key. Behind that LevelDB's reads and its batch take the greatest part.
   A cache of opened blocks would spare most of it.
-- **\`disk\` with many writers**: an edit holds its turn until it is fsynced, so that no two share one fsync.
 - **Two indexes** take three quarters of the device's processor time in the first sync that builds them.
 
-What rebuilding and text wait for was not profiled.
+- **First sync**: each copy of a page costs more in garbage collection than in copying, for V8 collects whenever some 64 MB of buffers were
+  made. Left are the copy that seals a block on the device, the headers of parts (32 per page), and LevelDB's compaction.
+- **Memory of the server**: about half of it at a million records are table files that LevelDB maps, which the kernel takes back when it needs them.
+- **Text**: per edit the server digests the row with its text, prints the document as base64, and Automerge loads and saves the document
+  whenever 4 to 64 kB of changes have gathered. All of it grows with the text. Edits of one envelope would have to be applied together.
+
+What rebuilding waits for was not profiled.
 
 ## How to tune
 
