@@ -70,7 +70,7 @@ export interface FeedSegment {
   readonly entries: () => readonly FeedEntry[];
 }
 
-/** Newest format of feed segments: since the second, long texts are written as changes. */
+/** Newest format of feed segments: in the second, long texts are written as changes. */
 export const feedSegmentFormat = 2;
 
 /** Bytes of a change without its before-image: place of its id (4), version behind the first (4), kind. */
@@ -207,7 +207,7 @@ export class FeedDraft {
     }
     // Earlier programs look for values of the scope key at the end: null sends them to the entries.
     const header = [table, incarnation, first, last, changes.length, null];
-    return joinSections(feedSegmentFormat, [
+    return joinSections(this.#deltas.hasChanges ? feedSegmentFormat : 1, [
       utf8Encode(JSON.stringify(header)),
       utf8Encode(JSON.stringify(ids)),
       rows,

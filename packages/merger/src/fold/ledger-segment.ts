@@ -53,7 +53,7 @@ export interface LedgerSegment {
   readonly entries: () => readonly LedgerEntry[];
 }
 
-/** Newest format of ledger segments: since the second, long texts are written as changes. */
+/** Newest format of ledger segments: in the second, long texts are written as changes. */
 export const ledgerSegmentFormat = 2;
 
 const outcomes: readonly LedgerOutcome[] = [
@@ -154,7 +154,7 @@ export class LedgerDraft {
     const header = utf8Encode(JSON.stringify(facts));
     const body = utf8Encode(JSON.stringify(this.#rows));
     const out = new Uint8Array(5 + header.length + body.length);
-    out[0] = ledgerSegmentFormat;
+    out[0] = this.#deltas.hasChanges ? ledgerSegmentFormat : 1;
     new DataView(out.buffer).setUint32(1, header.length);
     out.set(header, 5);
     out.set(body, 5 + header.length);

@@ -45,8 +45,10 @@ test('[SRV-24] a word at the end of a note takes the bytes of the word', () => {
   const deltas = new TextDeltas();
   const note = 'It was a long note. '.repeat(1_000);
   expect(deltas.write(1, 'a', note)).toBe(note);
+  expect(deltas.hasChanges).toBe(false);
   expect(deltas.write(1, 'a', note)).toEqual([note.length, 0, '']);
   expect(deltas.write(1, 'a', `${note}more`)).toEqual([note.length, 0, 'more']);
+  expect(deltas.hasChanges).toBe(true);
   expect(deltas.write(2, 'a', `${note}more`)).toBe(`${note}more`);
 });
 

@@ -63,6 +63,12 @@ const isLength = (value: unknown): value is number =>
  */
 export class TextDeltas {
   readonly #last = new Map<string, string>();
+  #hasChanges = false;
+
+  /** Whether any text was written as a change: a segment without one is of the first format. */
+  get hasChanges(): boolean {
+    return this.#hasChanges;
+  }
 
   /** Value of a field as it is written. */
   write(field: FieldId, record: RecordId, value: Value): Value | TextDelta {
@@ -72,7 +78,9 @@ export class TextDeltas {
     this.#last.set(key, value);
     if (before === undefined) return value;
     const delta = deltaOf(before, value);
-    return delta[2].length + savedMin > value.length ? value : delta;
+    if (delta[2].length + savedMin > value.length) return value;
+    this.#hasChanges = true;
+    return delta;
   }
 
   /** Value that was written so. Throws `storage-damaged` on other forms. */
