@@ -88,6 +88,36 @@ it('[STO-57] applies a commit once that failed though it was stored, and came ag
   await store.close();
 });
 
+it('[STO-61] stays as it is where not even the beginning of a load could be noted', async () => {
+  const database = new MemoryLevel<Uint8Array, Uint8Array>({
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+  });
+  const marker = { read: () => Promise.resolve(undefined), write: () => Promise.resolve() };
+  const store = await openServerStore({ database, marker, hash });
+  const empty = { records: [], prune: [], feed: [], ledger: [], entries: [] };
+  await store.commit({ ...empty, state: Uint8Array.of(1) }, 'os');
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of store.dump()) chunks.push(chunk);
+  await store.commit({ ...empty, state: Uint8Array.of(2) }, 'os');
+  const begin = database.batch.bind(database);
+  Object.defineProperty(database, 'batch', {
+    configurable: true,
+    value: () => {
+      const chained = begin();
+      chained.write = () => Promise.reject(new Error('the disk is full'));
+      return chained;
+    },
+  });
+  const give = async function* (): AsyncGenerator<Uint8Array> {
+    yield* chunks;
+  };
+  await expect(store.load(give())).rejects.toMatchObject({ code: 'storage-unavailable' });
+  Reflect.deleteProperty(database, 'batch');
+  expect(await store.readState()).toEqual(Uint8Array.of(2));
+  await store.close();
+});
+
 it('[STO-61] is emptied before it is read where storage failed in the middle of a load', async () => {
   const database = new MemoryLevel<Uint8Array, Uint8Array>({
     keyEncoding: 'view',
@@ -137,10 +167,13 @@ it('[STO-61] is emptied before it is read where storage failed in the middle of 
   };
   await expect(store.load(give())).rejects.toMatchObject({ code: 'storage-unavailable' });
   expect(writes).toBeGreaterThan(2);
-  await expect(store.readState()).rejects.toMatchObject({ code: 'storage-unavailable' });
+  const wide = { maxBytes: 10_000_000, maxRecords: 100_000 };
+  const unavailable = { code: 'storage-unavailable' };
+  await expect(store.scanRecords(1, wide)).rejects.toMatchObject(unavailable);
+  expect(() => store.dump()).toThrow('a part of a checkpoint');
+  await expect(store.readState()).rejects.toMatchObject(unavailable);
   Reflect.deleteProperty(database, 'batch');
   expect(await store.readState()).toBeUndefined();
-  const wide = { maxBytes: 10_000_000, maxRecords: 100_000 };
   expect((await store.scanRecords(1, wide)).records).toEqual([]);
   await commit(2, ['a']);
   expect((await store.scanRecords(1, wide)).records).toHaveLength(1);

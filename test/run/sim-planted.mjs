@@ -79,7 +79,11 @@ const plantWaiting = async () => {
     // What is left of the time is shared by those that wait, this one included.
     const turns = Math.ceil((waiting.length + 1) / jobs);
     if (leftMs() === 0) unfinished.push(next.name);
-    else await plant(next, () => leftMs() / 60_000 / turns);
+    else
+      await plant(next, () => leftMs() / 60_000 / turns).catch((cause) => {
+        unfinished.push(next.name);
+        console.log(`could not be planted: ${next.name} (${cause.message})`);
+      });
   }
 };
 await Promise.all(Array.from({ length: jobs }, plantWaiting));

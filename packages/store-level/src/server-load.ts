@@ -13,9 +13,13 @@ const loadBatchEntries = 10_000;
 export const loadWasInterrupted = async (database: Database): Promise<boolean> =>
   (await database.get(loadingKey())) !== undefined;
 
+/** Notes that a load is under way: before the first removal, until everything is durable. */
+export const markLoading = (writer: GroupWriter): Promise<void> =>
+  writer.write([put(loadingKey(), Uint8Array.of(1))], 'disk');
+
 /**
- * Replaces the content of a store by a dump. A key says that a load is under way, from before the first
- * removal until everything is durable. Where it rejects, a part is stored: `emptyStore` ends that.
+ * Replaces the content of a store that is marked by a dump. Where it rejects, a part is stored: `emptyStore`
+ * ends that.
  */
 export const loadStore = async (
   database: Database,
@@ -23,7 +27,6 @@ export const loadStore = async (
   chunks: AsyncIterable<Uint8Array>,
   hash: Hash,
 ): Promise<void> => {
-  await writer.write([put(loadingKey(), Uint8Array.of(1))], 'disk');
   await clearContent(database);
   let operations: DatabaseOperation[] = [];
   let bytes = 0;

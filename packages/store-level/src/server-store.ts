@@ -9,7 +9,7 @@ import { prepareCommit, readTotals, type Totals } from './server-commit.js';
 import { dumpStore } from './server-dump.js';
 import { getEntries, scanEntries } from './server-entries.js';
 import { entryKey, stateKey } from './server-keys.js';
-import { emptyStore, loadStore, loadWasInterrupted } from './server-load.js';
+import { emptyStore, loadStore, loadWasInterrupted, markLoading } from './server-load.js';
 import { openMarker, type OpenMarker } from './server-marker.js';
 import { createServerReads, guardedRead, type ReadGuard } from './server-reads.js';
 import { getRecords, scanRecords } from './server-records.js';
@@ -17,7 +17,7 @@ import { getFeedSegments, scanOutlines, scanSegments } from './server-segments.j
 import { guarded } from './storage-error.js';
 
 /** Newest format of a server store that this version reads and writes. */
-export const serverStoreFormat = 1;
+export const serverStoreFormat = 2;
 
 /** What a server store is opened on. */
 export interface ServerStoreOptions {
@@ -82,21 +82,35 @@ export const createServerStore = async (parts: OpenedServerStore): Promise<Serve
     damage.push(...ringDamage(ring, marker.ordinal));
   }
 
+  /** A load failed, and so did the emptying behind it: what is stored is a part of something, for nobody to read. */
+  let isPart = false;
+  const refusePart = (): void => {
+    if (isPart)
+      throw new TidemarkError('storage-unavailable', 'the store holds a part of a checkpoint');
+  };
   const guard: ReadGuard = {
-    ready: () => writer.ready(),
+    ready: () => {
+      refusePart();
+      return writer.ready();
+    },
     onCorruption: () => keeper.wantRepair(),
   };
   const reads = createServerReads(database, guard);
   let busy = false;
   /** A commit failed: it may have been stored all the same, and come again. */
   let uncertain = false;
-  /** A load failed, and so did the emptying behind it: what is stored is a part of something. */
-  let isPart = false;
+  let dropping: Promise<void> | undefined;
+  /** Empties a store that holds a part; calls at one time share it. */
   const dropPart = async (): Promise<void> => {
     if (!isPart) return;
-    await emptyStore(database, writer);
-    isPart = false;
-    await reload();
+    dropping ??= (async () => {
+      await emptyStore(database, writer);
+      isPart = false;
+      await reload();
+    })().finally(() => {
+      dropping = undefined;
+    });
+    await dropping;
   };
   /** Commits and loads change what is kept in memory: the port promises one at a time. */
   const alone = async <A>(work: () => Promise<A>): Promise<A> => {
@@ -116,10 +130,12 @@ export const createServerStore = async (parts: OpenedServerStore): Promise<Serve
   return {
     damage,
     readState: () =>
-      guardedRead(guard, async () => {
+      guarded(async () => {
         await dropPart();
-        const state = await database.get(stateKey());
-        return state === undefined ? undefined : plain(state);
+        return guardedRead(guard, async () => {
+          const state = await database.get(stateKey());
+          return state === undefined ? undefined : plain(state);
+        });
       }),
     getRecords: (table, ids) => getRecords(reads, table, ids),
     scanRecords: (table, scan) => scanRecords(reads, table, scan),
@@ -147,9 +163,13 @@ export const createServerStore = async (parts: OpenedServerStore): Promise<Serve
       ),
     prepared: createPreparedBlocks(database, writer, reads, guard),
     sync: () => writer.sync(),
-    dump: () => dumpStore(database, hash),
+    dump: () => {
+      refusePart();
+      return dumpStore(database, hash);
+    },
     load: (chunks) =>
       alone(async () => {
+        await markLoading(writer);
         try {
           await loadStore(database, writer, chunks, hash);
         } catch (cause) {

@@ -119,6 +119,9 @@ describe('segments', () => {
     const plain = decodeFeedSegment(written(new FeedDraft(), feed));
     expect(plain.changes()).toEqual(feed.map(({ id, n, kind }) => ({ id, n, kind })));
     expect(segment.entries()).toEqual(feed);
+    const newer = written(new FeedDraft(), feed);
+    newer[0] = 3;
+    expect(() => decodeFeedSegment(newer)).toThrow('newer format');
     const common = { user: 'ann', record: 'b', decider: 'merge', time: 5 } as const;
     const ledger: readonly LedgerEntry[] = [
       {
@@ -165,6 +168,39 @@ describe('segments', () => {
       { index: 2 ** 40, head: new Uint8Array(32).fill(9) },
     ];
     expect(decodeHeads(encodeHeads(heads))).toEqual(heads);
+  });
+
+  it('[SRV-24] gives back long texts of several fields and records, however they take turns', () => {
+    const note = 'a note of some length, '.repeat(10);
+    const textOf = (i: number, field: number, record: string): string =>
+      `${note}${record} of ${field}, ${i} ${note}`;
+    const feed: FeedEntry[] = [];
+    const ledger: LedgerEntry[] = [];
+    for (let i = 0; i < 12; i += 1) {
+      const id = i % 3 === 0 ? 'a' : 'b';
+      const before: FeedEntry['before'] = {
+        ...{ kind: 'fields', version: { incarnation: 1, n: 3 } },
+        ...{ modifiedOn: 10, modifiedBy: 'ann', owner: 'bob', docs: [], editedAt: {} },
+        fields: { 1: i === 5 ? null : textOf(i, 1, id), 2: textOf(i, 2, id), 3: 'short' },
+      };
+      feed.push({ id, n: 7 + i, kind: 'update', before: i === 7 ? null : before });
+      const field = { field: 1 + (i % 2), rule: 'crdt', outcome: 'combined' } as const;
+      const values = { base: null, theirs: textOf(i, 1, id), ours: textOf(i, 2, id), result: 7 };
+      const plain = { base: textOf(i, 1, id), theirs: textOf(i, 1, id), rule: 'unchanged' };
+      const changed = { ours: textOf(i, 2, id), result: textOf(i, 2, id) };
+      ledger.push({
+        ...{ n: 7 + i, op: `a/1/${i + 1}`, user: 'ann', record: id, decider: 'merge', time: 5 },
+        outcome: 'applied',
+        fields: [
+          { ...field, ...values },
+          { field: 1, outcome: 'applied', ...plain, ...changed },
+        ],
+      });
+    }
+    const bytes = written(new FeedDraft(), feed);
+    expect(bytes[0]).toBe(2);
+    expect(decodeFeedSegment(bytes).entries()).toEqual(feed);
+    expect(decodeLedgerSegment(written(new LedgerDraft(), ledger)).entries()).toEqual(ledger);
   });
 
   it('[SRV-25] joins the ranges of dependents, but never with the root', () => {

@@ -185,9 +185,13 @@ class InputFold implements Fold {
     await this.#memory?.forget(upTo);
   };
 
-  readonly check = async (): Promise<void> => {
-    const extent = await this.#options.input.extent();
-    await this.#checkInput(extent);
+  readonly check = (): Promise<void> => {
+    // In the queue: a window that is applied between two looks would make a whole input look cut.
+    const run = this.#queue.then(async () => {
+      await this.#checkInput(await this.#options.input.extent());
+    });
+    this.#queue = run.catch(() => undefined);
+    return run;
   };
 
   readonly advance: Fold['advance'] = (options) => {

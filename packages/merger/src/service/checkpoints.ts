@@ -5,8 +5,8 @@ import { decodeReplicaState } from '../fold/replica-state.js';
 import type { AppliedStore } from './applied-store.js';
 import type { ArchivedLog } from './replica-register.js';
 
-/** Newest format of manifests. */
-export const manifestFormat = 1;
+/** Newest format of manifests: in the second, segments may hold long texts as changes. */
+export const manifestFormat = 2;
 /** Checkpoints kept when nothing else is asked for. */
 export const checkpointsKeptDefault = 3;
 /** Replicas whose receipts a manifest lists; a replica beyond keeps its log a little longer. */
@@ -15,7 +15,7 @@ const replicasPage = 1_000;
 
 /** What a checkpoint says of itself. */
 export interface CheckpointManifest {
-  readonly format: 1;
+  readonly format: number;
   readonly tenant: string;
   readonly incarnation: number;
   readonly n: number;
@@ -53,7 +53,7 @@ export const readManifest = async (
     if (cause instanceof TidemarkError) throw cause;
     throw new TidemarkError('checkpoint-invalid', `the manifest of ${name} is damaged`, {}, cause);
   }
-  if (manifest.format !== 1)
+  if (manifest.format !== 1 && manifest.format !== manifestFormat)
     throw new TidemarkError('newer-format', `a newer version wrote checkpoint ${name}`);
   const { check, ...body } = manifest;
   if (checkOf(body, hash) !== check)
