@@ -13,17 +13,8 @@ import {
   rewindRow,
 } from '@tidemark/merger';
 import { utf8Encode } from '@tidemark/model';
-import type { InputLog } from '@tidemark/ports';
 import { describe, expect, it } from 'vitest';
-import {
-  customizationOf,
-  FoldWorld,
-  memoryStore,
-  set,
-  sha256,
-  testTables,
-  type Device,
-} from './fold-world.js';
+import { customizationOf, FoldWorld, set, sha256, testTables, type Device } from './fold-world.js';
 
 const visit = { table: 1, record: 'v1' } as const;
 const create = (device: Device, status = 'new') =>
@@ -345,70 +336,6 @@ describe('other entries', () => {
     expect((await world.stored(1, 'v1'))?.row.version).toEqual({ incarnation: 2, n: n + 1 });
     await behind.fold.advance();
     expect(behind.fold.state()).toEqual(world.fold.state());
-  });
-
-  it('[SRV-17] refuses an input that is not the one it has folded', async () => {
-    const world = await FoldWorld.open();
-    await world.enrol('a', 'user-1');
-    const other = await FoldWorld.open();
-    const crdt = () => loadAutomergeCrdt({ hash: sha256 });
-    const fold = await openFold({
-      tenant: 'acme',
-      store: world.store,
-      input: other.input,
-      crypto: nodeCrypto,
-      crdt,
-    });
-    await expect(fold.advance()).rejects.toMatchObject({
-      code: 'input-mismatch',
-      details: { reason: 'rewound' },
-    });
-  });
-});
-
-describe('looking at the input', () => {
-  it('[SRV-17] finds it whole, also while a window is applied', async () => {
-    const world = await FoldWorld.open();
-    await world.enrol('a', 'user-1');
-    let wait = Promise.resolve();
-    const { input } = world;
-    const slow: InputLog = {
-      damage: [],
-      append: (messages) => input.append(messages),
-      read: (after, bounds) => input.read(after, bounds),
-      hashAt: (position) => input.hashAt(position),
-      startGeneration: (expected, first) => input.startGeneration(expected, first),
-      trim: (position) => input.trim(position),
-      close: () => input.close(),
-      extent: async () => {
-        const extent = await input.extent();
-        const before = wait;
-        wait = Promise.resolve();
-        await before;
-        return extent;
-      },
-    };
-    const fold = await openFold({
-      tenant: 'acme',
-      store: await memoryStore(),
-      input: slow,
-      crypto: nodeCrypto,
-      crdt: () => loadAutomergeCrdt({ hash: sha256 }),
-    });
-    await fold.advance();
-    let go: () => void = () => undefined;
-    wait = new Promise((resolve) => {
-      go = resolve;
-    });
-    const checked = fold.check();
-    await world.enrol('b', 'user-1');
-    const advanced = fold.advance();
-    // Whatever can be applied while the look is under way is applied now.
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    go();
-    await checked;
-    expect((await advanced).position).toEqual(world.fold.state().position);
-    await fold.check();
   });
 });
 
