@@ -120,6 +120,13 @@ describe('simulation', () => {
     expect(ofServers).toContain('server-2 event input-brought-back {"messages":2');
   });
 
+  test('[PUL-78] a record does not stay pending for operations that the disk lost', async () => {
+    const file = new URL('view-of-lost-operations.json', regressions);
+    const { violation, trace } = await simulate(JSON.parse(readFileSync(file, 'utf8')) as Plan);
+    expect(violation?.message).toBeUndefined();
+    expect(trace.join('\n')).toContain('"kind":"log-tail","where":"operations 5..7"');
+  });
+
   test('[SRV-98] damage is mended once: what the input loses afterwards begins a new incarnation', async () => {
     const file = new URL('damage-mended-once.json', regressions);
     const { violation, trace } = await simulate(JSON.parse(readFileSync(file, 'utf8')) as Plan);

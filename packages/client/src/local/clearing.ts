@@ -69,7 +69,7 @@ export const clearImage = (core: ReplicaCore): Promise<void> =>
         });
         const puts: LayerPut[] = [];
         for (const { id, value } of page.rows) {
-          const view = await builder.build(table, null, indexesOf(decodeView(value).ops));
+          const view = await builder.build(table, id, null, indexesOf(decodeView(value).ops));
           if (view === null) continue;
           const target = { layer, table: table.id, id };
           puts.push({ space: 'view', ...target, value: encodeView(view) });

@@ -3,6 +3,7 @@ import {
   TidemarkError,
   type FieldId,
   type Operation,
+  type RecordId,
   type SchemaTable,
   type Value,
 } from '@tidemark/model';
@@ -124,22 +125,23 @@ export class PendingList {
     const progress = this.#progress.get(key) ?? (await this.#start(table, op.record));
     this.#progress.set(key, progress);
     const ops = progress.ops.filter((one) => one > progress.upTo && one < index);
-    return this.#advance(table, progress, ops, index - 1);
+    return this.#advance(table, op.record, progress, ops, index - 1);
   }
 
   #viewAfter(table: SchemaTable, op: Operation, index: number): Promise<PendingView | null> {
     const progress = this.#progress.get(`${table.id}/${op.record}`) as Progress;
-    return this.#advance(table, progress, [index], index);
+    return this.#advance(table, op.record, progress, [index], index);
   }
 
   async #advance(
     table: SchemaTable,
+    id: RecordId,
     progress: Progress,
     ops: readonly number[],
     upTo: number,
   ): Promise<PendingView | null> {
     if (ops.length > 0)
-      progress.view = await this.#builder.build(table, progress.view, ops, progress.sides);
+      progress.view = await this.#builder.build(table, id, progress.view, ops, progress.sides);
     progress.upTo = upTo;
     return progress.view;
   }

@@ -225,10 +225,12 @@ export class Rebase {
     table: SchemaTable,
     id: RecordId,
     row: ReadRow,
-    ops: readonly number[],
+    named: readonly number[],
   ): Promise<PendingView | null> {
     const seen = row.current ?? (await this.#replaced(table, id));
-    if (seen === null) return this.#builder.build(table, null, ops);
+    if (seen === null) return this.#builder.build(table, id, null, named);
+    const ops = await this.#builder.notLost(table, id, named);
+    if (ops.length === 0) return null;
     const beneath = await this.#beneath(table, id, row.current);
     return { ...seen, onImage: false, ops: runsOf(ops), beneath };
   }
@@ -242,7 +244,7 @@ export class Rebase {
     const held = current?.beneath ?? null;
     const start = held === null ? await this.#replaced(table, id) : viewOfImage(held);
     const leaving = current === null ? [] : this.#leaving(current);
-    const built = (await this.#builder.build(table, start, leaving)) ?? start;
+    const built = (await this.#builder.build(table, id, start, leaving)) ?? start;
     return built === null || built.deleted ? null : built.row;
   }
 
@@ -255,7 +257,7 @@ export class Rebase {
   ): Promise<PendingView | null> {
     const sides = ops.length === 0 ? new Map() : await this.#ownTexts(table, id, row.current);
     const start = new Map(sides);
-    const next = await this.#builder.build(table, image, ops, sides);
+    const next = await this.#builder.build(table, id, image, ops, sides);
     if (next === null || start.size === 0) return next;
     // Only what shows another history than the server's needs its own document again at the next flip.
     const kept: Record<FieldId, string> = {};
@@ -280,7 +282,7 @@ export class Rebase {
     const leaving = this.#leaving(current);
     if (leaving.length === 0) return sides;
     const image = await this.#replaced(table, id);
-    const before = await this.#builder.build(table, image, leaving, sides);
+    const before = await this.#builder.build(table, id, image, leaving, sides);
     for (const [field, text] of Object.entries(before?.row.docs ?? {}))
       if (!sides.has(Number(field))) set(sides, Number(field), text);
     return sides;
