@@ -1,5 +1,3 @@
-import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
-import { nodeCrypto } from '@tidemark/crypto-node';
 import {
   decodeFeedSegment,
   FeedOutline,
@@ -9,12 +7,11 @@ import {
   encodeInputEntry,
   headAt,
   hookMessageMax,
-  openFold,
   rewindRow,
 } from '@tidemark/merger';
 import { utf8Encode } from '@tidemark/model';
 import { describe, expect, it } from 'vitest';
-import { customizationOf, FoldWorld, set, sha256, testTables, type Device } from './fold-world.js';
+import { customizationOf, FoldWorld, set, testTables, type Device } from './fold-world.js';
 
 const visit = { table: 1, record: 'v1' } as const;
 const create = (device: Device, status = 'new') =>
