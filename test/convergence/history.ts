@@ -44,9 +44,12 @@ export interface HistoryShape {
 
 type Edits = Pick<Replica, 'create' | 'update' | 'delete' | 'increment' | 'editText' | 'get'>;
 
-/** Characters of a text that are not in another one. */
+/** Tells whether a character of a text is a token: each is typed once, other characters only make texts long. */
+export const isToken = (one: string): boolean => one.charCodeAt(0) >= firstToken;
+
+/** Tokens of a text that are not in another one. */
 export const minus = (text: string, other: string): string[] =>
-  [...text].filter((one) => !other.includes(one));
+  [...text].filter((one) => isToken(one) && !other.includes(one));
 
 /** Random history on one world: every random choice comes from one seed. */
 export class History {

@@ -86,6 +86,7 @@ export const sometimes: readonly string[] = [
   'asked compare',
   'an own edit was seen before its receipt',
   'an own edit was seen between its receipt and its page',
+  'a long text was edited',
   'an edit was refused with invalid-value',
   'an edit was refused with storage-unavailable',
   'fault attack forged',

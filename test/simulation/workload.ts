@@ -27,7 +27,11 @@ const nastyValues = [
   '\u202e',
   '2099-12-31',
   'long '.repeat(80),
+  `${'long '.repeat(40)}and changed ${'long '.repeat(40)}`,
 ];
+/** From so many units on segments hold a text as a change of an earlier one. */
+const longLengthMin = 64;
+const longInsert = 'words '.repeat(16);
 /** Values that no string field takes. */
 const refusedValues = ['\ud800', 7, true, {}];
 
@@ -294,11 +298,12 @@ export class Workload {
   ): Promise<void> {
     const at = random.below(text.length + 1);
     const remove = random.chance(20) && at < text.length ? 1 : 0;
-    const insert = this.token();
+    const insert = random.chance(50) ? `${this.token()}${longInsert}` : this.token();
     const after = text.slice(0, at) + insert + text.slice(at + remove);
     device.typing.set(`${table}/${id}`, typedBetween(text, after));
     parts.push(`type ${table}/${id} ${at}-${remove}+${insert}`);
     this.#context.saw('a text was edited');
+    if (after.length >= longLengthMin) this.#context.saw('a long text was edited');
     if (random.chance(70)) await edits.editText(table, id, 'note' as never, { at, remove, insert });
     else await edits.update(table, id, { note: after } as never);
   }
