@@ -67,6 +67,7 @@ const edit = async (db: Database, edits: Edits): Promise<void> => {
 /** PouchDB on LevelDB, against express-pouchdb on LevelDB. */
 export const pouchdb: Peer = {
   facts: {
+    keeps: 'both sides',
     durableDevice: 'LevelDB without fsync: survives a killed process, not a power cut',
     durableServer: 'LevelDB without fsync: survives a killed process, not a power cut',
     onConflict:

@@ -56,6 +56,8 @@ export interface PeerDevice {
 
 /** What people ask about an engine before its figures. */
 export interface PeerFacts {
+  /** What survives a killed process: nothing is compared with what keeps nothing. */
+  readonly keeps: 'both sides' | 'the device' | 'nothing';
   readonly durableDevice: string;
   readonly durableServer: string;
   readonly settings: string;

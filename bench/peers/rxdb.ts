@@ -101,6 +101,7 @@ const freePort = (): Promise<number> =>
 /** RxDB with its free memory storage, against rxdb-server with the same. */
 export const rxdb: Peer = {
   facts: {
+    keeps: 'nothing',
     durableDevice: 'memory: nothing survives the process (no free storage for files in Node)',
     durableServer: 'memory: nothing survives the process',
     onConflict:

@@ -27,6 +27,7 @@ let tenants = 0;
 /** Tidemark over its nats-server, as it is installed. */
 export const tidemark: Peer = {
   facts: {
+    keeps: 'both sides',
     durableDevice: 'LevelDB, log and view in one batch; survives a killed process (durability os)',
     durableServer: 'JetStream acknowledges what is stored; LevelDB fsynced per window of the fold',
     settings: 'defaults; transactions of 100 edits',

@@ -61,6 +61,7 @@ const bodyOf = async (request: IncomingMessage): Promise<string> => {
  */
 export const watermelondb: Peer = {
   facts: {
+    keeps: 'the device',
     durableDevice: 'SQLite file, fsynced per transaction (rollback journal of its adapter)',
     durableServer: 'none: it brings no server; the one here is a map in memory',
     onConflict:

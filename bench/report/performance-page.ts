@@ -3,8 +3,10 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BenchResult } from '../harness/result.js';
 import { readResults, type Machine, type ResultsFile } from '../harness/results-file.js';
+import { readPeers } from '../peers/peers-file.js';
 import { growthPlot } from './growth-plot.js';
 import { advice, method, suiteNotes } from './page-texts.js';
+import { peersSection } from './peers-section.js';
 import { targets, type Target } from './targets.js';
 
 const docs = fileURLToPath(new URL('../../../docs/', import.meta.url));
@@ -145,6 +147,7 @@ export const writePerformancePage = (): string => {
     all.some((one) => one.suite === suite),
   );
   const plots = drawPlots(suites, all);
+  const peers = readPeers();
   const machines = [...new Set(files.map(({ machine }) => machineLine(machine)))];
   const page = [
     '# Performance',
@@ -169,6 +172,7 @@ export const writePerformancePage = (): string => {
     '## Results',
     '',
     ...suites.map((suite) => section(suite, all, plots)),
+    ...(peers === undefined ? [] : [peersSection(peers)]),
     advice,
     '',
   ].join('\n');

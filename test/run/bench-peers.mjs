@@ -1,5 +1,5 @@
-// `npm run bench:peers [-- PEER...] [--records N] [--json] [--save]`: Tidemark and published engines on the same workloads, each
-// engine installed by npm at a pinned version into a folder of its own under node_modules/.cache/tidemark/peers. No part
+// `npm run bench:peers [-- PEER...] [--records N] [--runs R] [--json] [--save]`: Tidemark and published engines on the same
+// workloads, each engine installed by npm at a pinned version into a folder of its own under node_modules/.cache/tidemark/peers. No part
 // of the tests. An engine that cannot be installed is skipped, and the reason is told.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -72,6 +72,7 @@ const run = async () => {
   try {
     const program = path.join(root, 'bench/dist/peers/main.js');
     const given = ['--folder', cache, '--nats', nats.url, '--nats-pid', String(nats.pid)];
+    given.push('--nats-version', found.version);
     const missing = Object.entries(skipped).flatMap(([name, why]) => ['--skip', `${name}=${why}`]);
     return (await node([program, ...given, ...missing, ...process.argv.slice(2)])).code;
   } finally {

@@ -16,7 +16,7 @@ const propertyLimitMs = 20_000;
 const weights = {
   'convergence.deep.ts': 4,
   'imports.deep.ts': 4,
-  'kills.deep.ts': 11,
+  'kills.deep.ts': 13,
   'fuzz.deep.ts': 3,
   'memory.deep.ts': 3,
   'oracle.deep.ts': 4,
