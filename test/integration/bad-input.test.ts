@@ -440,6 +440,18 @@ describe('folders', () => {
     },
   );
 
+  test.each(['', 'x'.repeat(256), untyped(7)])(
+    '[SRV-100] a server of the tenant %j is refused, and no folder is made',
+    async (name) => {
+      const at = path.join(folder, 'of-nobody');
+      await expect(openServer({ tenant: name, schema, folder: at })).rejects.toMatchObject({
+        code: 'invalid-option',
+        details: { option: 'tenant' },
+      });
+      await expect(readdir(at)).rejects.toMatchObject({ code: 'ENOENT' });
+    },
+  );
+
   test('[REP-66, REP-91] another user, tenant, handle or process finds the folder in use', async () => {
     await replica.create('visits', { subject: 's' }, { id: 'mine' });
     const inUse = { code: 'folder-in-use' };

@@ -170,6 +170,7 @@ export interface Server<T extends Tables> {
 }
 
 const syncLogsDefault = 100;
+const tenantLengthMax = 255;
 /** Bytes of the name by which the servers of a tenant know each other, and replicas call one of them. */
 const fellowIdBytes = 12;
 
@@ -324,12 +325,24 @@ const mergerOptions = <T extends Tables>(
   };
 };
 
+/** No device opens a replica of a tenant with another name. */
+const requireTenant = (tenant: unknown): void => {
+  if (typeof tenant !== 'string' || tenant === '' || tenant.length > tenantLengthMax)
+    throw new TidemarkError(
+      'invalid-option',
+      `tenant is a text of 1 to ${tenantLengthMax} characters`,
+      {
+        option: 'tenant',
+      },
+    );
+};
+
 /**
  * Opens the server of a tenant in this process. Close it before the process ends; a killed one loses
  * nothing that was acknowledged.
  *
  * Rejects with `folder-in-use`, `newer-format`, `storage-damaged`, `store-missing`, `checkpoint-invalid`,
- * `wrong-tenant`, `destructive-change`.
+ * `wrong-tenant`, `destructive-change`, `invalid-option`.
  */
 export const openServer = async <const T extends Tables>(
   options: ServerOptions<T>,
@@ -337,6 +350,7 @@ export const openServer = async <const T extends Tables>(
   const clock = options.clock ?? systemClock;
   const timer = options.timer ?? nodeTimer;
   const { tenant, logger } = options;
+  requireTenant(tenant);
   let alarm = 0;
   let keeper: SpaceKeeper | undefined;
   const onEvent = (event: ServerEvent): void => {

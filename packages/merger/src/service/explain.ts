@@ -7,6 +7,7 @@ import {
   type LedgerOutcome,
 } from '../fold/ledger-segment.js';
 import type { AppliedStore } from './applied-store.js';
+import { listLimit } from './list-limit.js';
 
 /** Entries that one explanation gives at most. */
 export const explainEntriesMax = 1_000;
@@ -60,7 +61,8 @@ const explainField = (
 });
 
 /**
- * Reads the ledger of a record or field, oldest first. Rejects with `unknown-table`, `unknown-field`.
+ * Reads the ledger of a record or field, oldest first. Rejects with `unknown-table`, `unknown-field`,
+ * `invalid-option` for a limit that is none.
  *
  * It scans the table's segments of the ledger: cost follows the ledger, memory the limit.
  */
@@ -76,7 +78,8 @@ export const explainValue = async (
     request.field === undefined ? undefined : table.fieldsByName.get(request.field)?.id;
   if (request.field !== undefined && wanted === undefined)
     throw new TidemarkError('unknown-field', `${request.table} has no field ${request.field}`);
-  const limit = Math.min(request.limit ?? explainEntriesMax, explainEntriesMax);
+  const limit = listLimit(request.limit, explainEntriesMax);
+  if (limit === 0) return [];
   let found: Explanation[] = [];
   const take = (entry: LedgerEntry, incarnation: number): void => {
     if (entry.record !== request.id) return;

@@ -17,6 +17,7 @@ import {
   type Value,
 } from '@tidemark/model';
 import type { AppliedStore } from './applied-store.js';
+import { listLimit } from './list-limit.js';
 
 /** Sync errors that one page of a list holds at most. */
 export const syncErrorsPageMax = 1_000;
@@ -143,7 +144,7 @@ export const showSyncError = async (
   };
 };
 
-/** Lists sync errors in the order of their roots after `after`. */
+/** Lists sync errors in the order of their roots after `after`. Rejects with `invalid-option` for a limit that is none. */
 export const listSyncErrors = async (
   applied: AppliedStore,
   schema: Schema,
@@ -153,7 +154,7 @@ export const listSyncErrors = async (
     readonly limit?: number;
   },
 ): Promise<readonly SyncErrorView[]> => {
-  const limit = Math.min(options.limit ?? syncErrorsPageMax, syncErrorsPageMax);
+  const limit = listLimit(options.limit, syncErrorsPageMax);
   const found: SyncErrorView[] = [];
   let after = options.after;
   while (found.length < limit) {

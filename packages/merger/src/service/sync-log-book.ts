@@ -6,6 +6,7 @@ import {
   type SyncLog,
 } from '@tidemark/model';
 import type { Caller, Clock, ServerStore } from '@tidemark/ports';
+import { listLimit } from './list-limit.js';
 import { logKey } from './notes.js';
 import type { ServerEvent } from './server-event.js';
 
@@ -89,7 +90,7 @@ export const createSyncLogBook = (
       const found = await store.scanEntries('sync-logs', {
         gt: first,
         lt: end,
-        limit: Math.min(limit, syncLogsMax),
+        limit: listLimit(limit, syncLogsMax),
         reverse: true,
       });
       return found.map(({ value }) => JSON.parse(utf8Decode(value)) as KeptSyncLog);
