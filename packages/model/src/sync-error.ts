@@ -21,11 +21,13 @@ export interface SyncErrorConflict {
   readonly rule: string;
 }
 
-/** Operations of one transaction that a sync error keeps: indexes `from` to `to` of the replica's log. */
+/** Operations of one transaction that a sync error keeps: indexes `from` to `to` of a replica's log. */
 export interface ParkedRange {
   readonly epoch: number;
   readonly from: number;
   readonly to: number;
+  /** Whose log; absent: the root's. A copy that goes on under an id of its own builds on what waits there. */
+  readonly replica?: string;
 }
 
 /** Verdict on the newest resolution of a sync error. */

@@ -246,7 +246,7 @@ describe('corrections', () => {
 });
 
 describe('clones', () => {
-  it('[SRV-10] waits with what its origin parked in an earlier epoch', async () => {
+  it('[SRV-10, ERR-69] waits with what its origin parked in an earlier epoch', async () => {
     const world = await FoldWorld.open();
     const a = await world.enrol('a', 'user-1');
     await world.give(createVisit(a));
@@ -261,6 +261,10 @@ describe('clones', () => {
     expect(index).toBe(4);
     await world.give(c.envelope(index));
     expect((await world.fields(1, 'v1'))?.[3]).toBeUndefined();
+    expect((await errorOf(world, root))?.ranges).toEqual([
+      { epoch: 1, from: 2, to: 2 },
+      { epoch: 1, from: 4, to: 4, replica: 'c' },
+    ]);
     const shown = [{ ...visit, incarnation: base?.incarnation ?? 0, n: base?.n ?? 0 }];
     const choices = [{ ...visit, field: 2, pick: 'mine' }] as const;
     expect(await resolveCentrally(world, root, 'merge', { shown, choices })).toBe('done');

@@ -7,7 +7,8 @@ import {
   type SyncErrorRow,
 } from '@tidemark/model';
 import type { ReplicaStore } from '@tidemark/ports';
-import { epochOfIndex, type ReplicaMeta } from './replica-meta.js';
+import { logRuns, type LogRun } from './log-runs.js';
+import type { ReplicaMeta } from './replica-meta.js';
 
 const scanRowsMax = 500;
 /** Note that keeps the open operations while no sync errors are held: the image was cleared. */
@@ -52,20 +53,18 @@ export class OpenRanges {
   }
 }
 
-/** Ranges of an open sync error that lie in the replica's own log. */
-export const ownRanges = (
-  meta: ReplicaMeta,
+/** What of an open sync error lies in the replica's own log, whose parts are given. */
+const ownRanges = (
+  runs: readonly LogRun[],
   error: SyncErrorRow,
 ): readonly (readonly [number, number])[] => {
   if (error.state !== 'open') return [];
-  const origin = meta.origins.find(({ replica }) => replica === error.replica);
-  if (error.replica !== meta.replica && origin === undefined) return [];
-  return error.ranges
-    .filter(
-      ({ epoch, from, to }) =>
-        epochOfIndex(meta, from) === epoch && (origin === undefined || to <= origin.lastIndex),
-    )
-    .map(({ from, to }) => [from, to] as const);
+  return error.ranges.flatMap(({ epoch, from, to, replica = error.replica }) =>
+    runs
+      .filter((run) => run.replica === replica && run.epoch === epoch)
+      .map((run) => [Math.max(from, run.from), Math.min(to, run.to)] as const)
+      .filter(([first, last]) => first <= last),
+  );
 };
 
 /** Reads the open operations from the sync errors in the given layers. */
@@ -75,6 +74,7 @@ export const readOpenRanges = async (
   layers: readonly number[],
 ): Promise<OpenRanges> => {
   const ranges: (readonly [number, number])[] = [];
+  const runs = logRuns(meta);
   let after: string | undefined;
   for (;;) {
     const page = await store.scanRows('image', syncErrorsTable, {
@@ -83,7 +83,7 @@ export const readOpenRanges = async (
       ...(after === undefined ? {} : { after }),
     });
     for (const { id, value } of page.rows)
-      ranges.push(...ownRanges(meta, syncErrorFromFields(id, decodeRow(value).fields)));
+      ranges.push(...ownRanges(runs, syncErrorFromFields(id, decodeRow(value).fields)));
     if (page.next === undefined) return new OpenRanges(ranges);
     after = page.next;
   }

@@ -12,7 +12,7 @@ import { transactionOf } from './log-operations.js';
 import { indexesOf, noRuns } from './op-runs.js';
 import { decodeView, viewOfImage, type PendingView } from './pending-view.js';
 import type { ReplicaCore } from './replica-core.js';
-import { epochOfIndex } from './replica-meta.js';
+import { runOfIndex } from './log-runs.js';
 import { ViewBuilder } from './view-builder.js';
 
 /** Most operations of one page of the pending list. */
@@ -86,9 +86,9 @@ export class PendingList {
   async #describe(op: Operation, index: number, editedAt: number): Promise<PendingOperation> {
     const { meta, schema, open } = this.#core;
     const table = schema.tablesById.get(op.table);
-    const epoch = epochOfIndex(meta, index);
+    const { replica, epoch } = runOfIndex(meta, index);
     return {
-      op: `${meta.replica}/${epoch}/${index}`,
+      op: `${replica}/${epoch}/${index}`,
       index,
       table: table?.name ?? String(op.table),
       record: op.record,

@@ -88,7 +88,7 @@ export const rangesOf = (epoch: number, indexes: readonly number[]): ParkedRange
   return ranges;
 };
 
-/** Adds the ranges of a dependent; neighbours join, except with the first, which is the root's own. */
+/** Adds the ranges of a dependent; neighbours of one log join, except with the first, which is the root's own. */
 export const addRanges = (
   ranges: readonly ParkedRange[],
   more: readonly ParkedRange[],
@@ -96,7 +96,8 @@ export const addRanges = (
   const out = [...ranges];
   for (const range of more) {
     const last = out[out.length - 1];
-    if (out.length > 1 && last?.epoch === range.epoch && last.to + 1 === range.from)
+    const isNext = last?.epoch === range.epoch && last.to + 1 === range.from;
+    if (out.length > 1 && isNext && last.replica === range.replica)
       out[out.length - 1] = { ...last, to: range.to };
     else out.push(range);
   }

@@ -169,7 +169,11 @@ export const park = async (
   let decided = asked;
   let row = asked.dependent ? syncErrorOf(window, asked.root) : undefined;
   const waiting = window.overlay.parkedMembers.get(parkedMembersKey(asked.root))?.length ?? 0;
-  const ranges = addRanges(row?.ranges ?? [], rangesOf(origin.epoch, asked.ops));
+  const own = rangesOf(origin.epoch, asked.ops);
+  const { replica } = origin;
+  const isOfRoot = row === undefined || row.replica === replica;
+  const more = isOfRoot ? own : own.map((range) => ({ ...range, replica }));
+  const ranges = addRanges(row?.ranges ?? [], more);
   const full = waiting >= dependentsMax || ranges.length > rangesMax;
   if (asked.dependent && (row === undefined || full)) {
     decided = { ...asked, root: ownRoot, dependent: false, kind: 'missing-reference' };
