@@ -16,8 +16,9 @@ import { OracleDecider, opIdOf, placeOf, same, type Part, type Sent } from './or
 
 /*
  * A slow, plain second opinion on what the input means, written from the design alone; of the engine it has
- * only the form of the input's bytes. It keeps every verdict and the whole history of each record, and asks
- * them each time: no chains, no sparse keys, nothing worked out before.
+ * only the form of the input's bytes. It keeps every verdict and every version of each record, and asks them
+ * each time: no sparse keys, nothing worked out before. Writes of the server, rows of backends and what
+ * devices send are all operations to it, decided by the same rules.
  */
 
 /** Milliseconds by which an author's clock may be ahead of the receipt. */
@@ -196,16 +197,14 @@ export class Oracle extends OracleDecider {
     }
   }
 
-  /** A write of the server is an operation of one who has seen everything. Returns whether it changes anything. */
+  /** A write of the server is an edit by one who has seen everything. Returns whether it changes anything. */
   #write(write: Extract<InputEntry, { kind: 'write' }>['ops'][number]): boolean {
     const { table, id: record } = write;
-    const { deleted, n } = this.record(placeOf({ table, record }));
+    const place = placeOf({ table, record });
+    const { deleted, n } = this.record(place);
     if (deleted && write.kind !== 'upsert') return false;
     const kind = deleted ? 'create' : write.kind === 'delete' ? 'delete' : 'update';
-    const set = this.#differences(
-      placeOf({ table, record }),
-      'fields' in write ? write.fields : {},
-    );
+    const set = this.#differences(place, 'fields' in write ? write.fields : {});
     const inc = Object.entries('by' in write ? write.by : {});
     if (kind === 'update' && set.length + inc.length === 0) return false;
     const op: Operation = {
@@ -244,7 +243,7 @@ export class Oracle extends OracleDecider {
     this.#arrive([[sent]], true);
   }
 
-  /** What values change of others, or of what is held of a living record. */
+  /** What values change of others; without those, of what a living record holds. */
   #differences(place: string, to: RowFields, from?: RowFields): Operation['set'] {
     const { deleted, fields } = this.record(place);
     return Object.entries(to).flatMap(([id, after]) => {
