@@ -196,6 +196,7 @@ export const checkOracle = async (history: CheckedHistory): Promise<void> => {
   const { world, facts } = history;
   const oracle = new Oracle(facts.typed, facts.serverTyped);
   for (const { bytes, atMs } of await world.messages()) oracle.take(bytes, atMs);
+  const outcomeOf = (op: string): OracleOutcome | undefined => oracle.verdicts.get(op)?.outcome;
   const state = world.merger.state();
   const ledger = await readLedger(world.store, state.incarnation);
   const errors = await readSyncErrors(world.store);
@@ -203,12 +204,12 @@ export const checkOracle = async (history: CheckedHistory): Promise<void> => {
   for (const { op, outcome } of ledger) lastWord.set(op, outcome);
   // In the order of decisions: the first that differs explains those behind it.
   for (const { op, table, record, outcome, n, fields } of ledger) {
-    const expected = oracle.verdicts.get(op.replace('/1/', '/'))?.outcome;
+    const expected = outcomeOf(op);
     if (!facts.promised.has(op.split('/')[0] ?? '')) continue;
     if (plainOutcome(lastWord.get(op)) === expected) continue;
     const history = ledger
       .filter((entry) => entry.table === table && entry.record === record)
-      .map((entry) => `${entry.n} ${entry.op} ${entry.outcome} (${oracle.outcomeOf(entry.op)})`);
+      .map((entry) => `${entry.n} ${entry.op} ${entry.outcome} (${outcomeOf(entry.op) ?? '-'})`);
     throw new Error(
       `outcome of ${op} on ${table}/${record} at ${n}\n  is       ${outcome}, at last ` +
         `${lastWord.get(op)}\n  expected ${expected}\n  ${oracle.toldOf(op)}\n  fields ${JSON.stringify(fields)}\n  ` +
@@ -227,19 +228,28 @@ export const checkOracle = async (history: CheckedHistory): Promise<void> => {
     for (const { id, row, deleted } of await storedRecords(world.store, table.id)) {
       const place = `${table.name}/${id}`;
       found.add(id);
-      const expected = oracle.records.get(`${table.id}/${id}`);
+      const expected = oracle.records.get(`${table.id}/${id}`)?.at(-1);
       expectEqual(`${place} is deleted`, deleted, expected?.deleted);
       if (deleted || expected === undefined) continue;
       for (const field of table.fields) {
         const value = row.fields[field.id] ?? null;
         if (field.type === 'text')
           checkText(`${place} ${field.name}`, String(value ?? ''), expected.typed, history);
-        else expectEqual(`${place} ${field.name}`, value, expected.fields.get(field.id) ?? null);
+        else
+          expectEqual(
+            `${place} ${field.name}`,
+            value,
+            expected.fields.get(field.id)?.value ?? null,
+          );
       }
     }
-    for (const [key, { deleted }] of oracle.records) {
+    for (const [key, versions] of oracle.records) {
       const [tableId, id] = key.split('/');
-      if (Number(tableId) === table.id && !deleted && !found.has(id ?? ''))
+      if (
+        Number(tableId) === table.id &&
+        versions.at(-1)?.deleted === false &&
+        !found.has(id ?? '')
+      )
         throw new Error(`${table.name}/${id} is missing`);
     }
   }

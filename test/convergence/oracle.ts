@@ -1,5 +1,4 @@
-import type { ServerWrite } from '@tidemark/merge';
-import { decodeInputEntry, type ForeignReport } from '@tidemark/merger';
+import { decodeInputEntry, type ForeignReport, type InputEntry } from '@tidemark/merger';
 import {
   decodeEnvelope,
   decodeTransaction,
@@ -9,383 +8,266 @@ import {
   type Customization,
   type Operation,
   type ResolutionRow,
-  type Value,
+  type RowFields,
 } from '@tidemark/model';
 import type { TypedTokens } from './history.js';
 import { crypto } from './memory-parts.js';
-import {
-  afresh,
-  aheadMsMax,
-  OracleDecider,
-  same,
-  type Choice,
-  type OracleRecord,
-  type Part,
-  type Sent,
-} from './oracle-decider.js';
+import { OracleDecider, opIdOf, placeOf, same, type Part, type Sent } from './oracle-decider.js';
 
 /*
- * A slow, plain second opinion on what the input means, written from the design alone. It keeps every
- * verdict and the whole history of each record, and asks them each time: no chains, no sparse keys.
+ * A slow, plain second opinion on what the input means, written from the design alone; of the engine it has
+ * only the form of the input's bytes. It keeps every verdict and every version of each record, and asks them
+ * each time: no sparse keys, nothing worked out before. Writes of the server, rows of backends and what
+ * devices send are all operations to it, decided by the same rules.
  */
 
-/** Sync error of the oracle. `ops` are positions in the author's log. */
+/** Milliseconds by which an author's clock may be ahead of the receipt. */
+const aheadMsMax = 5 * 60_000;
+
+/** Sync error of the oracle: its root is the OpId of the first operation. */
 export interface OracleError {
   readonly root: string;
-  readonly author: string;
   state: 'open' | 'ignored' | 'resolved';
-  parts: Part[];
+  /** What waits, the root's own operations first. */
+  readonly parts: Part[];
 }
 
-/** Folds an input as the design says it should be. What operations typed into texts is told by `typed`. */
+/** Folds an input as the design says it should be. What was typed into texts is told to it. */
 export class Oracle extends OracleDecider {
   readonly errors = new Map<string, OracleError>();
-  readonly #serverTyped: ReadonlyMap<number, TypedTokens>;
-  readonly #mergedTo = new Map<string, number>();
-  /** Keys of replicas, and what else of identities takes a version once. */
-  readonly #keys = new Map<string, string>();
-  readonly #saidOnce = new Set<string>();
-  readonly #shadows = new Map<
-    string,
-    { readonly fields: ReadonlyMap<number, Value>; readonly n: number }
-  >();
-  /** Newest version of a row that its backend reported: older ones may come behind it. */
-  readonly #rowVersions = new Map<string, number>();
-  #foreign = 0;
+  readonly #typed: ReadonlyMap<string, TypedTokens>;
+  /** What backends said last of records, and at which version. */
+  readonly #shadows = new Map<string, { fields: RowFields; rowVersion: number; n: number }>();
+  /** Keys of replicas, and what else is said of identities. */
+  readonly #identities = new Map<string, string>();
 
+  /** `typed` is by `replica/index` of operations, `serverTyped` by version of server writes. */
   constructor(
     typed: ReadonlyMap<string, TypedTokens>,
     serverTyped: ReadonlyMap<number, TypedTokens>,
   ) {
-    super(typed);
-    this.#serverTyped = serverTyped;
+    super();
+    const ofServer = [...serverTyped].map(([n, tokens]) => [`server/${n}`, tokens] as const);
+    this.#typed = new Map([...typed, ...ofServer]);
   }
 
   /** Takes one message of the input. */
   take(bytes: Uint8Array, atMs: number): void {
     this.now = Math.max(this.now, atMs);
-    const decoded = decodeInputEntry(bytes);
-    if (decoded._tag === 'Left') throw new Error('the histories hold no undecodable entries');
-    const entry = decoded.right;
-    if (entry.kind === 'customization') {
+    const entry = decoded(decodeInputEntry(bytes));
+    if (entry.kind === 'envelope') this.#takeEnvelope(entry.envelope, atMs);
+    else if (entry.kind === 'foreign')
+      for (const row of entry.rows) this.#takeForeign(entry.backend, row);
+    else if (entry.kind === 'enroll') this.#identify(`key ${entry.replica}`, entry.publicKey);
+    else if (entry.kind === 'revoke') this.#identify(`${entry.of} ${entry.id}`, 'revoked');
+    else if (entry.kind === 'policy') this.#identify('policy', 'set');
+    else if (entry.kind === 'write') {
+      this.n += 1;
+      const isChanged = entry.ops.map((write) => this.#write(write)).includes(true);
+      // Writes that change nothing take no version.
+      if (!isChanged) this.n -= 1;
+    } else if (entry.kind === 'resolution') {
+      this.n += 1;
+      this.#resolve(entry.resolution);
+    } else if (entry.kind === 'customization') {
       this.n += 1;
       const { tables } = entry.json as Customization;
       this.tables = new Map(tables.map((table) => [table.id, table]));
-    } else if (entry.kind === 'enroll') {
-      // The histories enrol nobody who may not be.
-      if (this.#keys.get(entry.replica) === entry.publicKey) return;
-      this.#keys.set(entry.replica, entry.publicKey);
-      this.n += 1;
-    } else if (entry.kind === 'policy' || entry.kind === 'revoke') {
-      const said = entry.kind === 'policy' ? 'policy' : `${entry.of} ${entry.id}`;
-      if (!this.#saidOnce.has(said)) this.n += 1;
-      this.#saidOnce.add(said);
-    } else if (entry.kind === 'envelope') this.#takeEnvelope(entry.envelope, atMs);
-    else if (entry.kind === 'write') {
-      // A write that changes nothing takes no version.
-      this.n += 1;
-      const isChanged = entry.ops.map((write) => this.#write(write)).includes(true);
-      if (!isChanged) this.n -= 1;
-    } else if (entry.kind === 'foreign')
-      for (const row of entry.rows) this.#takeForeign(entry.backend, row);
-    else if (entry.kind === 'resolution') {
-      this.n += 1;
-      this.#resolve(entry.resolution);
     }
+  }
+
+  /** An operation, and who changed its record when, for messages. */
+  toldOf(id: string): string {
+    const sent = this.verdicts.get(id)?.sent;
+    const changes = sent && this.versions(placeOf(sent)).map(({ n, by }) => `${n} ${by}`);
+    return JSON.stringify({ sent, changes });
+  }
+
+  /** What is said again takes no version. The histories enrol nobody who may not be. */
+  #identify(subject: string, said: string): void {
+    if (this.#identities.get(subject) !== said) this.n += 1;
+    this.#identities.set(subject, said);
   }
 
   #takeEnvelope(bytes: Uint8Array, receivedAt: number): void {
-    const decoded = decodeEnvelope(bytes);
-    if (decoded._tag === 'Left') throw new Error('the histories hold no broken envelopes');
-    const { replica, from, offsetMs, transactions } = decoded.right;
-    let index = from;
+    const { replica, from, offsetMs, transactions } = decoded(decodeEnvelope(bytes));
+    let next = from;
     for (const stored of transactions) {
-      const opened = openTransaction(stored, crypto.sha256);
-      if (opened._tag === 'Left' || opened.right.payload === undefined) throw new Error('erased');
-      const transaction = decodeTransaction(opened.right.payload);
-      if (transaction._tag === 'Left') throw new Error('undecodable');
-      const { ops, hlc, atomicity } = transaction.right;
-      const first = index;
-      index += ops.length;
-      const merged = this.#mergedTo.get(replica) ?? 0;
-      if (first <= merged) continue;
-      if (first !== merged + 1) return;
-      this.#mergedTo.set(replica, index - 1);
+      const { payload } = decoded(openTransaction(stored, crypto.sha256));
+      const { ops, hlc, atomicity } = decoded(decodeTransaction(payload ?? new Uint8Array()));
+      const first = next;
+      next += ops.length;
+      // What was decided is no news, and what lies behind a gap has to come again.
+      if (this.verdicts.has(opIdOf(replica, first))) continue;
+      if (first > 1 && !this.verdicts.has(opIdOf(replica, first - 1))) return;
       this.n += 1;
-      const latest = receivedAt + aheadMsMax;
-      const at = Math.min(hlc.wallMs + offsetMs, latest);
-      const whole: Sent[] = [];
-      const partOf = new Map<string, Part>();
-      ops.forEach((op, i) => {
-        const key = atomicity === 'whole' ? '' : `${op.table}/${op.record}`;
-        const part = partOf.get(key) ?? { sent: [], whole };
-        partOf.set(key, part);
-        const sent = { author: replica, index: first + i, op, at, latest, part };
-        part.sent.push(sent);
-        whole.push(sent);
-        this.log.set(`${replica}/${sent.index}`, sent);
-      });
-      this.#arriveTogether([...partOf.values()]);
+      const wallMs = hlc.wallMs + offsetMs;
+      const sent = ops.map((op, i) => this.#sent(replica, first + i, op, wallMs, receivedAt));
+      this.#arrive(atomicity === 'whole' ? [sent] : byRecord(sent));
     }
   }
 
-  /** `asked`: a person asks for the decision, whatever else of the author waits. */
-  #arrive(part: Part, asked = false): void {
-    const [only] = part.sent;
-    if (only?.op.table === resolutionsTable) {
-      this.verdicts.set(`${only.author}/${only.index}`, {
-        outcome: 'applied',
-        fields: new Map(),
-        life: 0,
-        n: this.n,
-      });
-      const row = resolutionFromFields(
-        Object.fromEntries(only.op.set.map(({ field, after }) => [field, after])),
-      );
-      if (row._tag === 'Left') throw new Error('the histories hold no malformed resolutions');
-      this.#resolve(row.right);
-      return;
-    }
-    const root = asked ? undefined : this.#waitsUnder(part);
-    if (root !== undefined) {
-      for (const sent of part.sent) this.parked(sent);
-      root.parts.push(part);
-      // Nothing is set aside unseen.
-      root.state = 'open';
-      return;
-    }
-    this.#decideOrPark(part, afresh);
+  /** The time of an operation is bounded by its receipt, and later than what its author had seen. */
+  #sent(author: string, index: number, op: Operation, wallMs: number, receivedAt: number): Sent {
+    const latest = receivedAt + aheadMsMax;
+    const time = Math.max(Math.min(wallMs, latest), Math.min(op.seen, latest) + 1);
+    const typed = this.#typed.get(`${author}/${index}`)?.added ?? [];
+    return { ...op, id: opIdOf(author, index), author, index, time, typed };
   }
 
-  /** Parts of one transaction: one that refers to a create which another one parks waits with it. */
-  #arriveTogether(parts: readonly Part[], asked = false): void {
-    const undo = parts.map((part) => this.snapshot(part));
-    for (const part of parts) this.#arrive(part, asked);
-    for (let again = true; again;) {
-      again = false;
-      for (const [i, part] of parts.entries()) {
-        if (this.#errorWith(part) !== undefined) continue;
-        const root = asked ? this.#refersUnder(part, parts) : this.#waitsUnder(part);
-        if (root === undefined) continue;
-        undo[i]?.();
-        for (const sent of part.sent) this.parked(sent);
+  /**
+   * Decides the parts of one transaction, each apart, or notes that they wait. Parts that a person or a
+   * backend asks for (`isAsked`) wait for nothing but each other.
+   */
+  #arrive(parts: readonly Part[], isAsked = false): void {
+    const left = new Set(parts);
+    const arrive = (part: Part): void => {
+      if (!left.delete(part)) return;
+      // That to which it refers is decided before it.
+      for (const other of left)
+        if (part.some((sent) => other.some((one) => this.#isCreateFor(sent, one)))) arrive(other);
+      const [first] = part;
+      const root = this.#rootOf(part, isAsked ? parts : undefined);
+      if (root !== undefined) {
+        this.park(part);
         root.parts.push(part);
-        again = true;
-      }
-    }
+        // Nothing is set aside unseen.
+        root.state = 'open';
+      } else if (first?.table === resolutionsTable) this.#resolveOn(first);
+      else if (first !== undefined && !this.decide(part))
+        this.errors.set(first.id, { root: first.id, state: 'open', parts: [part] });
+    };
+    parts.forEach(arrive);
   }
 
-  #errorWith(part: Part): OracleError | undefined {
-    for (const error of this.errors.values())
-      if (error.state !== 'resolved' && error.parts.includes(part)) return error;
+  /** Error under which a part waits: by a predecessor, or by a reference to a create of its author. */
+  #rootOf(part: Part, among?: readonly Part[]): OracleError | undefined {
+    const waiting = [...this.errors.values()].flatMap((error) => {
+      const parts = error.state === 'resolved' ? [] : error.parts;
+      const counted = among === undefined ? parts : parts.filter((one) => among.includes(one));
+      return counted.flat().map((one) => ({ error, one }));
+    });
+    for (const sent of part) {
+      const before = opIdOf(sent.author, sent.index - sent.prev);
+      const found =
+        waiting.find(({ one }) => one.id === before) ??
+        waiting.find(({ one }) => this.#isCreateFor(sent, one));
+      if (found !== undefined) return found.error;
+    }
     return undefined;
   }
 
-  #decideOrPark(part: Part, choice: Choice): boolean {
-    if (this.decide(part, choice)) return true;
-    const [first] = part.sent;
-    if (first === undefined) return false;
-    const root = `${first.author}/1/${first.index}`;
-    this.errors.set(root, { root, author: first.author, state: 'open', parts: [part] });
-    return false;
+  /** Whether an operation refers to a record that another one of its author creates. */
+  #isCreateFor(sent: Sent, { author, kind, table, record }: Sent): boolean {
+    if (author !== sent.author || kind !== 'create') return false;
+    const { name } = this.tables.get(table) ?? {};
+    return sent.set.some(
+      ({ field, after }) => after === record && this.field(sent.table, field)?.table === name,
+    );
+  }
+
+  /** A device resolves by a create. */
+  #resolveOn(sent: Sent): void {
+    this.verdicts.set(sent.id, { sent, outcome: 'applied', fields: new Map(), life: null });
+    const fields = Object.fromEntries(sent.set.map(({ field, after }) => [field, after]));
+    this.#resolve(decoded(resolutionFromFields(fields)));
   }
 
   /** A person's decision; the first in order holds, and only on what the person saw. */
   #resolve({ root, action, shown, choices }: ResolutionRow): void {
     const error = this.errors.get(root);
-    const isStale = shown.some(({ table, record, n }) => {
-      const found = this.records.get(`${table}/${record}`);
-      return n !== (found?.n ?? 0) && !(n === 0 && found?.deleted === true);
+    const isStale = shown.some((one) => {
+      const { n, deleted } = this.record(placeOf(one));
+      return one.n !== n && !(one.n === 0 && deleted);
     });
-    if (error === undefined || error.state === 'resolved' || isStale) return;
-    if ((action === 'un-ignore') !== (error.state === 'ignored')) return;
+    const state = action === 'un-ignore' ? 'ignored' : 'open';
+    if (error?.state !== state || isStale) return;
+    const [first = [], ...dependents] = error.parts;
     if (action === 'ignore') error.state = 'ignored';
     else if (action === 'un-ignore') error.state = 'open';
     else if (action === 'take-server') {
       error.state = 'resolved';
-      for (const part of error.parts) this.decide(part, { action, choices: [] });
+      const none = error.parts.flat().map((one) => ({ ...one, field: 0, pick: 'theirs' as const }));
+      for (const part of error.parts) this.decide(part, none);
     } else {
-      const [first, ...dependents] = error.parts;
-      if (first === undefined) return;
-      if (action === 'split') {
-        error.state = 'resolved';
-        this.#arriveTogether(partsByRecord(first), true);
-      } else {
-        const kind = action === 'merge' ? 'merge' : 'decide';
-        if (!this.decide(first, { action: kind, choices })) return;
-        error.state = 'resolved';
-      }
-      for (const part of dependents) this.#arrive(part);
+      if (action !== 'split' && !this.decide(first, choices)) return;
+      error.state = 'resolved';
+      if (action === 'split') this.#arrive(byRecord(first), true);
+      for (const part of dependents) this.#arrive([part]);
     }
   }
 
-  /** The server's own writes change the current record and never conflict. */
-  #write(write: ServerWrite): boolean {
-    const key = `${write.table}/${write.id}`;
-    let record = this.records.get(key);
-    const isLive = record !== undefined && !record.deleted;
-    if (write.kind === 'upsert' && !isLive) record = this.begin(key);
-    else if (!isLive || record === undefined) return false;
-    let isChanged = write.kind === 'delete' || (write.kind === 'upsert' && !isLive);
-    if (write.kind === 'delete') record.deleted = true;
-    else if (write.kind === 'increment')
-      for (const [field, by] of Object.entries(write.by)) {
-        record.fields.set(Number(field), Number(record.fields.get(Number(field)) ?? 0) + by);
-        isChanged = true;
-      }
-    else
-      for (const [field, value] of Object.entries(write.fields)) {
-        const isText = this.field(write.table, Number(field))?.type === 'text';
-        if (!isText && same(record.fields.get(Number(field)), value)) continue;
-        if (!isText) record.fields.set(Number(field), value);
-        const earlier = record.editedAt.get(Number(field)) ?? 0;
-        record.editedAt.set(Number(field), Math.max(this.now, earlier + 1));
-        isChanged = true;
-      }
-    if (!isChanged) return false;
-    for (const one of this.#serverTyped.get(this.n)?.added ?? []) record.typed.add(one);
-    this.changed(record, 'server');
-    return true;
+  /** A write of the server is an edit by one who has seen everything. Returns whether it changes anything. */
+  #write(write: Extract<InputEntry, { kind: 'write' }>['ops'][number]): boolean {
+    const { table, id: record } = write;
+    const place = placeOf({ table, record });
+    const { deleted, n } = this.record(place);
+    if (deleted && write.kind !== 'upsert') return false;
+    const kind = deleted ? 'create' : write.kind === 'delete' ? 'delete' : 'update';
+    const set = this.#differences(place, 'fields' in write ? write.fields : {});
+    const inc = Object.entries('by' in write ? write.by : {});
+    if (kind === 'update' && set.length + inc.length === 0) return false;
+    const op: Operation = {
+      ...{ ...bare, table, record, kind, base: baseAt(n), set },
+      inc: inc.map(([field, by]) => ({ field: Number(field), by })),
+    };
+    return this.decide([this.#sent('server', this.n, op, this.now, this.now)]);
   }
 
   /** A foreign row is an edit of its backend: the difference to what the backend said last. */
   #takeForeign(backend: string, row: ForeignReport): void {
-    const key = `${row.table}/${row.id}`;
-    const newest = this.#rowVersions.get(key);
-    const rowVersion = row.rowVersion ?? (newest ?? 0) + 1;
-    if (newest !== undefined && rowVersion <= newest) return;
-    this.#rowVersions.set(key, rowVersion);
-    const author = `backend:${backend}`;
-    const shadow = this.#shadows.get(key);
-    const all = this.tables.get(row.table)?.fields.filter(({ type }) => type !== 'counter') ?? [];
-    const fields = all.map(({ id }) => [id, row.fields[id] ?? null] as const);
-    const record = this.records.get(key);
-    const isLive = record !== undefined && !record.deleted;
-    // Without a shadow, the row differs from what is held here.
-    const changed = fields.filter(([field, after]) =>
-      shadow === undefined && isLive
-        ? !this.#holds(row.table, record, field, after)
-        : !same(shadow?.fields.get(field), after),
-    );
-    const isEcho = changed.length === 0 && (shadow !== undefined || isLive);
-    if (isEcho) {
-      this.#shadows.set(key, { fields: new Map(fields), n: this.n });
-      return;
-    }
-    this.n += 1;
-    this.#shadows.set(key, { fields: new Map(fields), n: this.n });
-    const base = { incarnation: 1, n: shadow?.n ?? 0, born: '', modifiedOn: 0 };
+    const { table, id: record } = row;
+    const place = placeOf({ table, record });
+    const shadow = this.#shadows.get(place);
+    const rowVersion = row.rowVersion ?? (shadow?.rowVersion ?? 0) + 1;
+    if (shadow !== undefined && rowVersion <= shadow.rowVersion) return;
+    const { deleted } = this.record(place);
+    const defined = this.tables.get(table)?.fields.filter(({ type }) => type !== 'counter') ?? [];
+    const fields = Object.fromEntries(defined.map(({ id }) => [id, row.fields[id] ?? null]));
+    const changed = this.#differences(place, fields, shadow?.fields);
+    // Texts are not held here: without a shadow, the rows of the histories name the one that is there.
+    const plain = changed.filter(({ field }) => !this.isText(table, field));
+    const isNew = shadow === undefined;
+    const isEcho = !(isNew && deleted) && (isNew ? plain : changed).length === 0;
+    if (!isEcho) this.n += 1;
+    this.#shadows.set(place, { fields, rowVersion, n: this.n });
+    if (isEcho) return;
     const op: Operation = {
-      table: row.table,
-      record: row.id,
-      kind: shadow === undefined ? 'create' : 'update',
-      base: shadow === undefined ? null : base,
-      prev: 0,
-      since: 0,
-      seen: 0,
-      set: changed
-        .filter(([field]) => this.field(row.table, field)?.type !== 'text')
-        .map(([field, after]) => {
-          return { field, before: shadow?.fields.get(field) ?? null, after };
-        }),
-      inc: [],
-      crdt: [],
-      // Without a shadow it is not known what the backend holds on purpose.
-      row: shadow === undefined ? null : fields.map(([field, value]) => ({ field, value })),
+      ...{ ...bare, table, record, kind: isNew ? 'create' : 'update' },
+      base: isNew ? null : baseAt(shadow.n),
+      // Without a shadow it is not known what the backend saw, and what it holds on purpose.
+      set: isNew ? plain.map((one) => ({ ...one, before: null })) : plain,
+      row: isNew ? null : defined.map(({ id }) => ({ field: id, value: fields[id] ?? null })),
     };
-    this.#foreign += 1;
-    const part: Part = { sent: [], whole: [] };
-    const latest = this.now + aheadMsMax;
-    const at = Math.min(row.modifiedOn, latest);
-    part.sent.push({ author, index: this.#foreign, op, at, latest, part });
-    this.#decideOrPark(part, afresh);
+    const sent = this.#sent(`backend:${backend}`, this.n, op, row.modifiedOn, this.now);
+    this.#arrive([[sent]], true);
   }
 
-  /** Texts are not known here: the foreign rows of the histories always name the one that is there. */
-  #holds(table: number, record: OracleRecord | undefined, field: number, after: Value): boolean {
-    return this.field(table, field)?.type === 'text' || same(record?.fields.get(field), after);
-  }
-
-  /** Verdict on an operation by its OpId text, for messages. */
-  outcomeOf(op: string): string {
-    return this.verdicts.get(op.replace('/1/', '/'))?.outcome ?? '-';
-  }
-
-  /** Base and chain of an operation, and the changes of its record, for messages. */
-  toldOf(op: string): string {
-    const sent = this.log.get(op.replace('/1/', '/'));
-    if (sent === undefined) return '';
-    const { base, prev, table, record, kind } = sent.op;
-    const changes = this.records.get(`${table}/${record}`)?.changes ?? [];
-    return `${kind} on ${base?.n ?? '-'} after ${prev}; ${JSON.stringify(changes)}`;
-  }
-
-  /** Error under which a part waits: by a predecessor, or by a reference to a create of its author. */
-  #waitsUnder(part: Part): OracleError | undefined {
-    for (const { author, index, op } of part.sent) {
-      if (op.prev > 0) {
-        const error = this.#errorOf(`${author}/${index - op.prev}`);
-        if (error !== undefined) return error;
-      }
-      const error = this.#createWaits(part, op, author, () => true);
-      if (error !== undefined) return error;
-    }
-    return undefined;
-  }
-
-  /** Error under which a part waits by a reference to a create of another one of `parts`. */
-  #refersUnder(part: Part, parts: readonly Part[]): OracleError | undefined {
-    for (const { author, op } of part.sent) {
-      const error = this.#createWaits(part, op, author, (other) => parts.includes(other));
-      if (error !== undefined) return error;
-    }
-    return undefined;
-  }
-
-  /** Error under which the create of a record waits that an operation of the part refers to. */
-  #createWaits(
-    part: Part,
-    op: Operation,
-    author: string,
-    counts: (other: Part) => boolean,
-  ): OracleError | undefined {
-    for (const { field, after } of op.set) {
-      const target = this.field(op.table, field)?.table;
-      const table = [...this.tables.values()].find(({ name }) => name === target);
-      if (table === undefined || after === null) continue;
-      for (const error of this.errors.values())
-        if (error.author === author && error.state !== 'resolved')
-          for (const other of error.parts)
-            for (const one of other.sent)
-              if (
-                other !== part &&
-                counts(other) &&
-                one.op.kind === 'create' &&
-                one.op.table === table.id &&
-                one.op.record === after
-              )
-                return error;
-    }
-    return undefined;
-  }
-
-  #errorOf(key: string): OracleError | undefined {
-    for (const error of this.errors.values())
-      if (error.state !== 'resolved')
-        for (const part of error.parts)
-          if (part.sent.some(({ author, index }) => `${author}/${index}` === key)) return error;
-    return undefined;
+  /** What values change of others; without those, of what a living record holds. */
+  #differences(place: string, to: RowFields, from?: RowFields): Operation['set'] {
+    const { deleted, fields } = this.record(place);
+    return Object.entries(to).flatMap(([id, after]) => {
+      const field = Number(id);
+      const held = deleted ? undefined : fields.get(field)?.value;
+      const before = (from === undefined ? held : from[field]) ?? null;
+      return same(before, after) ? [] : [{ field, before, after }];
+    });
   }
 }
 
+/** What operations have that only devices make. */
+const bare = { prev: 0, since: 0, seen: 0, set: [], inc: [], crdt: [], row: null } as const;
+
+const baseAt = (n: number) => ({ incarnation: 1, n, born: '', modifiedOn: 0 });
+
+/** What the histories hold can be read, all of it. */
+const decoded = <A>(result: { _tag: 'Left' } | { _tag: 'Right'; right: A }): A => {
+  if (result._tag === 'Left') throw new Error('the histories hold nothing that cannot be read');
+  return result.right;
+};
+
 /** The operations of each record as a part of their own, in the order of their first. */
-const partsByRecord = (part: Part): readonly Part[] => {
-  const parts = new Map<string, Part>();
-  for (const sent of part.sent) {
-    const key = `${sent.op.table}/${sent.op.record}`;
-    const own = parts.get(key) ?? { sent: [], whole: part.whole };
-    parts.set(key, own);
-    own.sent.push({ ...sent, part: own });
-  }
-  return [...parts.values()];
+const byRecord = (part: Part): readonly Part[] => {
+  const places = new Set(part.map(placeOf));
+  return [...places].map((place) => part.filter((one) => placeOf(one) === place));
 };
