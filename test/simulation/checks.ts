@@ -1,12 +1,5 @@
-import { decodeInputEntry, type InputEntry } from '@tidemark/merger';
-import {
-  decodeEnvelope,
-  decodeTransaction,
-  equalBytes,
-  nextHead,
-  openTransaction,
-} from '@tidemark/model';
-import type { InputMessage } from '@tidemark/ports';
+import type { InputEntry } from '@tidemark/merger';
+import { equalBytes, nextHead, openTransaction } from '@tidemark/model';
 import {
   checkDevices,
   checkImage,
@@ -23,9 +16,9 @@ import { Violation, type Invariant } from './context.js';
 import { checkReads } from './deeds.js';
 import type { DeviceActor } from './device-actor.js';
 import type { ServerActor } from './server-actor.js';
-import { transactionName } from './promises.js';
+import type { FoldedMessage } from './folded-message.js';
 import { checkForgeries, forgedMessages } from './forgery-checks.js';
-import { entryName, type SimWorld } from './sim-world.js';
+import type { SimWorld } from './sim-world.js';
 import { pairRecords, pairTableId } from './workload.js';
 import type { TypedTokens } from '../convergence/history.js';
 
@@ -74,16 +67,17 @@ const checkedWorld = (world: SimWorld, server: ServerActor): CheckedWorld => {
           deleted ? [] : [[id, row] as const],
         ),
       ),
-    messages: () => Promise.resolve(goodMessages(world)),
+    messages: () => Promise.resolve(goodMessages(world).map(({ message }) => message)),
   };
 };
 
 /** Messages without those of attackers: what is left, the oracle understands. */
-const goodMessages = (world: SimWorld): readonly InputMessage[] =>
-  world.messages().filter(({ bytes }) => {
-    const entry = decodeInputEntry(bytes);
-    return entry._tag === 'Right' && !isAttack(entry.right) && !world.forged.has(entryName(bytes));
-  });
+const goodMessages = (world: SimWorld): readonly FoldedMessage[] =>
+  world
+    .folded()
+    .filter(
+      ({ entry, name }) => entry !== undefined && !isAttack(entry) && !world.forged.has(name),
+    );
 
 const isAttack = (entry: InputEntry): boolean =>
   entry.kind === 'envelope' && entry.caller.replica === 'mallory';
@@ -95,24 +89,15 @@ const typedByOperation = (world: SimWorld): Map<string, TypedTokens> => {
     for (const { id, name } of server.merger()?.schema().customization.tables ?? [])
       names.set(id, name);
   const typed = new Map<string, TypedTokens>();
-  for (const { bytes } of goodMessages(world)) {
-    const entry = decodeInputEntry(bytes);
-    if (entry._tag === 'Left' || entry.right.kind !== 'envelope') continue;
-    const envelope = decodeEnvelope(entry.right.envelope);
-    if (envelope._tag === 'Left') continue;
-    let index = envelope.right.from;
-    for (const stored of envelope.right.transactions) {
-      const opened = openTransaction(stored, crypto.sha256);
-      if (opened._tag === 'Left' || opened.right.payload === undefined) continue;
-      const transaction = decodeTransaction(opened.right.payload);
-      if (transaction._tag === 'Left') continue;
-      const name = transactionName(stored);
-      transaction.right.ops.forEach(({ table, record, crdt }, i) => {
+  for (const { envelope } of goodMessages(world)) {
+    let index = envelope?.from ?? 0;
+    for (const { name, opCount, ops } of envelope?.transactions ?? []) {
+      ops.forEach(({ table, record, crdt }, i) => {
+        if (crdt.length === 0) return;
         const found = world.typed.get(`${name}/${names.get(table)}/${record}`);
-        if (found !== undefined && crdt.length > 0)
-          typed.set(`${envelope.right.replica}/${index + i}`, found);
+        if (found !== undefined) typed.set(`${envelope?.replica}/${index + i}`, found);
       });
-      index += opened.right.opCount;
+      index += opCount;
     }
   }
   return typed;
@@ -207,12 +192,11 @@ const checkLoss = (world: SimWorld): void => {
 
 /** Whether one customization was published twice: its answer was lost, and the oracle cannot tell. */
 const isPublishedTwice = (world: SimWorld): boolean => {
-  const versions = world.messages().flatMap(({ bytes }) => {
-    const entry = decodeInputEntry(bytes);
-    return entry._tag === 'Right' && entry.right.kind === 'customization'
-      ? [(entry.right.json as { readonly version: number }).version]
-      : [];
-  });
+  const versions = world
+    .folded()
+    .flatMap(({ entry }) =>
+      entry?.kind === 'customization' ? [(entry.json as { readonly version: number }).version] : [],
+    );
   return new Set(versions).size < versions.length;
 };
 

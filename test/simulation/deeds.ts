@@ -9,7 +9,8 @@ import { checkOwnEdits } from './own-edit-checks.js';
 import type { DeedKind, PlannedEvent } from './plan.js';
 import type { ServerActor } from './server-actor.js';
 import { forge } from './forgeries.js';
-import { canary, entryName, type SimWorld } from './sim-world.js';
+import { entryName } from './folded-message.js';
+import { canary, type SimWorld } from './sim-world.js';
 import { foreignRecord, nastyValue, pairRecords, pairTable, pairTableId } from './workload.js';
 
 const tableNames = ['server_wins', 'device_wins', 'full_row', 'latest', 'manual', 'children'];

@@ -3,7 +3,7 @@ import { expectEqual } from '../convergence/checks.js';
 import { contentOf } from '../convergence/refold.js';
 import { forgedText } from './forgeries.js';
 import type { ServerActor } from './server-actor.js';
-import { entryName, type SimWorld } from './sim-world.js';
+import type { SimWorld } from './sim-world.js';
 
 const entriesMax = 1_000;
 
@@ -19,8 +19,8 @@ interface Forged extends Aside {
 
 /** Forged messages that were folded, in order, with why each is put aside. */
 export const forgedMessages = (world: SimWorld): readonly Forged[] =>
-  world.messages().flatMap(({ bytes, position: { generation, seq } }) => {
-    const name = entryName(bytes);
+  world.folded().flatMap(({ message, name }) => {
+    const { generation, seq } = message.position;
     const reason = world.forged.get(name);
     const isInPeace = world.forgedInPeace.has(name);
     return reason === undefined ? [] : [{ place: `${generation}/${seq}`, reason, isInPeace }];

@@ -6,7 +6,7 @@ import type { SimWorld } from './sim-world.js';
 
 /** Highest index that a page has covered in a table; undefined when the device holds no such table. */
 const coveredTo = (local: NonNullable<DeviceActor['local']>, table: string): number | undefined => {
-  const found = [...local.schema().tablesById.values()].find(({ name }) => name === table);
+  const found = local.schema().tablesByName.get(table);
   if (found === undefined) return undefined;
   const meta = local.meta();
   const { mergedTo } = tableMeta(meta, found.id);
@@ -19,10 +19,15 @@ const coveredTo = (local: NonNullable<DeviceActor['local']>, table: string): num
 export const awaitsPage = ({ local, own }: DeviceActor): boolean => {
   if (local === null || own.size === 0) return false;
   const { mergedTo } = local.meta();
-  return own.places().some(([place, fields]) => {
-    const covered = coveredTo(local, place.slice(0, place.indexOf('/'))) ?? Infinity;
-    return [...fields.values()].some(({ index }) => index <= mergedTo && index > covered);
-  });
+  for (const [place, fields] of own.shown()) {
+    let covered: number | undefined;
+    for (const { index } of fields.values()) {
+      if (index > mergedTo) continue;
+      covered ??= coveredTo(local, place.slice(0, place.indexOf('/'))) ?? Infinity;
+      if (index > covered) return true;
+    }
+  }
+  return false;
 };
 
 const lookAt = async (

@@ -44,6 +44,11 @@ export class OwnEdits {
     this.changes += 1;
   }
 
+  /** The same places as they are now; only for a look that changes nothing. */
+  shown(): ReadonlyMap<string, ReadonlyMap<string, Shown>> {
+    return this.#places;
+  }
+
   places(): readonly (readonly [place: string, fields: Map<string, Shown>])[] {
     return [...this.#places];
   }

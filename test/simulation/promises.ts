@@ -22,6 +22,16 @@ export class PromiseBook {
   readonly offered = new Map<number, { readonly name: string; readonly opCount: number }>();
   /** Every transaction that went out to a server. */
   readonly published = new Set<string>();
+  /** So many of the first promises are known to be folded: what was folded stays so. */
+  #folded = 0;
+
+  /** First promise that no server has folded. `names` only grows. */
+  firstUnfolded(names: ReadonlySet<string>): Promised | undefined {
+    for (; ; this.#folded += 1) {
+      const next = this.promised[this.#folded];
+      if (next === undefined || !names.has(next.name)) return next;
+    }
+  }
 
   noteOffered(entries: readonly LogEntry[]): readonly string[] {
     return entries.map(({ index, opCount, bytes }) => {
@@ -46,6 +56,7 @@ export class PromiseBook {
   keepOnly(names: ReadonlySet<string>): readonly Promised[] {
     const others = this.promised.filter(({ name }) => !names.has(name));
     this.promised = this.promised.filter(({ name }) => names.has(name));
+    this.#folded = 0;
     return others;
   }
 
@@ -53,6 +64,7 @@ export class PromiseBook {
   takeAbove(lastIndex: number): readonly Promised[] {
     const lost = this.promised.filter(({ last }) => last > lastIndex);
     this.promised = this.promised.filter(({ last }) => last <= lastIndex);
+    this.#folded = 0;
     return lost;
   }
 }

@@ -1,5 +1,5 @@
-import { decodeInputEntry, encodeInputEntry } from '@tidemark/merger';
-import { decodeEnvelope, openTransaction, toHex } from '@tidemark/model';
+import { encodeInputEntry } from '@tidemark/merger';
+import { decodeEnvelope, openTransaction } from '@tidemark/model';
 import type { Caller, InputMessage } from '@tidemark/ports';
 import { crypto } from '../convergence/memory-parts.js';
 import { createMemoryCheckpoints } from '@tidemark/testkit';
@@ -7,6 +7,7 @@ import { SeededRandom } from '../convergence/seeded-random.js';
 import type { TypedTokens } from '../convergence/history.js';
 import { SimContext } from './context.js';
 import { DeviceActor, type DeviceWorld } from './device-actor.js';
+import { FoldedMessage } from './folded-message.js';
 import type { Plan } from './plan.js';
 import { transactionName } from './promises.js';
 import { Scheduler } from './scheduler.js';
@@ -22,9 +23,6 @@ export const canary = 'CANARY-7f3a';
 
 /** True envelopes that are kept for attackers. */
 const publishedKept = 32;
-
-/** Name of an entry of the input: of equal bytes, equal. */
-export const entryName = (bytes: Uint8Array): string => toHex(crypto.sha256(bytes));
 
 /** A server's own write that somebody was told is done, by the name of its user. */
 export interface PromisedWrite {
@@ -66,7 +64,7 @@ export class SimWorld implements DeviceWorld {
   lastEnvelope: Uint8Array | null = null;
   readonly foldedNames = new Set<string>();
   readonly foldedUsers = new Set<string>();
-  readonly #folded = new Map<string, InputMessage>();
+  readonly #folded = new Map<string, FoldedMessage>();
   rowVersion = 0;
   version: 1 | 2 | 3 = 1;
   /** Set when the first customization was published. */
@@ -167,20 +165,27 @@ export class SimWorld implements DeviceWorld {
   }
 
   /** Every message that was folded, in order. In worlds that lost input, those read last. */
-  messages(): readonly InputMessage[] {
+  folded(): readonly FoldedMessage[] {
     return [...this.#folded.values()].sort(
-      (a, b) => a.position.generation - b.position.generation || a.position.seq - b.position.seq,
+      ({ message: { position: a } }, { message: { position: b } }) =>
+        a.generation - b.generation || a.seq - b.seq,
     );
+  }
+
+  messages(): readonly InputMessage[] {
+    return this.folded().map(({ message }) => message);
   }
 
   #noteFolded(message: InputMessage): void {
     const { generation, seq } = message.position;
-    this.#folded.set(`${generation}/${seq}`, message);
-    const entry = decodeInputEntry(message.bytes);
-    if (entry._tag === 'Left') return;
-    if (entry.right.kind === 'write') this.foldedUsers.add(entry.right.user);
-    if (entry.right.kind !== 'envelope' || this.forged.has(entryName(message.bytes))) return;
-    for (const { name } of transactionsOf(entry.right.envelope)) this.foldedNames.add(name);
+    const place = `${generation}/${seq}`;
+    if (this.#folded.get(place)?.isSame(message) === true) return;
+    const folded = new FoldedMessage(message);
+    this.#folded.set(place, folded);
+    const { entry, envelope, name } = folded;
+    if (entry?.kind === 'write') this.foldedUsers.add(entry.user);
+    if (envelope === undefined || this.forged.has(name)) return;
+    for (const one of envelope.transactions) this.foldedNames.add(one.name);
   }
 }
 

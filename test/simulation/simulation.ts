@@ -322,7 +322,7 @@ class Simulation {
     if (!status.synced) return;
     // Whoever has a receipt for an operation was told of it by a server that has folded it.
     const { foldedNames, excused } = this.#world;
-    const missing = device.book.promised.find(({ name }) => !foldedNames.has(name));
+    const missing = device.book.firstUnfolded(foldedNames);
     if (missing !== undefined && !excused.has(missing.name))
       fail(`synced, and ${missing.what} was never folded`);
   }

@@ -76,26 +76,37 @@ export const standOf = ({ incarnation, n, position, digest }: FoldState): Stand 
 export const comparePositions = (a: InputPosition, b: InputPosition): number =>
   a.generation - b.generation || a.seq - b.seq;
 
+interface Heard {
+  readonly word: FellowWord;
+  readonly bytes: Uint8Array;
+  readonly atMs: number;
+}
+
 /** Listens to the other servers of a tenant. `id` is of this opening alone. */
 export const createFellows = (talk: ServerTalk, clock: Clock, id: string): Fellows => {
-  const heard = new Map<string, { readonly word: FellowWord; readonly atMs: number }>();
+  const heard = new Map<string, Heard>();
   const listeners = new Set<(word: FellowWord) => void>();
   const forget = (): void => {
     const nowMs = clock.nowMs();
     for (const [from, { atMs }] of heard)
       if (Math.abs(nowMs - atMs) > fellowForgottenMs) heard.delete(from);
   };
+  /** A server of a quiet tenant says the same again and again: that is decoded once. */
+  const knownWord = (bytes: Uint8Array): FellowWord | undefined => {
+    for (const known of heard.values()) if (equalBytes(known.bytes, bytes)) return known.word;
+    return decodeWord(bytes);
+  };
   let saidLast: Uint8Array | undefined;
   const stop = talk.onWord((bytes) => {
     // Whoever talks hears itself: an own word that comes back at once need not be decoded.
     if (saidLast !== undefined && equalBytes(bytes, saidLast)) return;
-    const word = decodeWord(bytes);
+    const word = knownWord(bytes);
     if (word === undefined || word.from === id) return;
     if (word.kind === 'leave') heard.delete(word.from);
     if (word.kind === 'place' || word.kind === 'stand') {
       forget();
       if (heard.has(word.from) || heard.size < fellowsMax)
-        heard.set(word.from, { word, atMs: clock.nowMs() });
+        heard.set(word.from, { word, bytes: bytes.slice(), atMs: clock.nowMs() });
     }
     for (const listener of [...listeners]) listener(word);
   });
