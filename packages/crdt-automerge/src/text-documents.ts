@@ -74,8 +74,8 @@ export const undecodableReason = (cause: unknown): string => {
  *
  * The bytes of a document are what Automerge saved last and the changes since. Plain changes (characters
  * inserted and deleted) are applied here, since Automerge walks the whole text at each call; Automerge saves
- * the document when enough of them have gathered, and judges every change that is not plain. Which way a
- * change goes follows from the bytes, never from what is in memory.
+ * a document to be stored when enough of them have gathered, and judges every change that is not plain. Which
+ * way a change goes follows from the bytes, never from what is in memory.
  */
 export class TextDocuments {
   readonly #automerge: Automerge;
@@ -143,7 +143,6 @@ export class TextDocuments {
   /**
    * Puts plain changes, each after those it depends on, onto a document. Undefined when one is not plain, or
    * when they would take too much work here: Automerge applies them then.
-   * Throws UndecodableError when Automerge cannot save what they make.
    */
   extend(base: LoadedText, changes: readonly ChangeChunk[]): LoadedText | undefined {
     const plainBase = this.#plainOf(base);
@@ -151,9 +150,16 @@ export class TextDocuments {
     const draft = new PlainDraft(plainBase, base, this.#limits.plainWorkMax);
     for (const change of changes) if (draft.add(change) !== 'added') return undefined;
     const bytes = concatBytes([base.bytes, ...changes.map((change) => change.bytes)]);
-    const extended = loadedOf(bytes, base.savedLength, draft);
-    if (!mustSave(extended.savedLength, extended.bytes.length)) return this.#put(extended);
-    return this.#save(this.#load(extended), extended.text, extended.plain);
+    return this.#put(loadedOf(bytes, base.savedLength, draft));
+  }
+
+  /**
+   * The document, saved anew when it has gathered too many changes to be stored like this.
+   * Throws UndecodableError when Automerge cannot save what they make.
+   */
+  settle(entry: LoadedText): LoadedText {
+    if (!mustSave(entry.savedLength, entry.bytes.length)) return entry;
+    return this.#save(this.#load(entry), entry.text, entry.plain ?? undefined);
   }
 
   /**

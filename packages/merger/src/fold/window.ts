@@ -1,4 +1,10 @@
-import { storedDocument, type Decision, type MergeCrdt, type MergeRecord } from '@tidemark/merge';
+import {
+  documentIn,
+  settledDocuments,
+  type Decision,
+  type MergeCrdt,
+  type MergeRecord,
+} from '@tidemark/merge';
 import {
   concatBytes,
   encodeRow,
@@ -104,6 +110,8 @@ export class Window {
   readonly #feed = new Map<TableId, TableFeed>();
   readonly #ledger = new Map<TableId, LedgerDraft>();
   readonly #writes = new Map<string, StepWrite>();
+  /** Records with documents that the message under way has written. */
+  readonly #unsettled = new Map<string, { readonly table: TableId; readonly id: RecordId }>();
   #outcomes = '';
 
   constructor(store: ServerStore, state: FoldState, context: FoldContext, records?: RecordCache) {
@@ -147,6 +155,7 @@ export class Window {
       earlier.after = after;
       earlier.row = row;
     }
+    if (row === undefined) this.#unsettled.set(key, { table, id });
     this.overlay.records.set(table, id, after, row);
   }
 
@@ -213,8 +222,8 @@ export class Window {
     const docs: Record<number, string> = {};
     for (const key in after.row.docs) {
       const field = Number(key);
-      const document = storedDocument(this.context.crdt, after.row.docs[field] ?? '');
-      docs[field] = this.context.crdt.heads(document).join(' ');
+      const document = documentIn(this.context.crdt, after.row.docs, field);
+      docs[field] = document === undefined ? '' : this.context.crdt.heads(document).join(' ');
     }
     return encodeRow({ ...after.row, docs });
   }
@@ -237,6 +246,21 @@ export class Window {
     if (before !== undefined && !before.deleted)
       feed.scopeKeys.add(before.row.fields[scopeKey] ?? null);
     if (!after.deleted) feed.scopeKeys.add(after.row.fields[scopeKey] ?? null);
+  }
+
+  /**
+   * Ends a message of the input: the documents that it edited take the bytes that are stored. Once for each
+   * message, since what is stored must not depend on where windows end.
+   */
+  settle(): void {
+    const { records } = this.overlay;
+    for (const { table, id } of this.#unsettled.values()) {
+      const record = records.get(table, id);
+      const docs = record && settledDocuments(this.context.crdt, record.row.docs);
+      if (record !== undefined && docs !== undefined && docs !== record.row.docs)
+        records.set(table, id, { ...record, row: { ...record.row, docs } }, undefined);
+    }
+    this.#unsettled.clear();
   }
 
   /** Tables whose feed grew. */
