@@ -2,6 +2,7 @@ import { concatBytes, invariant, TidemarkError, type Hash } from '@tidemark/mode
 import type { AutomergeLimits } from './automerge-limits.js';
 import { TooLargeError, UndecodableError } from './byte-reader.js';
 import { readChangeChunk, type ChangeChunk } from './change-chunk.js';
+import { appendBytes } from './appended-bytes.js';
 import { mustSave, savedLength, splitDocument } from './document-bytes.js';
 import { KnownChanges } from './known-changes.js';
 import { LoadedDocuments } from './loaded-documents.js';
@@ -10,7 +11,7 @@ import { readStoredCharacters } from './stored-characters.js';
 import { openText, textOf, type Automerge, type TextDoc } from './text-document.js';
 
 /** Largest number of operations of a saved document whose changes are applied without Automerge. */
-export const plainTextOperationsMax = 262_144;
+export const plainTextOperationsMax = 1_048_576;
 
 /** LoadedText is one version of a document, in memory. Two of its parts are made when they are asked for. */
 export interface LoadedText {
@@ -149,7 +150,8 @@ export class TextDocuments {
     if (plainBase === null) return undefined;
     const draft = new PlainDraft(plainBase, base, this.#limits.plainWorkMax);
     for (const change of changes) if (draft.add(change) !== 'added') return undefined;
-    const bytes = concatBytes([base.bytes, ...changes.map((change) => change.bytes)]);
+    const added = changes.map((change) => change.bytes);
+    const bytes = appendBytes(base.bytes, added);
     return this.#put(loadedOf(bytes, base.savedLength, draft));
   }
 

@@ -6,7 +6,6 @@ import {
   type MergeRecord,
 } from '@tidemark/merge';
 import {
-  concatBytes,
   encodeRow,
   toHex,
   fromHex,
@@ -24,6 +23,7 @@ import { encodeOutline } from './feed-outline.js';
 import { FeedDraft, feedEntry, type FeedEntry } from './feed-segment.js';
 import type { FoldCounts, FoldState } from './fold-state.js';
 import { LedgerDraft, type LedgerEntry, type LedgerOutcome } from './ledger-segment.js';
+import { LogicalRows } from './logical-row.js';
 import { Overlay } from './overlay.js';
 import type { RecordCache } from './record-cache.js';
 import type { ReplicaState } from './replica-state.js';
@@ -112,6 +112,8 @@ export class Window {
   readonly #writes = new Map<string, StepWrite>();
   /** Records with documents that the message under way has written. */
   readonly #unsettled = new Map<string, { readonly table: TableId; readonly id: RecordId }>();
+  readonly #rows = new LogicalRows();
+  #room = new Uint8Array(1_024);
   #outcomes = '';
 
   constructor(store: ServerStore, state: FoldState, context: FoldContext, records?: RecordCache) {
@@ -208,24 +210,37 @@ export class Window {
       if (entry !== null) this.#feedOf(table, entry, before, after);
       parts.push(
         utf8Encode(`${text}${table}/${id}/${after.deleted ? 1 : 0}`),
-        this.#logical(write),
+        ...this.#logical(write),
       );
       text = '';
     }
     if (text !== '') parts.push(utf8Encode(text));
-    this.#digest = this.context.hash(concatBytes(parts));
+    this.#digest = this.context.hash(this.#joined(parts));
+  }
+
+  /** The parts one after the other, valid until the next call: rows with long notes are not allocated anew. */
+  #joined(parts: readonly Uint8Array[]): Uint8Array {
+    let length = 0;
+    for (const part of parts) length += part.length;
+    if (length > this.#room.length) this.#room = new Uint8Array(2 * length);
+    let at = 0;
+    for (const part of parts) {
+      this.#room.set(part, at);
+      at += part.length;
+    }
+    return this.#room.subarray(0, length);
   }
 
   /** Bytes that are equal for logically equal rows: documents count by their heads. */
-  #logical({ after, row }: StepWrite): Uint8Array {
-    if (row !== undefined) return row;
+  #logical({ table, id, after, row }: StepWrite): readonly Uint8Array[] {
+    if (row !== undefined) return [row];
     const docs: Record<number, string> = {};
     for (const key in after.row.docs) {
       const field = Number(key);
       const document = documentIn(this.context.crdt, after.row.docs, field);
       docs[field] = document === undefined ? '' : this.context.crdt.heads(document).join(' ');
     }
-    return encodeRow({ ...after.row, docs });
+    return this.#rows.encode(`${table}/${id}`, { ...after.row, docs });
   }
 
   #feedOf(
