@@ -50,6 +50,12 @@ const verifyText = (text: string): void => {
     throw new TidemarkError('invalid-value', 'a text holds a lone surrogate');
 };
 
+const appliedOf = (result: Applied | Refused): CrdtApplied => {
+  if (result.tag !== 'applied') return result;
+  const { bytes, text } = result.loaded;
+  return { tag: 'applied', document: bytes, value: text };
+};
+
 class AutomergeCrdt {
   readonly #automerge: Automerge;
   readonly #hash: Hash;
@@ -134,10 +140,21 @@ class AutomergeCrdt {
   }
 
   apply(document: Uint8Array | null, runs: readonly Uint8Array[]): CrdtApplied {
-    const result = this.#apply(document, runs);
-    if (result.tag !== 'applied') return result;
-    const { bytes, text } = result.loaded;
-    return { tag: 'applied', document: bytes, value: text };
+    return appliedOf(this.#apply(document, runs));
+  }
+
+  append(document: Uint8Array, runs: readonly Uint8Array[]): CrdtApplied {
+    return appliedOf(this.#extend(document, runs));
+  }
+
+  settle(document: Uint8Array): Uint8Array {
+    const entry = this.#documents.open(document);
+    try {
+      return this.#documents.settle(entry).bytes;
+    } catch (cause) {
+      undecodableReason(cause);
+      return document;
+    }
   }
 
   textDifference(
@@ -222,9 +239,10 @@ class AutomergeCrdt {
       this.#verifyOperations(base, [chunk]);
       const extended = this.#documents.extend(base, [chunk]);
       if (extended === undefined) return this.#documents.keep(edited);
-      if (extended.doc === undefined) extended.doc = edited;
+      const settled = this.#documents.settle(extended);
+      if (settled.doc === undefined) settled.doc = edited;
       else this.#automerge.free(edited);
-      return extended;
+      return settled;
     } catch (cause) {
       this.#automerge.free(edited);
       if (!(cause instanceof TooLargeError)) throw cause;
@@ -233,6 +251,16 @@ class AutomergeCrdt {
   }
 
   #apply(document: Uint8Array | null, runs: readonly Uint8Array[]): Applied | Refused {
+    const result = this.#extend(document, runs);
+    if (result.tag !== 'applied') return result;
+    try {
+      return { ...result, loaded: this.#documents.settle(result.loaded) };
+    } catch (cause) {
+      return { tag: 'undecodable', reason: undecodableReason(cause) };
+    }
+  }
+
+  #extend(document: Uint8Array | null, runs: readonly Uint8Array[]): Applied | Refused {
     const documents = this.#documents;
     const base = document === null ? undefined : documents.open(document);
     try {
@@ -287,6 +315,8 @@ export const loadAutomergeCrdt = async (options: AutomergeCrdtOptions): Promise<
     spliceText: (document, at, remove, insert, actor, timeMs) =>
       crdt.spliceText(document, at, remove, insert, actor, timeMs),
     apply: (document, changes) => crdt.apply(document, changes),
+    append: (document, changes) => crdt.append(document, changes),
+    settle: (document) => crdt.settle(document),
     textDifference: (side, changes) => crdt.textDifference(side, changes),
     reexpress: (document, before, after, actor, timeMs) =>
       crdt.reexpress(document, before, after, actor, timeMs),

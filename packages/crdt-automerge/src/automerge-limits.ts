@@ -24,7 +24,7 @@ export const defaultAutomergeLimits: AutomergeLimits = {
   runBytesMax: 16 * 1024 * 1024,
   runOperationsMax: textLengthMax + 1,
   documentOperationsMax: 2 * textLengthMax,
-  plainWorkMax: 2 ** 26,
+  plainWorkMax: 2 ** 30,
   loadedDocumentsMax: 32,
   loadedOperationsMax: 1024 * 1024,
 };

@@ -125,6 +125,30 @@ describe('crdt-automerge', () => {
     expect(crdt.read(edit.document)).toBe(`x${text}`);
   });
 
+  it('[CRD-18] what many appended edits made settles to bytes of the same text, heads and changes, warm or cold', async () => {
+    let applied = crdt.genesis(key, '');
+    let gathered = applied;
+    for (let i = 0; i < 700; i += 1) {
+      const edit = crdt.spliceText(applied, i, 0, 'x', actor(1), 0);
+      applied = edit.document;
+      const one = crdt.append(gathered, [edit.changes]);
+      if (one.tag !== 'applied') throw new Error(one.tag);
+      gathered = one.document;
+      if (i === 10) expect(crdt.settle(gathered)).toBe(gathered);
+    }
+    expect(splitDocument(gathered).since).toHaveLength(700);
+    expect(splitDocument(applied).since.length).toBeLessThan(700);
+    const settled = crdt.settle(gathered);
+    const cold = await loadAutomergeCrdt({ hash });
+    expect(cold.settle(gathered.slice())).toEqual(settled);
+    expect(crdt.settle(settled)).toBe(settled);
+    expect(splitDocument(settled).since).toHaveLength(0);
+    expect(cold.read(settled)).toBe('x'.repeat(700));
+    expect(cold.heads(settled)).toEqual(crdt.heads(applied));
+    expect(cold.changesOf(settled)).toEqual(crdt.changesOf(applied));
+    expect(() => crdt.settle(Uint8Array.of(1, 2, 3))).toThrow(/malformed-message/);
+  });
+
   it('[CRD-16] compact gives equal text, heads and changes in few bytes, warm or cold', async () => {
     let document = crdt.genesis(key, '');
     for (let i = 0; i < 30; i += 1)

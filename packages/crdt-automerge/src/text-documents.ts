@@ -2,6 +2,7 @@ import { concatBytes, invariant, TidemarkError, type Hash } from '@tidemark/mode
 import type { AutomergeLimits } from './automerge-limits.js';
 import { TooLargeError, UndecodableError } from './byte-reader.js';
 import { readChangeChunk, type ChangeChunk } from './change-chunk.js';
+import { appendBytes } from './appended-bytes.js';
 import { mustSave, savedLength, splitDocument } from './document-bytes.js';
 import { KnownChanges } from './known-changes.js';
 import { LoadedDocuments } from './loaded-documents.js';
@@ -10,7 +11,7 @@ import { readStoredCharacters } from './stored-characters.js';
 import { openText, textOf, type Automerge, type TextDoc } from './text-document.js';
 
 /** Largest number of operations of a saved document whose changes are applied without Automerge. */
-export const plainTextOperationsMax = 262_144;
+export const plainTextOperationsMax = 1_048_576;
 
 /** LoadedText is one version of a document, in memory. Two of its parts are made when they are asked for. */
 export interface LoadedText {
@@ -74,8 +75,8 @@ export const undecodableReason = (cause: unknown): string => {
  *
  * The bytes of a document are what Automerge saved last and the changes since. Plain changes (characters
  * inserted and deleted) are applied here, since Automerge walks the whole text at each call; Automerge saves
- * the document when enough of them have gathered, and judges every change that is not plain. Which way a
- * change goes follows from the bytes, never from what is in memory.
+ * a document to be stored when enough of them have gathered, and judges every change that is not plain. Which
+ * way a change goes follows from the bytes, never from what is in memory.
  */
 export class TextDocuments {
   readonly #automerge: Automerge;
@@ -143,17 +144,24 @@ export class TextDocuments {
   /**
    * Puts plain changes, each after those it depends on, onto a document. Undefined when one is not plain, or
    * when they would take too much work here: Automerge applies them then.
-   * Throws UndecodableError when Automerge cannot save what they make.
    */
   extend(base: LoadedText, changes: readonly ChangeChunk[]): LoadedText | undefined {
     const plainBase = this.#plainOf(base);
     if (plainBase === null) return undefined;
     const draft = new PlainDraft(plainBase, base, this.#limits.plainWorkMax);
     for (const change of changes) if (draft.add(change) !== 'added') return undefined;
-    const bytes = concatBytes([base.bytes, ...changes.map((change) => change.bytes)]);
-    const extended = loadedOf(bytes, base.savedLength, draft);
-    if (!mustSave(extended.savedLength, extended.bytes.length)) return this.#put(extended);
-    return this.#save(this.#load(extended), extended.text, extended.plain);
+    const added = changes.map((change) => change.bytes);
+    const bytes = appendBytes(base.bytes, added);
+    return this.#put(loadedOf(bytes, base.savedLength, draft));
+  }
+
+  /**
+   * The document, saved anew when it has gathered too many changes to be stored like this.
+   * Throws UndecodableError when Automerge cannot save what they make.
+   */
+  settle(entry: LoadedText): LoadedText {
+    if (!mustSave(entry.savedLength, entry.bytes.length)) return entry;
+    return this.#save(this.#load(entry), entry.text, entry.plain ?? undefined);
   }
 
   /**

@@ -10,7 +10,7 @@ import {
 } from '@tidemark/model';
 import { judge, settle, type Start } from './decide-field.js';
 import type { MergeRecord } from './decision.js';
-import { storedDocument, storedText } from './stored-document.js';
+import { documentIn, putDocument } from './row-documents.js';
 import {
   choiceFor,
   fieldName,
@@ -43,10 +43,8 @@ const textOf = (edit: RowEdit, field: FieldId): string => {
 type Documents = Pick<RowEdit, 'docs'>;
 
 /** Document of a field in the edited row; undefined while the field is a plain value. */
-const documentOf = (work: Work, edit: Documents, field: FieldId): Uint8Array | undefined => {
-  const text = edit.docs[field];
-  return text === undefined ? undefined : storedDocument(work.part.context.crdt, text);
-};
+const documentOf = (work: Work, edit: Documents, field: FieldId): Uint8Array | undefined =>
+  documentIn(work.part.context.crdt, edit.docs, field);
 
 const genesisOf = (work: Work, field: FieldId, value: string): Uint8Array => {
   const { context } = work.part;
@@ -109,7 +107,8 @@ const onDocument = (
   document: Uint8Array,
   runs: readonly Uint8Array[],
 ): Placed => {
-  const applied = work.part.context.crdt.apply(document, runs);
+  // More edits of the same message mostly follow: what is stored of them is made behind the last one.
+  const applied = work.part.context.crdt.append(document, runs);
   if (applied.tag === 'undecodable') return { tag: 'undecodable' };
   if (applied.tag !== 'applied') return reexpressed(work, field, document, runs);
   const { document: merged, value } = applied;
@@ -154,7 +153,7 @@ const writeText = (
   const problem = checkValue(work.table, field, value);
   if (problem !== undefined) noteTrouble(work, 'invalid', problem.message);
   setValue(edit, field.id, value);
-  if (document !== undefined) edit.docs[field.id] = storedText(work.part.context.crdt, document);
+  if (document !== undefined) putDocument(edit.docs, field.id, document);
 };
 
 /** Keeps the document of an author whose edits are dropped, so that its later edits still fit somewhere. */

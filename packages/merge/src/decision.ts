@@ -65,6 +65,12 @@ export interface MergeReader {
   readonly parkedCreate: (table: TableId, id: RecordId) => string | undefined;
 }
 
+type Applied =
+  | { readonly tag: 'applied'; readonly document: Uint8Array; readonly value: string }
+  | { readonly tag: 'missing-dependencies' }
+  | { readonly tag: 'other-genesis' }
+  | { readonly tag: 'undecodable'; readonly reason: string };
+
 /** What decide needs of a CRDT; FieldCrdt of the ports fits. */
 export interface MergeCrdt {
   readonly genesis: (
@@ -85,14 +91,9 @@ export interface MergeCrdt {
     actor: Uint8Array,
     timeMs: number,
   ) => { readonly document: Uint8Array; readonly changes: Uint8Array; readonly value: string };
-  readonly apply: (
-    document: Uint8Array | null,
-    changes: readonly Uint8Array[],
-  ) =>
-    | { readonly tag: 'applied'; readonly document: Uint8Array; readonly value: string }
-    | { readonly tag: 'missing-dependencies' }
-    | { readonly tag: 'other-genesis' }
-    | { readonly tag: 'undecodable'; readonly reason: string };
+  readonly apply: (document: Uint8Array | null, changes: readonly Uint8Array[]) => Applied;
+  readonly append: (document: Uint8Array, changes: readonly Uint8Array[]) => Applied;
+  readonly settle: (document: Uint8Array) => Uint8Array;
   readonly textDifference: (
     side: Uint8Array | null,
     changes: readonly Uint8Array[],

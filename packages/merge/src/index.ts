@@ -15,7 +15,8 @@ export {
   type PlacedTransaction,
 } from './compose.js';
 export { rowHash } from './row-hash.js';
-export { compactDocuments, storedDocument } from './stored-document.js';
+export { compactDocuments, documentIn, isSameDocument, settledDocuments } from './row-documents.js';
+export { storedDocument } from './stored-document.js';
 export { clockLeadMsMax } from './times.js';
 export { mergedRecordBytesMax } from './work.js';
 export type {

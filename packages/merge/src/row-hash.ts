@@ -1,6 +1,6 @@
 import { utf8Encode, type Hash } from '@tidemark/model';
 import type { MergeCrdt, MergeRecord } from './decision.js';
-import { storedDocument } from './stored-document.js';
+import { documentIn } from './row-documents.js';
 
 /**
  * Logical hash of a record: what it says, never how it is stored.
@@ -16,7 +16,8 @@ export const rowHash = (
   const { row } = record;
   const heads: Record<string, readonly string[]> = {};
   for (const id in row.docs) {
-    heads[id] = crdt.heads(storedDocument(crdt, row.docs[id] ?? ''));
+    const document = documentIn(crdt, row.docs, Number(id));
+    if (document !== undefined) heads[id] = crdt.heads(document);
   }
   const fields: Record<string, unknown> = {};
   for (const id in row.fields) if (row.fields[id] !== null) fields[id] = row.fields[id];

@@ -1,4 +1,4 @@
-import { fromBase64, invariant, toBase64, type FieldId } from '@tidemark/model';
+import { fromBase64, invariant } from '@tidemark/model';
 
 interface Pair {
   readonly text: string;
@@ -6,19 +6,10 @@ interface Pair {
 }
 
 /*
- * A window edits one long note many times in a row, and each time the note is read as it was written before.
- * One document is remembered for each CRDT; what is remembered never changes a result.
+ * A row that was read is often asked for its document again. One is remembered for each CRDT; what is remembered
+ * never changes a result.
  */
 const lastPairs = new WeakMap<object, Pair>();
-
-/** Prints a document as rows keep it, and remembers it until the next one. */
-export const storedText = (crdt: object, bytes: Uint8Array): string => {
-  const last = lastPairs.get(crdt);
-  if (last?.bytes === bytes) return last.text;
-  const text = toBase64(bytes);
-  lastPairs.set(crdt, { text, bytes });
-  return text;
-};
 
 /** Document that a row keeps as base64. Other text is a bug. The bytes must not be changed. */
 export const storedDocument = (crdt: object, text: string): Uint8Array => {
@@ -28,22 +19,4 @@ export const storedDocument = (crdt: object, text: string): Uint8Array => {
   invariant(bytes !== undefined, 'a stored document is base64');
   lastPairs.set(crdt, { text, bytes });
   return bytes;
-};
-
-/**
- * Documents of a row, each in as few bytes as it takes. Every document of the row: which one made the row too
- * large is nobody's business, and the next edits find room.
- */
-export const compactDocuments = (
-  crdt: { readonly compact: (document: Uint8Array) => Uint8Array },
-  docs: Readonly<Record<FieldId, string>>,
-): Record<FieldId, string> => {
-  const compacted: Record<FieldId, string> = {};
-  for (const id in docs) {
-    const text = docs[id] ?? '';
-    const bytes = storedDocument(crdt, text);
-    const saved = crdt.compact(bytes);
-    compacted[id] = saved === bytes ? text : storedText(crdt, saved);
-  }
-  return compacted;
 };

@@ -20,7 +20,7 @@ import type {
   MergeRecord,
 } from './decision.js';
 import { recordKey, type Draft } from './draft.js';
-import { compactDocuments } from './stored-document.js';
+import { compactDocuments, copyDocuments, documentsJsonLength } from './row-documents.js';
 
 /** Why an operation cannot be decided without a person. */
 export interface Trouble {
@@ -114,7 +114,7 @@ export interface RowEdit {
   /** True when nobody but the author changed the record since the operation's base. */
   readonly clean: boolean;
   readonly fields: Record<FieldId, Value>;
-  readonly docs: Record<FieldId, string>;
+  docs: Record<FieldId, string>;
   readonly editedAt: Record<FieldId, number>;
   changed: boolean;
 }
@@ -124,7 +124,7 @@ export const editRow = (record: MergeRecord, clean: boolean): RowEdit => ({
   record,
   clean,
   fields: { ...record.row.fields },
-  docs: { ...record.row.docs },
+  docs: copyDocuments(record.row.docs),
   editedAt: { ...record.row.editedAt },
   changed: false,
 });
@@ -146,22 +146,24 @@ const bytesPerUnitMax = 6;
 const bytesPerFieldMax = 64;
 
 const isTooLarge = (edit: Pick<RowEdit, 'fields' | 'docs'>): boolean => {
-  let bytes = 0;
+  const documents = documentsJsonLength(edit.docs);
+  let bytes = bytesPerFieldMax + documents;
   for (const id in edit.fields) {
     const value = edit.fields[id];
     bytes += bytesPerFieldMax + (typeof value === 'string' ? value.length * bytesPerUnitMax : 0);
   }
-  for (const id in edit.docs) bytes += bytesPerFieldMax + (edit.docs[id] ?? '').length;
   // Nearly every record is far below the bound: only near it the exact size is worth computing.
   if (bytes <= mergedRecordBytesMax) return false;
-  return utf8Length(JSON.stringify([edit.fields, edit.docs])) > mergedRecordBytesMax;
+  // As `JSON.stringify([fields, docs])` has it.
+  const fields = utf8Length(JSON.stringify(edit.fields));
+  return 1 + fields + 1 + documents + 1 > mergedRecordBytesMax;
 };
 
 /** Tells whether an edited row fits, if need be once its documents are saved anew. */
 const fits = (work: Work, edit: RowEdit): boolean => {
   if (!isTooLarge(edit)) return true;
   if (Object.keys(edit.docs).length === 0) return false;
-  Object.assign(edit.docs, compactDocuments(work.part.context.crdt, edit.docs));
+  edit.docs = compactDocuments(work.part.context.crdt, edit.docs);
   return !isTooLarge(edit);
 };
 

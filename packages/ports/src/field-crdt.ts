@@ -62,6 +62,16 @@ export interface FieldCrdt {
    */
   readonly apply: (document: Uint8Array | null, changes: readonly Uint8Array[]) => CrdtApplied;
   /**
+   * As `apply`, but the document may gather changes without bound: `settle` makes the bytes that are kept. For
+   * whoever applies many edits to one document before any of its versions is stored.
+   */
+  readonly append: (document: Uint8Array, changes: readonly Uint8Array[]) => CrdtApplied;
+  /**
+   * The same document in bytes that may be stored: a function of its bytes. A document that has gathered few
+   * changes comes back as it is. Throws TidemarkError `malformed-message` on bytes that are none.
+   */
+  readonly settle: (document: Uint8Array) => Uint8Array;
+  /**
    * Text that the author of `changes` had before them and after them, on the author's own document:
    * `side` (its earlier document, or null when the changes carry their genesis) gives the start.
    */

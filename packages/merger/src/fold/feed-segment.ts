@@ -1,3 +1,4 @@
+import { isSameDocument } from '@tidemark/merge';
 import {
   decodeRow,
   encodeRow,
@@ -359,7 +360,7 @@ export const feedEntry = (
   for (const key in after.row.fields) if (!(key in old.fields)) fields[Number(key)] = null;
   const docs: FieldId[] = [];
   for (const key in after.row.docs)
-    if (old.docs[Number(key)] !== after.row.docs[Number(key)]) docs.push(Number(key));
+    if (!isSameDocument(old.docs, after.row.docs, Number(key))) docs.push(Number(key));
   const editedAt: Record<FieldId, number> = {};
   for (const key in after.row.editedAt) {
     const time = old.editedAt[Number(key)] ?? 0;

@@ -242,6 +242,7 @@ export const decideWindow = async (
     window.now = Math.max(window.now, one.message.atMs);
     window.counts.messages += 1;
     await decideOne(window, one, state, contextOf);
+    window.settle();
   }
   window.counts.operations += window.operations;
 };

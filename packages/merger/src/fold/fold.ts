@@ -108,6 +108,8 @@ const noCrdt: MergeCrdt = {
   compact: missing,
   editText: missing,
   apply: missing,
+  append: missing,
+  settle: missing,
   textDifference: missing,
   reexpress: missing,
 };

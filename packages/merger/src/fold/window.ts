@@ -1,6 +1,11 @@
-import { storedDocument, type Decision, type MergeCrdt, type MergeRecord } from '@tidemark/merge';
 import {
-  concatBytes,
+  documentIn,
+  settledDocuments,
+  type Decision,
+  type MergeCrdt,
+  type MergeRecord,
+} from '@tidemark/merge';
+import {
   encodeRow,
   toHex,
   fromHex,
@@ -18,6 +23,7 @@ import { encodeOutline } from './feed-outline.js';
 import { FeedDraft, feedEntry, type FeedEntry } from './feed-segment.js';
 import type { FoldCounts, FoldState } from './fold-state.js';
 import { LedgerDraft, type LedgerEntry, type LedgerOutcome } from './ledger-segment.js';
+import { LogicalRows } from './logical-row.js';
 import { Overlay } from './overlay.js';
 import type { RecordCache } from './record-cache.js';
 import type { ReplicaState } from './replica-state.js';
@@ -104,6 +110,10 @@ export class Window {
   readonly #feed = new Map<TableId, TableFeed>();
   readonly #ledger = new Map<TableId, LedgerDraft>();
   readonly #writes = new Map<string, StepWrite>();
+  /** Records with documents that the message under way has written. */
+  readonly #unsettled = new Map<string, { readonly table: TableId; readonly id: RecordId }>();
+  readonly #rows = new LogicalRows();
+  #room = new Uint8Array(1_024);
   #outcomes = '';
 
   constructor(store: ServerStore, state: FoldState, context: FoldContext, records?: RecordCache) {
@@ -147,6 +157,7 @@ export class Window {
       earlier.after = after;
       earlier.row = row;
     }
+    if (row === undefined) this.#unsettled.set(key, { table, id });
     this.overlay.records.set(table, id, after, row);
   }
 
@@ -199,24 +210,37 @@ export class Window {
       if (entry !== null) this.#feedOf(table, entry, before, after);
       parts.push(
         utf8Encode(`${text}${table}/${id}/${after.deleted ? 1 : 0}`),
-        this.#logical(write),
+        ...this.#logical(write),
       );
       text = '';
     }
     if (text !== '') parts.push(utf8Encode(text));
-    this.#digest = this.context.hash(concatBytes(parts));
+    this.#digest = this.context.hash(this.#joined(parts));
+  }
+
+  /** The parts one after the other, valid until the next call: rows with long notes are not allocated anew. */
+  #joined(parts: readonly Uint8Array[]): Uint8Array {
+    let length = 0;
+    for (const part of parts) length += part.length;
+    if (length > this.#room.length) this.#room = new Uint8Array(2 * length);
+    let at = 0;
+    for (const part of parts) {
+      this.#room.set(part, at);
+      at += part.length;
+    }
+    return this.#room.subarray(0, length);
   }
 
   /** Bytes that are equal for logically equal rows: documents count by their heads. */
-  #logical({ after, row }: StepWrite): Uint8Array {
-    if (row !== undefined) return row;
+  #logical({ table, id, after, row }: StepWrite): readonly Uint8Array[] {
+    if (row !== undefined) return [row];
     const docs: Record<number, string> = {};
     for (const key in after.row.docs) {
       const field = Number(key);
-      const document = storedDocument(this.context.crdt, after.row.docs[field] ?? '');
-      docs[field] = this.context.crdt.heads(document).join(' ');
+      const document = documentIn(this.context.crdt, after.row.docs, field);
+      docs[field] = document === undefined ? '' : this.context.crdt.heads(document).join(' ');
     }
-    return encodeRow({ ...after.row, docs });
+    return this.#rows.encode(`${table}/${id}`, { ...after.row, docs });
   }
 
   #feedOf(
@@ -237,6 +261,21 @@ export class Window {
     if (before !== undefined && !before.deleted)
       feed.scopeKeys.add(before.row.fields[scopeKey] ?? null);
     if (!after.deleted) feed.scopeKeys.add(after.row.fields[scopeKey] ?? null);
+  }
+
+  /**
+   * Ends a message of the input: the documents that it edited take the bytes that are stored. Once for each
+   * message, since what is stored must not depend on where windows end.
+   */
+  settle(): void {
+    const { records } = this.overlay;
+    for (const { table, id } of this.#unsettled.values()) {
+      const record = records.get(table, id);
+      const docs = record && settledDocuments(this.context.crdt, record.row.docs);
+      if (record !== undefined && docs !== undefined && docs !== record.row.docs)
+        records.set(table, id, { ...record, row: { ...record.row, docs } }, undefined);
+    }
+    this.#unsettled.clear();
   }
 
   /** Tables whose feed grew. */
