@@ -5,7 +5,7 @@ import { FoldWorld, sha256 } from './fold-world.js';
 
 const author = (n: number): Uint8Array => new Uint8Array(16).fill(n);
 
-it('[SRV-99, SRV-21] a note of many edits is stored in the same bytes, whatever the windows', async () => {
+it('[SRV-101, SRV-21] a note of many edits is stored in the same bytes, whatever the windows', async () => {
   const crdt = await loadAutomergeCrdt({ hash: sha256 });
   const world = await FoldWorld.open();
   const device = await world.enrol('a', 'alice');
