@@ -8,6 +8,11 @@ import { guarded, isCorruption, storageError } from './storage-error.js';
 export const waitingWritesMax = 10_000;
 /** Maximum number of operations in one physical batch, except that a single write is never split. */
 export const groupOperationsMax = 20_000;
+/**
+ * Most operations of a batch that is given as a list, and not as a chain: LevelDB's bytes of a list are freed once
+ * it is written, those of a chain when it is collected. Longer lists take longer than chains.
+ */
+const listedOperationsMax = 1_000;
 
 interface Waiting {
   readonly operations: readonly DatabaseOperation[];
@@ -201,6 +206,13 @@ export class GroupWriter {
 
   async #writeBatch(group: readonly Waiting[], ring: readonly DatabaseOperation[]): Promise<void> {
     const isSynced = group.some(({ durability }) => durability === 'disk');
+    const count = group.reduce((sum, { operations }) => sum + operations.length, ring.length);
+    if (!isSynced && count <= listedOperationsMax) {
+      const all: DatabaseOperation[] = [];
+      for (const { operations } of group) for (const operation of operations) all.push(operation);
+      for (const operation of ring) all.push(operation);
+      return this.#database.batch(all);
+    }
     const batch = this.#database.batch();
     try {
       for (const { operations } of group) add(batch, operations);
