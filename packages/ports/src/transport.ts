@@ -25,6 +25,11 @@ export interface Link {
     body: Uint8Array,
     signal?: AbortSignalLike,
   ) => Promise<Uint8Array>;
+  /**
+   * Takes back the bytes of an answer that nobody reads any more: a later answer may be written there. Whoever
+   * does not call it loses nothing but memory that is collected.
+   */
+  readonly release?: (answer: Uint8Array) => void;
   /** Resolves with true when the server advanced after the call, with false when the time (ms) passed. */
   readonly waitForTick: (ms: number, signal?: AbortSignalLike) => Promise<boolean>;
   /** Calls back once when the link is lost, by either side. */

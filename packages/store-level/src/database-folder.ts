@@ -123,7 +123,7 @@ const open = async (
     ...(writeBufferSize === undefined ? {} : { writeBufferSize }),
   }) as unknown as Database;
   try {
-    return await openDatabase({
+    const opened = await openDatabase({
       database,
       kind,
       format,
@@ -131,6 +131,7 @@ const open = async (
       mayCreate,
       ...(newId === undefined ? {} : { newId }),
     });
+    return { ...opened, copiesBatches: true };
   } catch (error) {
     await database.close().catch(() => undefined);
     throw error;

@@ -8,6 +8,13 @@ import { guarded, isCorruption, storageError } from './storage-error.js';
 export const waitingWritesMax = 10_000;
 /** Maximum number of operations in one physical batch, except that a single write is never split. */
 export const groupOperationsMax = 20_000;
+/** Most operations of a batch that is given as a list, and not as a chain: longer lists take longer. */
+const listedOperationsMax = 1_000;
+/**
+ * Bytes of values from which on a batch is given as a list: LevelDB's copy of it is freed once it is written, that
+ * of a chain when it is collected.
+ */
+const listedBytesMin = 64 * 1_024;
 
 interface Waiting {
   readonly operations: readonly DatabaseOperation[];
@@ -201,6 +208,11 @@ export class GroupWriter {
 
   async #writeBatch(group: readonly Waiting[], ring: readonly DatabaseOperation[]): Promise<void> {
     const isSynced = group.some(({ durability }) => durability === 'disk');
+    // The options of a list cost time for each of its operations.
+    if (!isSynced) {
+      const all = listOf(group, ring);
+      if (all !== undefined) return this.#database.batch(all);
+    }
     const batch = this.#database.batch();
     try {
       for (const { operations } of group) add(batch, operations);
@@ -227,6 +239,19 @@ export class GroupWriter {
     this.#broken = false;
   }
 }
+
+/** Operations as a list, if they are few and great enough. */
+const listOf = (
+  group: readonly Waiting[],
+  ring: readonly DatabaseOperation[],
+): DatabaseOperation[] | undefined => {
+  const count = group.reduce((sum, { operations }) => sum + operations.length, ring.length);
+  if (count > listedOperationsMax) return undefined;
+  const all = [...group.flatMap(({ operations }) => operations), ...ring];
+  let bytes = 0;
+  for (const one of all) if (one.type === 'put') bytes += one.value.length;
+  return bytes < listedBytesMin ? undefined : all;
+};
 
 /** Adds operations to a chained batch, which takes them faster than an array of them is taken. */
 const add = (

@@ -27,12 +27,22 @@ const joined = (prefix: Uint8Array, bytes: Uint8Array): Uint8Array => {
   return key;
 };
 
-/** Turns blocks into operations. */
-export const blockOperations = (blocks: readonly LayerBlock[]): DatabaseOperation[] => {
+/** Bytes that blocks take when they are sealed. */
+export const sealedBlockBytes = (blocks: readonly LayerBlock[]): number =>
+  blocks.reduce((sum, { block }) => sum + sealBytes + block.bytes.length, 0);
+
+/** Turns blocks into operations. Their values lie in `room`, where one of `sealedBlockBytes` is given. */
+export const blockOperations = (
+  blocks: readonly LayerBlock[],
+  room?: Uint8Array,
+): DatabaseOperation[] => {
   const operations: DatabaseOperation[] = [];
+  let at = 0;
   for (const { layer, table, block } of blocks) {
     const key = joined(blockPrefix(layer, table), block.last);
-    operations.push(put(key, seal(key, true, block.bytes)));
+    const value = seal(key, true, block.bytes, room?.subarray(at));
+    at += value.length;
+    operations.push(put(key, value));
   }
   return operations;
 };

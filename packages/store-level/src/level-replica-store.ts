@@ -15,7 +15,7 @@ import { del, put, type Database, type DatabaseOperation } from './database.js';
 import { EmptyTables } from './empty-tables.js';
 import { GroupWriter } from './group-writer.js';
 import { space, textKey } from './keys.js';
-import { blockOperations } from './layer-blocks.js';
+import { blockOperations, sealedBlockBytes } from './layer-blocks.js';
 import { clearStep, foldStep, type FoldStep } from './layer-folding.js';
 import {
   getLayerRows,
@@ -39,6 +39,7 @@ import { noteOperations, scanNotesOf } from './notes.js';
 import type { OpenedDatabase } from './open-database.js';
 import type { RingState } from './ordinal-ring.js';
 import { checkReplica } from './replica-damage.js';
+import { SealRooms } from './seal-rooms.js';
 import { seal, sealBytes, unseal } from './sealed-value.js';
 import { isCorruption, storageError } from './storage-error.js';
 
@@ -75,6 +76,7 @@ export class LevelReplicaStore implements ReplicaStore {
   readonly #place: RowPlace;
   readonly #hash: Hash;
   readonly #writer: GroupWriter;
+  readonly #sealRooms: SealRooms | undefined;
   readonly #log: LevelOpLog;
   readonly #damage: StoreDamage[];
   readonly #onCorruption: () => void;
@@ -97,6 +99,7 @@ export class LevelReplicaStore implements ReplicaStore {
       emptyTables: new EmptyTables(database),
       blockPlaces: new BlockPlaces(),
     };
+    this.#sealRooms = opened.copiesBatches === true ? new SealRooms() : undefined;
     this.#hash = parts.hash;
     this.#damage = damage;
     this.#onCorruption = parts.onCorruption;
@@ -277,7 +280,8 @@ export class LevelReplicaStore implements ReplicaStore {
     const isOfStep = ({ layer }: { readonly layer: number }): boolean => layer === stepped;
     if (stepped !== undefined && (puts.some(isOfStep) || blocks.some(isOfStep)))
       this.#stepping = undefined;
-    const packed = blockOperations(blocks);
+    const room = blocks.length === 0 ? undefined : this.#sealRooms?.take(sealedBlockBytes(blocks));
+    const packed = blockOperations(blocks, room);
     this.#place.blockPlaces.note(packed, sealBytes);
     for (const layered of [packed, layerOperations(puts)]) {
       this.#place.emptyTables.note(layered);
@@ -288,6 +292,7 @@ export class LevelReplicaStore implements ReplicaStore {
     const note = encodeLogNote(plan.after.end);
     const answersLoss = batch.state !== undefined;
     await this.#written(() => this.#writer.write(operations, durability, note, answersLoss));
+    if (room !== undefined) this.#sealRooms?.give(room);
     this.#log.applied(plan.after);
   }
 

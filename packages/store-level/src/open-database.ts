@@ -22,6 +22,8 @@ export interface OpenedDatabase {
   /** True when damage had taken the identity and the marker's id was written again. */
   readonly identityRestored: boolean;
   readonly ring: RingState;
+  /** True when a batch copies what is put into it at once: the bytes may be used again once it is written. */
+  readonly copiesBatches?: boolean;
 }
 
 /** Options of `openDatabase`. */

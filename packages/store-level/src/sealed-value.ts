@@ -56,11 +56,20 @@ const checkOf = (
 
 const nothing = new Uint8Array(0);
 
-/** Seals a value under its key; null is a marker. `layered` keys hold a layer number in bytes 1 to 4. */
-export const seal = (key: Uint8Array, layered: boolean, value: Uint8Array | null): Uint8Array => {
+/**
+ * Seals a value under its key; null is a marker. `layered` keys hold a layer number in bytes 1 to 4. The seal
+ * is written to the start of `room`, where one is given that is long enough.
+ */
+export const seal = (
+  key: Uint8Array,
+  layered: boolean,
+  value: Uint8Array | null,
+  room?: Uint8Array,
+): Uint8Array => {
   const bytes = value ?? nothing;
   const tag = value === null ? tagMarker : tagValue;
-  const out = newBytes(sealBytes + bytes.length);
+  const length = sealBytes + bytes.length;
+  const out = room === undefined ? newBytes(length) : room.subarray(0, length);
   out[0] = tag;
   const check = checkOf(key, layered, tag, bytes, 0);
   out[1] = check >>> 24;

@@ -5,6 +5,7 @@ import { messageBytesMax } from '@tidemark/protocol';
 import { Abort } from './abort.js';
 import { announcedBytes, isWorking, type WholeAnswer } from './answer.js';
 import { AnswerPieces } from './answer-pieces.js';
+import type { AnswerRooms } from './answer-rooms.js';
 import { noRespondersFailure } from './failure.js';
 
 /** Longest wait for the answer to a call, ms, while the server says that it works on it. */
@@ -25,6 +26,8 @@ export interface AskParts {
   readonly subject: string;
   readonly body: Uint8Array;
   readonly headers: MsgHdrs;
+  /** Where a long answer is put together. */
+  readonly rooms: AnswerRooms;
   /** Ends the call early; nobody waits for it any more. */
   readonly until: readonly (AbortSignalLike | undefined)[];
 }
@@ -39,10 +42,10 @@ export const isSlow = ({ details }: TidemarkError): boolean =>
  */
 export const askServer = (parts: AskParts): Promise<WholeAnswer> =>
   new Promise((resolve, reject) => {
-    const { connection, timer, inbox, subject, body, headers, until } = parts;
+    const { connection, timer, inbox, subject, body, headers, rooms, until } = parts;
     const over = new Abort();
     let heard = 0;
-    const pieces = new AnswerPieces();
+    const pieces = new AnswerPieces(rooms);
     const leave = (): void => {
       over.abort();
       for (const signal of until) signal?.removeEventListener('abort', onAbort);

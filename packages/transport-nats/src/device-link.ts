@@ -11,6 +11,7 @@ import type {
 } from '@tidemark/ports';
 import { messageBytesMax } from '@tidemark/protocol';
 import { Abort, aborted, isAborted, orAborted } from './abort.js';
+import { AnswerRooms } from './answer-rooms.js';
 import { askServer, isSlow } from './ask.js';
 import { callHeaders, headersOf, readAnswer, serverOf, type WholeAnswer } from './answer.js';
 import { dialPauseMs } from './back-off.js';
@@ -91,6 +92,7 @@ export class DeviceLink implements Link {
   readonly #lostListeners = new Set<() => void>();
   readonly #waiters = new Set<() => void>();
   readonly #ended = new Abort();
+  readonly #rooms = new AnswerRooms();
   #subscription: Subscription | undefined;
   #generation = 0;
   #ticks = 0;
@@ -121,6 +123,8 @@ export class DeviceLink implements Link {
     const bytes = new Uint8Array(body);
     return this.#whileOpen(bytes, signal, () => this.#askAny(endpoint, bytes, signal));
   };
+
+  readonly release = (answer: Uint8Array): void => this.#rooms.give(answer);
 
   readonly publish = (envelope: Uint8Array, signal?: AbortSignalLike): Promise<void> => {
     const bytes = new Uint8Array(envelope);
@@ -286,6 +290,7 @@ export class DeviceLink implements Link {
       subject: askSubject(this.#token, ask, device, caller.replica, server),
       body,
       headers: callHeaders(caller.user),
+      rooms: this.#rooms,
       until,
     });
   }

@@ -157,7 +157,7 @@ const pullNext = async (context: RunContext): Promise<PageOutcome> => {
     return 'rehydrate';
   }
   const cursor = meta.staging === null ? meta.cursor : meta.staging.cursor;
-  const { message, tail, bytes } = await pageAt(context, cursor);
+  const { message, tail, bytes, release } = await pageAt(context, cursor);
   checkNotOlder(context, message.receipt);
   if (message.rehydrate !== null) {
     emit({ type: 'repair', reason: message.rehydrate });
@@ -177,11 +177,14 @@ const pullNext = async (context: RunContext): Promise<PageOutcome> => {
       ),
       pages,
     );
+    release();
     return 'downloaded';
   }
   askAhead(context, message);
   if (meta.staging === null) await local.staging.begin('pull', meta.cursor);
   await stagePages(context, pages, { cursor: message.cursor });
+  // What is staged is written: nothing of the page is needed any more.
+  release();
   return 'page';
 };
 

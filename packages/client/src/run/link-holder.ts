@@ -23,6 +23,8 @@ export interface LinkHolder {
     body: Uint8Array,
     signal: AbortSignalLike,
   ) => Promise<Uint8Array>;
+  /** Gives the bytes of an answer back to the link that they came by. */
+  readonly release: (answer: Uint8Array) => void;
   readonly identity: Identity;
   readonly close: () => Promise<void>;
 }
@@ -84,6 +86,8 @@ export const linkHolder = (parts: LinkHolderParts): LinkHolder => {
       }
     },
     link,
+    // Bytes of a link that was lost are unknown to the next one, which leaves them alone.
+    release: (answer) => current?.link.release?.(answer),
     close,
   };
 };
@@ -106,11 +110,13 @@ export interface Answer<E extends Asked> {
   readonly message: Messages[(typeof messagesOf)[E][1]];
   readonly tail: Uint8Array;
   readonly bytes: number;
+  /** Tells that nobody reads the tail any more. */
+  readonly release: () => void;
 }
 
 /** Asks the server. Rejects with what the transport or the server says, or `malformed-message`. */
 export const ask = async <E extends Asked>(
-  links: Pick<LinkHolder, 'call' | 'identity'>,
+  links: Pick<LinkHolder, 'call' | 'identity' | 'release'>,
   endpoint: E,
   message: Messages[(typeof messagesOf)[E][0]],
   signal: AbortSignalLike,
@@ -127,5 +133,6 @@ export const ask = async <E extends Asked>(
     message: decoded.right.message as Messages[(typeof messagesOf)[E][1]],
     tail: decoded.right.tail,
     bytes: bytes.length,
+    release: () => links.release(bytes),
   };
 };

@@ -10,6 +10,8 @@ export interface PulledPage {
   readonly bytes: number;
   /** Bytes of the same answer unpacked. */
   readonly rawBytes: number;
+  /** Tells that nobody reads the pages any more, unless they were unpacked. */
+  readonly release: () => void;
 }
 
 /** A page that was asked for: the one `skip` pages behind `cursor`. */
