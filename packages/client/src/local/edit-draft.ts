@@ -1,7 +1,7 @@
 import type { Hlc, RecordId, TableId } from '@tidemark/model';
 import type { LayerPut, LogEnd, LogEntry } from '@tidemark/ports';
-import type { SessionRecord } from './edit-session.js';
 import type { ReplicaCore } from './replica-core.js';
+import type { SessionRecord } from './session-record.js';
 
 /** What one transaction adds to a write. */
 export interface DraftedEdits {

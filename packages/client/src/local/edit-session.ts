@@ -32,19 +32,10 @@ import {
   type ViewContext,
 } from './pending-view.js';
 import type { ReplicaCore } from './replica-core.js';
+import type { SessionRecord } from './session-record.js';
 
 /** Maximum bytes of a record with its texts, saved anew: it must fit a page of the download. */
 export const recordBytesMax = 512 * 1024;
-
-/** Record of a session: what its user sees, and the same on the staged image when it differs. */
-export interface SessionRecord {
-  readonly table: SchemaTable;
-  readonly id: RecordId;
-  view: PendingView | null;
-  readonly before: RowFields | null;
-  staged: { view: PendingView | null; readonly before: RowFields | null } | null;
-  changed: boolean;
-}
 
 /** Parts of an operation that the editor decides; the session adds base, prev, seen and row. */
 export type OperationParts = Pick<Operation, 'kind' | 'set' | 'inc' | 'crdt'>;
