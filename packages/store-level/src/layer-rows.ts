@@ -203,9 +203,18 @@ const rowBounds = ({ after, upTo, reverse }: RowScanOptions): SuffixBounds => {
   return { ...(near ? { gt: near } : {}), ...(far ? { lte: far } : {}) };
 };
 
+/** Looks which of the sources hold something, where that is not known yet: the others cost an iterator each. */
+const lookAt = async (
+  { emptyTables }: RowPlace,
+  sources: readonly LayerSource[],
+): Promise<void> => {
+  for (const { prefix } of sources)
+    if (emptyTables.known(prefix) === undefined) await emptyTables.isEmpty(prefix);
+};
+
 /** Scans rows in the order of their ids over layers; markers hide, and are not returned. */
 export const scanLayerRows = async (
-  database: Database,
+  place: RowPlace,
   name: LayerSpace,
   table: number,
   options: RowScanOptions,
@@ -213,9 +222,12 @@ export const scanLayerRows = async (
   const { layers, limit } = options;
   const rows: { id: string; value: Uint8Array }[] = [];
   if (limit < 1) return { rows, next: options.after };
+  const sources = rowSources(name, table, layers);
+  await lookAt(place, sources);
   const ended = await mergeLayers({
-    database,
-    sources: rowSources(name, table, layers),
+    database: place.database,
+    // At once with the opening of the iterators: an entry on its way into an older layer is seen in one of both.
+    sources: sources.filter(({ prefix }) => place.emptyTables.known(prefix) !== true),
     bounds: rowBounds(options),
     reverse: options.reverse === true,
     limit,

@@ -181,7 +181,7 @@ export class LevelReplicaStore implements ReplicaStore {
     name: LayerSpace,
     table: number,
     options: RowScanOptions,
-  ): Promise<LayerPage> => this.#read(() => scanLayerRows(this.#database, name, table, options));
+  ): Promise<LayerPage> => this.#read(() => scanLayerRows(this.#place, name, table, options));
 
   readonly scanLayer = (
     name: LayerSpace,

@@ -18,6 +18,7 @@ import {
 import { compareTexts } from '@tidemark/filter';
 import { compactDocuments, needsCrdt, type KnownTexts } from '@tidemark/merge';
 import type { LayerPut, LogEntry } from '@tidemark/ports';
+import type { EditDraft } from './edit-draft.js';
 import { pushIndexPuts } from './index-entries.js';
 import { appendRun, firstOfRuns, lastOfRuns, noRuns } from './op-runs.js';
 import {
@@ -31,19 +32,10 @@ import {
   type ViewContext,
 } from './pending-view.js';
 import type { ReplicaCore } from './replica-core.js';
+import type { SessionRecord } from './session-record.js';
 
 /** Maximum bytes of a record with its texts, saved anew: it must fit a page of the download. */
 export const recordBytesMax = 512 * 1024;
-
-/** Record of a session: what its user sees, and the same on the staged image when it differs. */
-export interface SessionRecord {
-  readonly table: SchemaTable;
-  readonly id: RecordId;
-  view: PendingView | null;
-  readonly before: RowFields | null;
-  staged: { view: PendingView | null; readonly before: RowFields | null } | null;
-  changed: boolean;
-}
 
 /** Parts of an operation that the editor decides; the session adds base, prev, seen and row. */
 export type OperationParts = Pick<Operation, 'kind' | 'set' | 'inc' | 'crdt'>;
@@ -77,15 +69,19 @@ const withoutImage = (
 /** One transaction in the making: reads records once, sees its own edits, writes all or nothing. */
 export class EditSession {
   readonly core: ReplicaCore;
+  readonly #draft: EditDraft;
   readonly #wallMs: number;
   readonly #records = new Map<string, SessionRecord>();
   readonly #ops: Operation[] = [];
   readonly #firstIndex: number;
 
-  constructor(core: ReplicaCore) {
+  /** The session goes on behind what the draft of a write holds so far. */
+  constructor(draft: EditDraft) {
+    const { core } = draft;
     this.core = core;
+    this.#draft = draft;
     this.#wallMs = core.options.clock.nowMs();
-    this.#firstIndex = core.store.log.end().lastIndex + 1;
+    this.#firstIndex = draft.end.lastIndex + 1;
   }
 
   /** Time (ms) of this session. */
@@ -98,11 +94,32 @@ export class EditSession {
     const key = `${table.id}/${id}`;
     const held = this.#records.get(key);
     if (held !== undefined) return held;
+    const record = this.#drafted(table, id, key) ?? (await this.#stored(table, id, fresh));
+    this.#records.set(key, record);
+    return record;
+  }
+
+  /** Record as an earlier transaction of the same write leaves it. */
+  #drafted(table: SchemaTable, id: RecordId, key: string): SessionRecord | undefined {
+    const drafted = this.#draft.record(key);
+    if (drafted === undefined) return undefined;
+    const { view, staged } = drafted;
+    return {
+      table,
+      id,
+      view,
+      before: visibleFields(view),
+      staged: staged && { view: staged.view, before: visibleFields(staged.view) },
+      changed: false,
+    };
+  }
+
+  async #stored(table: SchemaTable, id: RecordId, fresh: boolean): Promise<SessionRecord> {
     const { core } = this;
     const view = fresh ? null : await this.#read(table.id, id, core.readStack(table.id));
     const both = !core.isFilling(table.id) && core.isStaged(table.id, id, compareTexts);
     const staged = both && !fresh ? await this.#read(table.id, id, core.stagedStack()) : null;
-    const record: SessionRecord = {
+    return {
       table,
       id,
       view,
@@ -110,8 +127,6 @@ export class EditSession {
       staged: both ? { view: staged, before: visibleFields(staged) } : null,
       changed: false,
     };
-    this.#records.set(key, record);
-    return record;
   }
 
   async #read(
@@ -180,52 +195,45 @@ export class EditSession {
   }
 
   /**
-   * Stores everything in one write at `os`; false when there is nothing to store. Throws before the write when a
-   * bound is exceeded.
+   * Adds everything to the draft, or nothing; false when there is nothing to add. Throws when a bound is
+   * exceeded.
    */
   async finish(atomicity: Atomicity): Promise<boolean> {
     if (this.#ops.length === 0) return false;
     const { core } = this;
-    const hlc = tickHlc(core.hlc, this.#wallMs);
+    const hlc = tickHlc(this.#draft.hlc, this.#wallMs);
     const puts: LayerPut[] = [];
     const touched = new Map<TableId, RecordId[]>();
-    for (const record of this.#records.values()) {
+    const records = new Map<string, SessionRecord>();
+    for (const [key, record] of this.#records) {
       if (!record.changed) continue;
+      records.set(key, record);
       await this.#pushPuts(puts, record);
       const ids = touched.get(record.table.id);
       if (ids === undefined) touched.set(record.table.id, [record.id]);
       else ids.push(record.id);
     }
-    await core.commit({
-      batch: {
-        append: [
-          this.#entry(
-            encodeTransaction({
-              schemaVersion: core.schema.customization.version,
-              hlc,
-              atomicity,
-              ops: this.#ops,
-            }),
-          ),
-        ],
-        puts,
-      },
-      hlc,
-      touched: new Set(touched.keys()),
-      change: { kind: 'edit', tables: touched },
-    });
+    const entry = this.#entry(
+      encodeTransaction({
+        schemaVersion: core.schema.customization.version,
+        hlc,
+        atomicity,
+        ops: this.#ops,
+      }),
+    );
+    this.#draft.take({ entry, puts, hlc, records, touched });
     return true;
   }
 
   #entry(payload: Uint8Array): LogEntry {
-    const { crypto, store } = this.core.options;
+    const { crypto } = this.core.options;
     const bytes = storeTransaction(this.#ops.length, this.core.random(saltBytes), payload);
     if (bytes.length > transactionBytesMax)
       throw new TidemarkError('transaction-too-large', 'the transaction exceeds 256 KB', {
         bytes: bytes.length,
       });
     const head = nextHead(
-      store.log.end().head,
+      this.#draft.end.head,
       {
         opCount: this.#ops.length,
         payload,

@@ -13,6 +13,8 @@ import {
 import type { AbortSignalLike, LogEnd, LogEntry, ReplicaStore } from '@tidemark/ports';
 import { clearEverything, clearImage } from './clearing.js';
 import { damageNoteOf, namesDamage } from './damage-note.js';
+import { EditDraft } from './edit-draft.js';
+import { EditGroups } from './edit-groups.js';
 import { EditSession } from './edit-session.js';
 import type { Folding } from './folding.js';
 import type {
@@ -78,6 +80,7 @@ export class OpenedLocalReplica implements LocalReplica {
   readonly #layers: LayerStaging;
   readonly #folding: Folding;
   readonly #ids: RecordIds;
+  readonly #groups: EditGroups;
   #keepsDamage: boolean;
 
   constructor(
@@ -92,6 +95,7 @@ export class OpenedLocalReplica implements LocalReplica {
     this.#layers = parts.staging;
     this.#folding = parts.folding;
     this.#ids = new RecordIds(core.options.clock, { bytes: (count) => core.random(count) });
+    this.#groups = new EditGroups(core);
     this.staging = parts.staging;
     this.damage = parts.damage;
     this.#keepsDamage = namesDamage(parts.damage);
@@ -162,7 +166,7 @@ export class OpenedLocalReplica implements LocalReplica {
   readonly scanNotes: ReplicaStore['scanNotes'] = (prefix, limit, reverse) =>
     this.#core.store.scanNotes(prefix, limit, reverse);
 
-  /** `isShort` tells that the edit waits for nobody's callback. */
+  /** `isShort` tells that the edit waits for nobody's callback: then it may share its turn with others. */
   async #edit<A>(
     options: (EditOptions & { readonly atomicity?: Atomicity }) | undefined,
     work: (session: EditSession) => Promise<A>,
@@ -172,17 +176,27 @@ export class OpenedLocalReplica implements LocalReplica {
     const durability = options?.durability ?? core.options.durability ?? 'os';
     const atomicity = options?.atomicity ?? 'whole';
     let synced: Promise<void> | undefined;
-    const result = await core.turn.run(async () => {
+    let made: A | undefined;
+    const written = (): void => {
+      if (durability === 'disk') synced = core.fsyncs.join();
+    };
+    const edit = async (session: EditSession): Promise<boolean> => {
       oneOf('durability', durability, ['os', 'disk']);
       oneOf('atomicity', atomicity, ['whole', 'per-record']);
-      const session = new EditSession(core);
-      const made = await work(session);
-      if ((await session.finish(atomicity)) && durability === 'disk') synced = core.fsyncs.join();
-      return made;
-    }, isShort);
+      made = await work(session);
+      return session.finish(atomicity);
+    };
+    if (isShort) await this.#groups.run(edit, written);
+    else
+      await core.turn.run(async () => {
+        const draft = new EditDraft(core);
+        if (!(await edit(new EditSession(draft)))) return;
+        await draft.write();
+        written();
+      });
     // Outside of the turn, so that the edits behind this one are written meanwhile and share the fsync.
     if (synced !== undefined) await synced;
-    return result;
+    return made as A;
   }
 
   readonly create = (

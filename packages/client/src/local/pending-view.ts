@@ -156,26 +156,29 @@ const headLength = (bytes: Uint8Array): number =>
 /** Bytes of the row in an encoded view: what else the view keeps is no part of the record. */
 export const rowBytesOf = (view: Uint8Array): number => view.length - 5 - headLength(view);
 
-/** Decodes a view that this engine wrote. Throws `storage-damaged` for another form. */
-export const decodeView = (bytes: Uint8Array): PendingView => {
+const readOrDamaged = <A>(read: () => A): A => {
   try {
-    return readView(bytes);
+    return read();
   } catch (cause) {
     if (cause instanceof TidemarkError) throw cause;
     throw new TidemarkError('storage-damaged', 'the view of a record has another form', {}, cause);
   }
 };
 
+/** Decodes a view that this engine wrote. Throws `storage-damaged` for another form. */
+export const decodeView = (bytes: Uint8Array): PendingView => readOrDamaged(() => readView(bytes));
+
+/** Operations of an encoded view, whose row stays as it is. Throws `storage-damaged` for another form. */
+export const opsOfView = (bytes: Uint8Array): OpRuns => readOrDamaged(() => readHead(bytes)[2]);
+
+const readHead = (
+  bytes: Uint8Array,
+): [number, number, OpRuns, readonly FieldId[], Readonly<Record<FieldId, string>>?, string?] =>
+  JSON.parse(utf8Decode(bytes.subarray(5, 5 + headLength(bytes)))) as ReturnType<typeof readHead>;
+
 const readView = (bytes: Uint8Array): PendingView => {
   const length = headLength(bytes);
-  const head = JSON.parse(utf8Decode(bytes.subarray(5, 5 + length))) as [
-    number,
-    number,
-    OpRuns,
-    readonly FieldId[],
-    Readonly<Record<FieldId, string>>?,
-    string?,
-  ];
+  const head = readHead(bytes);
   const beneath = head[5] === undefined ? undefined : fromBase64(head[5]);
   return {
     onImage: head[0] === 1,

@@ -10,13 +10,19 @@ import {
   type SchemaTable,
   type TableId,
 } from '@tidemark/model';
-import type { LayerPut } from '@tidemark/ports';
+import type { LayerPut, LayerRow } from '@tidemark/ports';
 import { visibleFields } from './edit-session.js';
 import { pushIndexPuts } from './index-entries.js';
 import { transactionOf } from './log-operations.js';
 import { indexesOf, runsOf } from './op-runs.js';
 import type { OpenRanges } from './open-ranges.js';
-import { decodeView, encodeView, viewOfImage, type PendingView } from './pending-view.js';
+import {
+  decodeView,
+  encodeView,
+  opsOfView,
+  viewOfImage,
+  type PendingView,
+} from './pending-view.js';
 import type { ReplicaCore } from './replica-core.js';
 import { tableMeta } from './replica-meta.js';
 import { ViewBuilder } from './view-builder.js';
@@ -146,9 +152,28 @@ export class Rebase {
       limit: viewsPerStep,
       ...(after === '' ? {} : { after }),
     });
-    const ids = page.rows.map(({ id }) => id);
-    const rows = await this.#read(table.id, ids);
+    const position = page.next === undefined ? null : (page.rows.at(-1)?.id ?? null);
+    const looked = page.rows.length;
     const puts: LayerPut[] = [];
+    const staged = await this.#stagedViews(table.id, after, page.rows);
+    const others: LayerRow[] = [];
+    for (const view of page.rows)
+      if (this.#leavesAlone(table, view, staged))
+        puts.push({
+          space: 'view',
+          layer: this.#target.layer,
+          table: table.id,
+          id: view.id,
+          value: null,
+        });
+      else others.push(view);
+    const ids = others.map(({ id }) => id);
+    const rows = await this.#read(
+      table.id,
+      ids,
+      others.map(({ value }) => value),
+      staged,
+    );
     for (const [i, id] of ids.entries()) {
       const row = rows[i] as ReadRow;
       const { current, staged } = row;
@@ -162,16 +187,54 @@ export class Rebase {
       if (same) continue;
       await this.#pushView(puts, table, id, row, [...ops, ...this.#staying(staged)]);
     }
-    const position = page.next === undefined ? null : (ids.at(-1) ?? null);
-    return { puts, position, looked: ids.length };
+    return { puts, position, looked };
   }
 
-  async #read(table: TableId, ids: readonly RecordId[]): Promise<readonly ReadRow[]> {
+  /**
+   * True when all that a view showed is decided and nothing else is to be known of the record: it goes, and
+   * neither its row nor the image is read. So ends nearly every edit.
+   */
+  #leavesAlone(table: SchemaTable, { id, value }: LayerRow, staged: StagedViews): boolean {
+    if (staged === 'unknown' || staged.has(id) || this.#core.indexesOf(table).length > 0)
+      return false;
+    const ops = opsOfView(value);
+    if (ops.length === 0) return false;
+    for (const index of indexesOf(ops)) if (this.#stays(index)) return false;
+    return true;
+  }
+
+  /** Staged views among those of a page of the table: few, so they are looked for by one scan. */
+  async #stagedViews(
+    table: TableId,
+    after: RecordId,
+    page: readonly LayerRow[],
+  ): Promise<StagedViews> {
+    const last = page.at(-1);
+    if (last === undefined) return new Map();
+    const { rows, next } = await this.#core.store.scanRows('view', table, {
+      layers: [this.#target.layer],
+      limit: viewsPerStep,
+      upTo: last.id,
+      ...(after === '' ? {} : { after }),
+    });
+    return next === undefined ? new Map(rows.map(({ id, value }) => [id, value])) : 'unknown';
+  }
+
+  /** Reads records; `views` are their current views and `known` their staged ones, where they were read already. */
+  async #read(
+    table: TableId,
+    ids: readonly RecordId[],
+    views?: readonly Uint8Array[],
+    known: StagedViews = 'unknown',
+  ): Promise<readonly ReadRow[]> {
+    if (ids.length === 0) return [];
     const { store, meta } = this.#core;
     const { layer } = this.#target;
     const [current, staged, images] = await Promise.all([
-      store.getRows('view', table, ids, meta.layers),
-      store.getRows('view', table, ids, [layer]),
+      views ?? store.getRows('view', table, ids, meta.layers),
+      known === 'unknown'
+        ? store.getRows('view', table, ids, [layer])
+        : ids.map((id) => known.get(id)),
       store.getRows('image', table, ids, [layer, ...meta.layers]),
     ]);
     const view = (bytes: Uint8Array | undefined): PendingView | null =>
@@ -293,6 +356,9 @@ const set = (sides: Map<FieldId, Uint8Array>, field: FieldId, text: string): voi
   const document = fromBase64(text);
   if (document !== undefined) sides.set(field, document);
 };
+
+/** Staged views by their records; `unknown` where they must be asked for one by one. */
+type StagedViews = ReadonlyMap<RecordId, Uint8Array> | 'unknown';
 
 interface ReadRow {
   readonly current: PendingView | null;

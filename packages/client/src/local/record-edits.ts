@@ -17,9 +17,10 @@ import {
   type SchemaTable,
   type Value,
 } from '@tidemark/model';
-import type { EditSession, OperationParts, SessionRecord } from './edit-session.js';
+import type { EditSession, OperationParts } from './edit-session.js';
 import type { TextEdit } from './local-replica.js';
 import type { RecordIds } from './record-ids.js';
+import type { SessionRecord } from './session-record.js';
 
 const refuse = (problem: OperationProblem): never => {
   throw new TidemarkError(problem.code, problem.message, {

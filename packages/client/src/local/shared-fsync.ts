@@ -51,6 +51,11 @@ export class SharedFsync {
     return this.#next.done;
   }
 
+  /** Counts edits that shared a turn with another one as turns of their own. */
+  countTurns(count: number): void {
+    if (this.#next !== undefined) this.#next.turns += count;
+  }
+
   /** Resolves when no edit waits for an fsync, whether theirs worked or not. */
   async settled(): Promise<void> {
     for (;;) {

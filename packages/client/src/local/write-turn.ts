@@ -12,6 +12,7 @@ export class WriteTurn {
   readonly #waiting = new Set<Waiting>();
   readonly #idle: (() => void)[] = [];
   #holder: 'nobody' | 'short' | 'long' = 'nobody';
+  #calls = 0;
   #closed = false;
   #closing: Promise<void> | undefined;
 
@@ -20,8 +21,14 @@ export class WriteTurn {
     return this.#holder;
   }
 
+  /** Number of calls so far: who finds it unchanged since its own waits directly behind itself. */
+  get calls(): number {
+    return this.#calls;
+  }
+
   /** Runs `work` when it is its turn, at once if nobody else has it. Rejects with `replica-closed` once closed. */
   run<A>(work: () => Promise<A>, isShort = false): Promise<A> {
+    this.#calls += 1;
     if (this.#holder === 'nobody') {
       this.#holder = isShort ? 'short' : 'long';
       return this.#hold(work);
