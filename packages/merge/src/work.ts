@@ -147,8 +147,7 @@ const bytesPerFieldMax = 64;
 
 const isTooLarge = (edit: Pick<RowEdit, 'fields' | 'docs'>): boolean => {
   let bytes = 0;
-  for (const id in edit.fields) {
-    const value = edit.fields[id];
+  for (const value of Object.values(edit.fields)) {
     bytes += bytesPerFieldMax + (typeof value === 'string' ? value.length * bytesPerUnitMax : 0);
   }
   for (const id in edit.docs) bytes += bytesPerFieldMax + (edit.docs[id] ?? '').length;
