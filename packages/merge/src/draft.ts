@@ -16,7 +16,9 @@ interface Place {
  */
 export class Draft {
   readonly #reader: MergeReader;
-  readonly #writes = new Map<string, RecordWrite>();
+  readonly #writes: RecordWrite[] = [];
+  /** Places of the writes in their list, by table and id: a joined key would be made and hashed for each look. */
+  readonly #places = new Map<TableId, Map<RecordId, number>>();
   readonly #chains = new Map<string, Place & { readonly chain: ChainState | null }>();
   readonly #sides = new Map<
     string,
@@ -27,25 +29,33 @@ export class Draft {
     this.#reader = reader;
   }
 
+  #written(table: TableId, id: RecordId): RecordWrite | undefined {
+    const place = this.#places.get(table)?.get(id);
+    return place === undefined ? undefined : this.#writes[place];
+  }
+
   record(table: TableId, id: RecordId): MergeRecord | undefined {
-    const write = this.#writes.get(recordKey(table, id));
+    const write = this.#written(table, id);
     return write === undefined ? this.#reader.record(table, id) : write.after;
   }
 
   /** Tells whether an earlier operation of this part wrote the record. */
   wrote(table: TableId, id: RecordId): boolean {
-    return this.#writes.has(recordKey(table, id));
+    return this.#written(table, id) !== undefined;
   }
 
   write(table: TableId, id: RecordId, after: MergeRecord): void {
-    const key = recordKey(table, id);
-    const earlier = this.#writes.get(key);
+    let places = this.#places.get(table);
+    if (places === undefined) this.#places.set(table, (places = new Map()));
+    const place = places.get(id);
+    const earlier = place === undefined ? undefined : this.#writes[place];
     const before = earlier === undefined ? this.#reader.record(table, id) : earlier.before;
-    this.#writes.set(key, { table, id, before, after });
+    places.set(id, place ?? this.#writes.length);
+    this.#writes[place ?? this.#writes.length] = { table, id, before, after };
   }
 
   chain(table: TableId, id: RecordId): ChainState | undefined {
-    const change = this.#chains.get(recordKey(table, id));
+    const change = this.#chains.size === 0 ? undefined : this.#chains.get(recordKey(table, id));
     return change === undefined ? this.#reader.chain(table, id) : (change.chain ?? undefined);
   }
 
@@ -65,7 +75,7 @@ export class Draft {
   }
 
   writes(): RecordWrite[] {
-    return [...this.#writes.values()];
+    return this.#writes;
   }
 
   chains(): Decision['chains'][number][] {

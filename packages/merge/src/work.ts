@@ -148,8 +148,7 @@ const bytesPerFieldMax = 64;
 const isTooLarge = (edit: Pick<RowEdit, 'fields' | 'docs'>): boolean => {
   const documents = documentsJsonLength(edit.docs);
   let bytes = bytesPerFieldMax + documents;
-  for (const id in edit.fields) {
-    const value = edit.fields[id];
+  for (const value of Object.values(edit.fields)) {
     bytes += bytesPerFieldMax + (typeof value === 'string' ? value.length * bytesPerUnitMax : 0);
   }
   // Nearly every record is far below the bound: only near it the exact size is worth computing.

@@ -13,6 +13,7 @@ export {
   fromBase64,
   type Hash,
 } from './bytes.js';
+export { newBytes, utf8EncodeBriefly } from './slab.js';
 export { isDeepJson, jsonDepthMax } from './json-depth.js';
 export { errorCatalogue, type ErrorCode, type Recovery } from './error-codes.js';
 export {

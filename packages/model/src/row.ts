@@ -32,10 +32,9 @@ const isEmpty = (object: object): boolean => {
 
 const withoutNulls = (fields: RowFields): RowFields => {
   let isPlain = true;
-  for (const id in fields) {
-    const value = fields[id as unknown as FieldId];
+  // V8 visits the values of numeric keys several times as fast as the keys.
+  for (const value of Object.values(fields) as (Value | undefined)[])
     if (value === undefined || typeof value === 'object') isPlain = false;
-  }
   // Most rows have no null and no attachment: a copy would cost as much as the encoding.
   if (isPlain) return fields;
   const out: Record<string, Value> = {};
@@ -90,7 +89,7 @@ const isObject = (json: unknown): json is Readonly<Record<string, unknown>> =>
 
 const holdsOnly = (json: unknown, fits: (value: unknown) => boolean): boolean => {
   if (!isObject(json)) return false;
-  for (const key in json) if (!fits(json[key])) return false;
+  for (const value of Object.values(json)) if (!fits(value)) return false;
   return true;
 };
 

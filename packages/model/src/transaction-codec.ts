@@ -80,19 +80,23 @@ const asValue = (json: unknown): Value => {
   return value === undefined ? fail('value') : value;
 };
 
+/** Shared by all lists that are empty, as most are. */
+const none: readonly never[] = Object.freeze([]);
+
 const decodeList = <A>(
   json: unknown,
   what: string,
   one: (item: readonly unknown[]) => A,
 ): readonly A[] => {
-  if (json === 0 || json === undefined) return [];
+  if (json === 0 || json === undefined) return none;
   const items = asArray(json, 1, what);
   if (items.length > fieldIdMax) fail(what);
-  const seen = new Set<unknown>();
+  // One field is there once: most operations of an app change one.
+  const seen = items.length === 1 ? undefined : new Set<unknown>();
   return items.map((item) => {
     const tuple = asArray(item, 2, what);
-    if (seen.has(tuple[0])) fail(`${what}: a field twice`);
-    seen.add(tuple[0]);
+    if (seen?.has(tuple[0]) === true) fail(`${what}: a field twice`);
+    seen?.add(tuple[0]);
     return one(tuple);
   });
 };

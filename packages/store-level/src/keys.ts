@@ -1,5 +1,4 @@
-import { concatBytes, invariant, utf8Decode, utf8Encode } from '@tidemark/model';
-import { newBytes } from './slab.js';
+import { concatBytes, invariant, utf8Decode, utf8Encode, newBytes } from '@tidemark/model';
 
 /**
  * First byte of every key. 0x00 to 0x0f belong to every kind of store, 0x10 to 0x3f to the replica store,

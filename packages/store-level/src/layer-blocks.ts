@@ -5,13 +5,13 @@ import {
   openBlock,
   utf8Encode,
   type OpenBlock,
+  newBytes,
 } from '@tidemark/model';
 import type { LayerBlock } from '@tidemark/ports';
 import { placeText, type BlockPlaces } from './block-places.js';
 import { getValues, put, type Database, type DatabaseOperation } from './database.js';
 import { prefixEnd, rowPrefixBytes, space, tablePrefix } from './keys.js';
 import { seal, sealBytes, unseal } from './sealed-value.js';
-import { newBytes } from './slab.js';
 
 /** Bytes that one call of an iterator over blocks fetches at most; an option of LevelDB. */
 const lookBytes = 1_024;

@@ -1,4 +1,4 @@
-import { utf8Decode, utf8Encode } from '@tidemark/model';
+import { utf8Decode, utf8Encode, newBytes } from '@tidemark/model';
 import type { IndexEntry, IndexRange, LayerPage, LayerPut, LayerSpace } from '@tidemark/ports';
 import { getValues, put, type Database, type DatabaseOperation } from './database.js';
 import type { EmptyTables } from './empty-tables.js';
@@ -6,7 +6,6 @@ import { escapeKey, indexKey, indexPrefix, space, tablePrefix, unescapeKey } fro
 import { blockPrefix, getBlockRows, type BlockPlace } from './layer-blocks.js';
 import { mergeLayers, type LayerSource, type SuffixBounds } from './layer-merge.js';
 import { seal, unseal } from './sealed-value.js';
-import { newBytes } from './slab.js';
 
 const present = new Uint8Array(0);
 

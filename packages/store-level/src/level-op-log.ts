@@ -1,8 +1,7 @@
-import { emptyHead, invariant } from '@tidemark/model';
+import { emptyHead, invariant, newBytes } from '@tidemark/model';
 import type { LogEnd, LogEntry, OpLog, ReplicaBatch } from '@tidemark/ports';
 import { del, getValues, plain, put, type Database, type DatabaseOperation } from './database.js';
 import { getU48, numberedKey, setU48, space, u48Max } from './keys.js';
-import { newBytes } from './slab.js';
 import { guarded } from './storage-error.js';
 
 const entryFormat = 1;

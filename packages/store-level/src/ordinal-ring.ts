@@ -1,7 +1,6 @@
-import { invariant } from '@tidemark/model';
+import { invariant, newBytes } from '@tidemark/model';
 import { put, type Database, type DatabaseOperation } from './database.js';
 import { getU48, setU48, space } from './keys.js';
-import { newBytes } from './slab.js';
 
 /**
  * Number of newest batches whose ordinals are kept. LevelDB loses batches out of its `.log`, which holds at

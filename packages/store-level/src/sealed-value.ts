@@ -1,5 +1,4 @@
-import { TidemarkError } from '@tidemark/model';
-import { newBytes } from './slab.js';
+import { TidemarkError, newBytes } from '@tidemark/model';
 
 /**
  * Values of rows, index entries, notes and state are stored as `[tag u8][check u32][bytes]`: LevelDB reads

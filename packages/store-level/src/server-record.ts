@@ -1,4 +1,4 @@
-import { TidemarkError } from '@tidemark/model';
+import { newBytes, TidemarkError } from '@tidemark/model';
 import type { Segment, StoredRecord } from '@tidemark/ports';
 import { getU32, getU48, setU32, setU48 } from './keys.js';
 import type { SegmentPlace } from './server-keys.js';
@@ -18,7 +18,7 @@ const segmentHead = 7;
 /** Value of a record: flags, version, then row and extra as they came. */
 export const encodeRecord = (record: StoredRecord): Uint8Array => {
   const { row, extra, version } = record;
-  const value = new Uint8Array(recordHead + row.length + extra.length);
+  const value = newBytes(recordHead + row.length + extra.length);
   value[0] = recordFormat;
   value[1] = record.deleted ? deletedFlag : 0;
   setU32(value, 2, version.incarnation);

@@ -336,6 +336,23 @@ export const rewindRow = (
   return row === undefined ? undefined : { row, newerDocs: [...newerDocs].sort((a, b) => a - b) };
 };
 
+/** Values before of the fields that differ; null where there was none. */
+const changedFields = (before: RowFields, after: RowFields): Record<FieldId, Value> => {
+  const fields: Record<FieldId, Value> = {};
+  // V8 lists numeric keys faster than it visits them.
+  let common = 0;
+  for (const key of Object.keys(before) as unknown as readonly FieldId[]) {
+    const value = before[key] as Value;
+    const now = after[key];
+    if (now !== undefined) common += 1;
+    if (value !== now && !equalValues(value, now ?? null)) fields[key] = value;
+  }
+  const keys = Object.keys(after);
+  if (keys.length > common)
+    for (const key of keys) if (!(key in before)) fields[Number(key)] = null;
+  return fields;
+};
+
 /** Before-image of a change from one row of a record to the next one. */
 export const feedEntry = (
   id: RecordId,
@@ -351,13 +368,7 @@ export const feedEntry = (
   if (after.deleted)
     return { id, n, kind: 'delete', before: { kind: 'row', row: encodeRow(before.row) } };
   const old = before.row;
-  const fields: Record<FieldId, Value> = {};
-  for (const key in old.fields) {
-    const value = old.fields[key as unknown as FieldId] as Value;
-    const now = after.row.fields[key as unknown as FieldId] ?? null;
-    if (!equalValues(value, now)) fields[Number(key)] = value;
-  }
-  for (const key in after.row.fields) if (!(key in old.fields)) fields[Number(key)] = null;
+  const fields = changedFields(old.fields, after.row.fields);
   const docs: FieldId[] = [];
   for (const key in after.row.docs)
     if (!isSameDocument(old.docs, after.row.docs, Number(key))) docs.push(Number(key));

@@ -1,9 +1,11 @@
 import type { MergeRecord } from '@tidemark/merge';
 import { encodeRow, invariant, type RecordId, type TableId } from '@tidemark/model';
-import type { ServerBatch, ServerStore } from '@tidemark/ports';
+import type { ServerBatch, ServerStore, StoredRecord } from '@tidemark/ports';
 import { encodeExtra, mergeRecord } from './stored-record.js';
 
 interface Slot {
+  /** Bytes of a record that nobody has asked for yet: decoded ahead, it would only age in memory. */
+  stored: StoredRecord | undefined;
   record: MergeRecord | undefined;
   /** This window changed it. */
   isChanged: boolean;
@@ -41,9 +43,8 @@ export class RecordCache {
         if (ids.length === 0) return;
         const found = await store.getRecords(table, ids);
         for (let i = 0; i < ids.length; i += 1) {
-          const stored = found[i];
-          const record = stored === undefined ? undefined : mergeRecord(stored);
-          slots.set(ids[i] as string, { record, isChanged: false, row: undefined });
+          const slot = { stored: found[i], record: undefined, isChanged: false, row: undefined };
+          slots.set(ids[i] as string, slot);
         }
       }),
     );
@@ -57,22 +58,25 @@ export class RecordCache {
       const slots = this.#slots(table);
       for (const id of ids) {
         const slot = held.get(id);
-        if (slot !== undefined)
-          slots.set(id, { record: slot.record, isChanged: false, row: undefined });
+        if (slot !== undefined) slots.set(id, { ...slot, isChanged: false, row: undefined });
       }
     }
   }
 
-  /** A loaded record, as the last transaction left it. */
+  /** A loaded record, as the last transaction left it. Throws `storage-damaged` where its bytes have another form. */
   get(table: TableId, id: RecordId): MergeRecord | undefined {
     const slot = this.#tables.get(table)?.get(id);
     invariant(slot !== undefined, 'a record is loaded before it is read');
+    if (slot.stored !== undefined) {
+      slot.record = mergeRecord(slot.stored);
+      slot.stored = undefined;
+    }
     return slot.record;
   }
 
   /** Replaces a record; `row` are its encoded bytes, where they are known. */
   set(table: TableId, id: RecordId, record: MergeRecord, row: Uint8Array | undefined): void {
-    this.#slots(table).set(id, { record, isChanged: true, row });
+    this.#slots(table).set(id, { stored: undefined, record, isChanged: true, row });
   }
 
   /** Records that changed, for the batch. */

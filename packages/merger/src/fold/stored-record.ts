@@ -1,5 +1,5 @@
 import type { MergeRecord } from '@tidemark/merge';
-import { decodeRow, encodeRow, utf8Decode, utf8Encode } from '@tidemark/model';
+import { decodeRow, encodeRow, utf8Decode, utf8EncodeBriefly } from '@tidemark/model';
 import type { StoredRecord } from '@tidemark/ports';
 import { storedForm } from './stored-form.js';
 
@@ -7,7 +7,7 @@ import { storedForm } from './stored-form.js';
  * Encodes what only the engine knows of a record (`StoredRecord.extra`): JSON `[lastOp, chainFrom]`.
  */
 export const encodeExtra = (lastOp: string, chainFrom: number): Uint8Array =>
-  utf8Encode(JSON.stringify([lastOp, chainFrom]));
+  utf8EncodeBriefly(JSON.stringify([lastOp, chainFrom]));
 
 /** Record of merge as the store keeps it. */
 export const storedRecord = (id: string, record: MergeRecord): StoredRecord => ({

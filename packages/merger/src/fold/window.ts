@@ -9,7 +9,9 @@ import {
   encodeRow,
   toHex,
   fromHex,
+  rowText,
   utf8Encode,
+  utf8EncodeBriefly,
   type Hash,
   type RecordId,
   type RowFields,
@@ -147,7 +149,7 @@ export class Window {
 
   /** Replaces a record at the version under way; several writes of one record count as one change. */
   write(table: TableId, id: RecordId, after: MergeRecord): void {
-    const row = hasDocuments(after) ? undefined : encodeRow(after.row);
+    const row = hasDocuments(after) ? undefined : utf8EncodeBriefly(rowText(after.row));
     const key = `${table}/${id}`;
     const earlier = this.#writes.get(key);
     if (earlier === undefined) {
