@@ -6,7 +6,6 @@ import {
   type MergeRecord,
 } from '@tidemark/merge';
 import {
-  encodeRow,
   toHex,
   fromHex,
   rowText,
