@@ -440,6 +440,23 @@ describe('folders', () => {
     },
   );
 
+  test.each([-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY])(
+    '[SRV-99] %d is no limit of a history, of sync errors, of logs; 0 is, and so is more than there is',
+    async (limit) => {
+      const server = await openMemoryServer();
+      await server.write((writer) => writer.put('tally', 't', { total: 1 }), { user: 'office' });
+      const refused = expect.objectContaining({ code: 'invalid-option' });
+      await expect(server.explain('tally', 't', undefined, limit)).rejects.toEqual(refused);
+      await expect(server.errors.list({ limit })).rejects.toEqual(refused);
+      await expect(server.syncLogs(limit)).rejects.toEqual(refused);
+      expect(await server.explain('tally', 't', undefined, 0)).toEqual([]);
+      expect(await server.errors.list({ limit: 0 })).toEqual([]);
+      expect(await server.syncLogs(0)).toEqual([]);
+      expect(await server.explain('tally', 't', undefined, 1e9)).not.toEqual([]);
+      await server.close();
+    },
+  );
+
   test.each(['', 'x'.repeat(256), untyped(7)])(
     '[SRV-100] a server of the tenant %j is refused, and no folder is made',
     async (name) => {
