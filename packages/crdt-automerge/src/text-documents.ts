@@ -11,7 +11,7 @@ import { readStoredCharacters } from './stored-characters.js';
 import { openText, textOf, type Automerge, type TextDoc } from './text-document.js';
 
 /** Largest number of operations of a saved document whose changes are applied without Automerge. */
-export const plainTextOperationsMax = 1_048_576;
+export const plainTextOperationsMax = 262_144;
 
 /** LoadedText is one version of a document, in memory. Two of its parts are made when they are asked for. */
 export interface LoadedText {

@@ -17,10 +17,10 @@ import {
 import { isCorruption } from './storage-error.js';
 
 /**
- * Write buffer of a replica: every file that it becomes is merged with the others, as each holds the engine's
- * state. A first sync of a million rows spends half as much on that as with 16 MB (measured).
+ * Write buffer of a replica. A greater one would merge fewer files in a first sync, but LevelDB can lose batches
+ * out of a `.log` of this size, and the ring counts only so many (see `ringSlots`).
  */
-export const replicaBufferBytes = 32 * 1024 * 1024;
+export const replicaBufferBytes = 16 * 1024 * 1024;
 
 /** Options of `openReplicaFolder`. */
 export interface OpenReplicaFolderOptions {

@@ -4,7 +4,8 @@ import { getU48, setU48, space } from './keys.js';
 
 /**
  * Number of newest batches whose ordinals are kept. LevelDB loses batches out of its `.log`, which holds at
- * most one write buffer (4 MB on devices): 16,384 slots cover it for batches of 256 bytes and more.
+ * most one write buffer (16 MB on devices): 16,384 slots cover it for batches of 1 kB and more; operations in
+ * smaller ones the chain of the log tells of.
  */
 export const ringSlots = 16_384;
 /** Maximum bytes of the note that a batch leaves beside its ordinal. */

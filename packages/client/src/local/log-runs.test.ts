@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { logRuns, runOfIndex } from './log-runs.js';
+import { rewrapped } from './log-upkeep.js';
 import { initialMeta, type ReplicaMeta } from './replica-meta.js';
 
 const metaOf = (more: Partial<ReplicaMeta>): ReplicaMeta => ({
@@ -39,5 +40,20 @@ describe('parts of the log of a clone', () => {
     });
     expect(runOfIndex(meta, 5).replica).toBe('a');
     expect(runOfIndex(meta, 6).replica).toBe('c');
+  });
+
+  test('[ERR-69] a new epoch below what was shared is its own from there on', () => {
+    const shared = metaOf({
+      epochStarts: [
+        [1, 1],
+        [1, 9],
+      ],
+      origins: [{ replica: 'a', lastIndex: 8 }],
+    });
+    const meta = rewrapped(shared, { epoch: 2, provisional: 'q', granted: true, above: 5 });
+    expect(logRuns(meta)).toEqual([
+      { replica: 'a', epoch: 1, from: 1, to: 5 },
+      { replica: 'c', epoch: 2, from: 6, to: Infinity },
+    ]);
   });
 });

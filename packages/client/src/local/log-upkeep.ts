@@ -61,6 +61,11 @@ export const rewrapped = (meta: ReplicaMeta, change: Rewrap): ReplicaMeta => {
   const { above, granted } = change;
   const starts = meta.epochStarts.filter(([, from]) => from <= above);
   const epochStarts = [...starts, [granted ? change.epoch : 0, above + 1] as const];
+  // What lies above is the replica's own from now on, also where it was shared.
+  const shared = meta.origins.map((origin) => ({
+    ...origin,
+    lastIndex: Math.min(origin.lastIndex, above),
+  }));
   return {
     ...meta,
     replica: change.replica ?? meta.replica,
@@ -68,7 +73,7 @@ export const rewrapped = (meta: ReplicaMeta, change: Rewrap): ReplicaMeta => {
     provisional: change.provisional,
     awaitsGrant: !granted,
     epochStarts: epochStarts.slice(-epochStartsMax),
-    origins: change.origin === undefined ? meta.origins : [...meta.origins, change.origin],
+    origins: change.origin === undefined ? shared : [...shared, change.origin],
     publishedTo: Math.min(meta.publishedTo, above),
     mergedTo: Math.min(meta.mergedTo, above),
     archivedTo: Math.min(meta.archivedTo, above),
