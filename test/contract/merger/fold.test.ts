@@ -290,6 +290,28 @@ describe('other entries', () => {
     }
   });
 
+  it('[SRV-15] stops, too, when the hook goes on after a record that cannot be read', async () => {
+    const world = await FoldWorld.open({
+      validate: async (_transaction, { get }) => {
+        await get('visits', 'v9').catch(() => null);
+        return undefined;
+      },
+    });
+    const a = await world.enrol('a', 'user-1');
+    const patch = { kind: 'upsert', table: 1, id: 'v9', fields: { 1: 'x' } } as const;
+    await world.give({ kind: 'write', user: 'boss', ops: [patch] });
+    const [stored] = await world.store.getRecords(1, ['v9']);
+    const state = await world.store.readState();
+    if (stored === undefined || state === undefined) throw new Error('the record is there');
+    const damaged = { table: 1, record: { ...stored, row: Uint8Array.of(1, 2, 3) } };
+    await world.store.commit(
+      { state, records: [damaged], prune: [], feed: [], ledger: [], entries: [] },
+      'os',
+    );
+    await world.append(create(a));
+    await expect(world.fold.advance()).rejects.toMatchObject({ code: 'storage-damaged' });
+  });
+
   it('[SRV-15] stops before the transaction when the hook throws, and goes on when it is mended', async () => {
     let broken = true;
     const world = await FoldWorld.open({

@@ -68,20 +68,27 @@ export const askHook = async (
   }
   if (operations.length === 0) return null;
   let reads = 0;
+  let unread: unknown;
   const get: ValidateView['get'] = async (name, id) => {
     const table = schema.tablesByName.get(name);
     if (table === undefined) throw new TidemarkError('unknown-table', `no table ${name}`);
     reads += 1;
     if (reads > validateReadsMax)
       throw new TidemarkError('hook-failed', `a hook may read ${validateReadsMax} records`);
-    await window.overlay.loadRecord(table.id, id);
-    const record = window.overlay.records.get(table.id, id);
-    return record === undefined || record.deleted ? null : fieldNames(table, record.row.fields);
+    try {
+      await window.overlay.loadRecord(table.id, id);
+      const record = window.overlay.records.get(table.id, id);
+      return record === undefined || record.deleted ? null : fieldNames(table, record.row.fields);
+    } catch (cause) {
+      unread ??= cause;
+      throw cause;
+    }
   };
   try {
     const { replica, user } = author;
     const answer = await hook({ replica, user, now: window.now, operations }, { get });
-    // Also when the hook caught the refusal to read more: it must not decide on part of the facts.
+    // Also when the hook caught what it could not read, or the refusal to read more: it must not decide on part of the facts.
+    if (unread !== undefined) throw unread;
     if (reads > validateReadsMax) throw new TidemarkError('hook-failed', 'too many reads');
     if (answer === undefined || answer === null) return null;
     // Nothing else is taken for consent: a check that fails must not fail open.
