@@ -87,7 +87,7 @@ export class EmptyTables {
     }
   }
 
-  /** Takes the operations of a batch, before it is written. */
+  /** Takes the operations of a batch, directly before it is written: nothing may be forgotten between. */
   note(operations: readonly DatabaseOperation[]): void {
     let last: Uint8Array | undefined;
     for (const operation of operations) {
@@ -99,7 +99,7 @@ export class EmptyTables {
     }
   }
 
-  /** Forgets everything: layers were moved, or the database was opened again. */
+  /** Forgets everything, when no batch is under way: the database was opened again. */
   forget(): void {
     this.#layers = new Map();
   }

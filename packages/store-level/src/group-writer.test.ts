@@ -17,10 +17,15 @@ class FullDisk extends MemoryLevel<Uint8Array, Uint8Array> {
   openings = 0;
   /** Openings that fail from now on. */
   failingOpenings = 0;
+  /** What each batch waits for before it is applied. */
+  beforeBatch: Promise<unknown> | undefined;
+  /** Called when the database is opened. */
+  onOpening: () => void = () => undefined;
 
   /** The hook below `batch`, which abstract-level leaves to its implementations and does not declare. */
   async _batch(operations: unknown, options: unknown): Promise<void> {
     const failure = this.failure;
+    if (failure === 'none') await this.beforeBatch;
     const hooks = MemoryLevel.prototype as unknown as {
       _batch: (this: FullDisk, operations: unknown, options: unknown) => Promise<void>;
     };
@@ -31,6 +36,7 @@ class FullDisk extends MemoryLevel<Uint8Array, Uint8Array> {
 
   override async open(): Promise<void> {
     this.openings += 1;
+    this.onOpening();
     if (this.failingOpenings > 0) {
       this.failingOpenings -= 1;
       throw Object.assign(new Error('IO error: input/output error'), { code: 'LEVEL_IO_ERROR' });
@@ -133,4 +139,62 @@ it('[STO-43] a reader opens a replica again whose reopening had failed; the next
   });
   await store.write({ append: entries.slice(2) }, 'os');
   expect(await store.log.read(1, 1_000_000)).toEqual(entries);
+});
+
+const row = (layer: number, table: number, id: string) =>
+  ({ space: 'image', layer, table, id, value: new Uint8Array([7]) }) as const;
+
+/** A store with rows of table 1 in layer 2; while it is opened again, a reader looks for table 9, and batches wait. */
+const openToFold = async () => {
+  const { store, database } = await openStore();
+  await store.write({ puts: [row(1, 9, 'other'), row(2, 1, 'a'), row(2, 1, 'b')] }, 'os');
+  const readers: Promise<unknown>[] = [];
+  database.onOpening = () => {
+    // The writer knows only behind this call that it opens the database.
+    const reader = Promise.resolve().then(() => store.getRows('image', 9, ['none'], [1]));
+    readers.push(reader);
+    database.beforeBatch = reader;
+  };
+  const expectFolded = async () => {
+    expect(readers.length).toBeGreaterThan(0);
+    await Promise.all(readers);
+    const page = await store.scanRows('image', 1, { layers: [1], limit: 5 });
+    expect(page.rows.map(({ id }) => id)).toEqual(['a', 'b']);
+    const found = await store.getRows('image', 1, ['a', 'b'], [1]);
+    expect(found.every((value) => value !== undefined)).toBe(true);
+  };
+  return { store, database, expectFolded };
+};
+
+it('[STO-97] rows of a fold behind a failed write are seen, though a reader looked while the database was opened', async () => {
+  const { store, database, expectFolded } = await openToFold();
+  database.failure = 'before';
+  await expect(store.write({ puts: [row(2, 9, 'x')] }, 'os')).rejects.toMatchObject({
+    code: 'storage-unavailable',
+  });
+  expect(database.status).toBe('open');
+  expect(await store.foldLayer(2, 1, 10, true)).toBe(true);
+  await expectFolded();
+});
+
+it('[STO-97] a fold takes along what a failed write turned out to have applied', async () => {
+  const { store, database, expectFolded } = await openToFold();
+  database.failure = 'after';
+  await expect(store.write({ append: entries, puts: [row(2, 9, 'x')] }, 'os')).rejects.toThrow();
+  expect(await store.foldLayer(2, 1, 10, true)).toBe(true);
+  await expectFolded();
+  expect(await store.scanLayer('image', 9, 2, undefined, 5)).toEqual([]);
+  // The log is not the fold's: who writes next is told.
+  await expect(store.write({}, 'os')).rejects.toMatchObject({ details: { known: 0, found: 4 } });
+});
+
+it('[STO-97] a fold that was planned before a write failed is rejected, and works again', async () => {
+  const { store, database, expectFolded } = await openToFold();
+  database.failure = 'before';
+  const fold = store.foldLayer(2, 1, 10, true);
+  const sync = store.sync();
+  await expect(sync).rejects.toMatchObject({ code: 'storage-unavailable' });
+  await expect(fold).rejects.toMatchObject({ code: 'storage-unavailable' });
+  expect(await store.foldLayer(2, 1, 10, true)).toBe(true);
+  await expectFolded();
 });

@@ -36,6 +36,8 @@ export interface GroupWriterOptions {
    * `before` is the newest ordinal that had been applied.
    */
   readonly onReopened?: (ring: RingState, before: number) => Promise<void>;
+  /** Called with the operations of each write directly before its batch: no reopening comes between. */
+  readonly onBatch?: (operations: readonly DatabaseOperation[]) => void;
 }
 
 /**
@@ -50,6 +52,7 @@ export interface GroupWriterOptions {
 export class GroupWriter {
   readonly #database: Database;
   readonly #onReopened: GroupWriterOptions['onReopened'];
+  readonly #onBatch: GroupWriterOptions['onBatch'];
   #lossReported: boolean;
   #reopening: Promise<void> | undefined;
   #waiting: Waiting[] = [];
@@ -61,9 +64,10 @@ export class GroupWriter {
   #closed = false;
   #corrupted = false;
 
-  constructor({ database, ring, ordinalAtLeast = 0, onReopened }: GroupWriterOptions) {
+  constructor({ database, ring, ordinalAtLeast = 0, onReopened, onBatch }: GroupWriterOptions) {
     this.#database = database;
     this.#onReopened = onReopened;
+    this.#onBatch = onBatch;
     this.#ordinal = Math.max(ring.head, ordinalAtLeast);
     this.#durableOrdinal = 0;
     this.#note = ring.note;
@@ -200,6 +204,7 @@ export class GroupWriter {
     const ring = ringOperations(ordinal, last.note);
     const answers = this.#lossReported && group.some(({ answersLoss }) => answersLoss);
     if (answers) ring.push(acknowledgeLoss(this.#ordinal));
+    if (this.#onBatch !== undefined) for (const { operations } of group) this.#onBatch(operations);
     await this.#writeBatch(group, ring);
     this.#ordinal = ordinal;
     if (group.some(({ durability }) => durability === 'disk')) this.#durableOrdinal = ordinal;

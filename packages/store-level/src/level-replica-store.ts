@@ -88,6 +88,8 @@ export class LevelReplicaStore implements ReplicaStore {
     { readonly layer: number; readonly name: string; readonly next: Uint8Array } | undefined;
   /** The log did not end where it was known to, when the database was opened again: to be told once. */
   #moved: { readonly known: number; readonly found: number } | undefined;
+  /** How often the database was opened again: what was planned before may be wrong behind it. */
+  #reopenings = 0;
   #closing: Promise<void> | undefined;
 
   private constructor(parts: LevelReplicaStoreParts, extent: LogExtent, damage: StoreDamage[]) {
@@ -110,6 +112,7 @@ export class LevelReplicaStore implements ReplicaStore {
       ring: opened.ring,
       ordinalAtLeast: parts.markerOrdinal,
       onReopened: (ring, before) => this.#reload(ring, before),
+      onBatch: (operations) => this.#place.emptyTables.note(operations),
     });
   }
 
@@ -265,7 +268,9 @@ export class LevelReplicaStore implements ReplicaStore {
     if (this.#writer.broken || this.#moved !== undefined) await this.#recover();
     // A plan reads the database: what was planned before must be in it.
     if (batch.trimLogTo !== undefined || batch.cutLogFrom !== undefined) await this.#writer.idle();
+    const reopenings = this.#reopenings;
     const plan = await this.#read(async () => this.#log.plan(batch));
+    this.#expectUnbroken(reopenings);
     const done = this.#commit(batch, plan, durability);
     done.catch(() => undefined);
     return { done };
@@ -283,10 +288,8 @@ export class LevelReplicaStore implements ReplicaStore {
     const room = blocks.length === 0 ? undefined : this.#sealRooms?.take(sealedBlockBytes(blocks));
     const packed = blockOperations(blocks, room);
     this.#place.blockPlaces.note(packed, sealBytes);
-    for (const layered of [packed, layerOperations(puts)]) {
-      this.#place.emptyTables.note(layered);
-      append(operations, layered);
-    }
+    append(operations, packed);
+    append(operations, layerOperations(puts));
     if (batch.notes !== undefined) append(operations, noteOperations(batch.notes));
     this.#log.planned(plan.after);
     const note = encodeLogNote(plan.after.end);
@@ -302,11 +305,14 @@ export class LevelReplicaStore implements ReplicaStore {
     plan: (start: Uint8Array | undefined) => Promise<FoldStep>,
   ): Promise<boolean> {
     await this.#writer.idle();
+    // The plan is one of what is stored then. That the log moved concerns no step: the next write is told.
+    if (this.#writer.broken) await this.#written(() => this.#writer.recover());
+    const reopenings = this.#reopenings;
     const stepping = this.#stepping?.name === name ? this.#stepping : undefined;
     this.#stepping = undefined;
     const { operations, done, next } = await this.#read(() => plan(stepping?.next));
+    this.#expectUnbroken(reopenings);
     if (next !== undefined) this.#stepping = { layer, name, next };
-    this.#place.emptyTables.note(operations);
     try {
       if (operations.length > 0) await this.#written(() => this.#writer.write(operations, 'os'));
     } catch (error) {
@@ -314,6 +320,12 @@ export class LevelReplicaStore implements ReplicaStore {
       throw error;
     }
     return done;
+  }
+
+  /** Rejects what was planned while a write before it failed, as all that waits behind a failed write. */
+  #expectUnbroken(reopenings: number): void {
+    if (this.#writer.broken || this.#reopenings !== reopenings)
+      throw new TidemarkError('storage-unavailable', 'a write before this one failed', {});
   }
 
   /**
@@ -349,6 +361,8 @@ export class LevelReplicaStore implements ReplicaStore {
     const { lastIndex } = extent.end;
     this.#moved = lastIndex === known ? undefined : { known, found: lastIndex };
     this.#log.reset(extent);
+    this.#reopenings += 1;
+    this.#stepping = undefined;
     this.#place.emptyTables.forget();
     this.#place.blockPlaces.forget();
   }
@@ -356,7 +370,7 @@ export class LevelReplicaStore implements ReplicaStore {
   async #clearRest(): Promise<void> {
     this.#moved = undefined;
     this.#log.reset(emptyExtent);
-    this.#place.emptyTables.forget();
+    // Tables that are remembered stay so, for a write behind the clear may be under way.
     this.#place.blockPlaces.forget();
     for (;;) {
       const operations = await this.#read(() => this.#oldKeys());
