@@ -1,32 +1,29 @@
 import type { LocalReplica } from '@tidemark/client';
 import { MemoryLevel } from 'memory-level';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { newDisk, openOn, type Disk, type TestReplica } from './harness.js';
 
-/** Disk in memory whose writes are counted, and of which one may fail. */
+type Write = (this: unknown, ...batch: unknown[]) => Promise<void>;
+
+/** Disk in memory whose writes are counted, and of which some may fail. */
 class CountedDisk extends MemoryLevel<Uint8Array, Uint8Array> {
   writes = 0;
-  /** Number of the write that fails; 0: none. */
-  failingWrite = 0;
+  /** Numbers of the writes that fail. */
+  failing: readonly number[] = [];
+  /** True: what fails is stored all the same. */
+  losesAnswers = false;
 
   constructor() {
     super({ keyEncoding: 'view', valueEncoding: 'view', storeEncoding: 'view' });
   }
 
-  /** The hook below `batch()`, which abstract-level leaves to its implementations. */
-  _chainedBatch(): { write: () => Promise<void> } {
-    const hooks = MemoryLevel.prototype as unknown as {
-      _chainedBatch: () => { write: () => Promise<void> };
-    };
-    const chained = hooks._chainedBatch.call(this);
-    const write = chained.write.bind(chained);
-    chained.write = async () => {
-      this.writes += 1;
-      if (this.writes === this.failingWrite)
-        throw Object.assign(new Error('the disk failed'), { code: 'LEVEL_IO_ERROR' });
-      return write();
-    };
-    return chained;
+  /** The hook below all batches, which abstract-level leaves to its implementations. */
+  async _batch(...batch: unknown[]): Promise<void> {
+    const { _batch } = MemoryLevel.prototype as unknown as { _batch: Write };
+    this.writes += 1;
+    const fails = this.failing.includes(this.writes);
+    if (!fails || this.losesAnswers) await _batch.apply(this, batch);
+    if (fails) throw Object.assign(new Error('the disk failed'), { code: 'LEVEL_IO_ERROR' });
   }
 }
 
@@ -79,7 +76,7 @@ test('[REP-10] an edit that is refused leaves those of its turn alone', async ()
 });
 
 test('[REP-10] a write that fails rejects its edits, and later ones go on', async () => {
-  database.failingWrite = 2;
+  database.failing = [2];
   const creates = ['a', 'b', 'c'].map((id) =>
     codeOf(replica.create('tasks', { title: id }, { id })),
   );
@@ -120,4 +117,159 @@ test('[REP-10] closing refuses edits that wait behind it, and writes those befor
   expect(await Promise.all(before)).toEqual(['none', 'none', 'none']);
   await closing;
   expect(await behind).toBe('replica-closed');
+});
+
+describe('edits that saw others of a write', () => {
+  beforeEach(async () => {
+    for (const id of ['t1', 't2']) await replica.create('tasks', { title: 'old' }, { id });
+    database.writes = 0;
+  });
+
+  const told: string[] = [];
+  beforeEach(() => told.splice(0));
+
+  const tell = (name: string, work: Promise<unknown>): Promise<void> =>
+    codeOf(work).then((code) => void told.push(`${name} ${code} ${database.writes}`));
+
+  const title = (id: string, text: string): Promise<void> =>
+    replica.update('tasks', id, { title: text });
+
+  const titles = async (): Promise<readonly unknown[]> =>
+    Promise.all(
+      ['t1', 't2'].map(async (id) => (await replica.get('tasks', id))?.['title'] ?? 'none'),
+    );
+
+  /** The first has its turn alone; the others wait for theirs and share one. */
+  const four = (): Promise<unknown> =>
+    Promise.all([
+      tell('first', replica.create('tasks', { title: 'first' }, { id: 'first' })),
+      tell('A', title('t1', 'new')),
+      tell('B', title('t1', 'new')),
+      tell('D', replica.delete('tasks', 't2')),
+      tell('C', title('t2', 'late')),
+    ]);
+
+  test('[REP-10] [REP-1] they are told behind it, in their order', async () => {
+    await four();
+    expect(told).toEqual([
+      'first none 1',
+      'A none 2',
+      'B none 2',
+      'D none 2',
+      'C unknown-record 2',
+    ]);
+    expect(await titles()).toEqual(['new', 'none']);
+  });
+
+  test('[REP-10] [REP-1] when it fails they run again on what is stored', async () => {
+    database.failing = [2];
+    await four();
+    expect(told).toEqual([
+      'first none 1',
+      'A storage-unavailable 2',
+      'D storage-unavailable 2',
+      'B none 3',
+      'C none 3',
+    ]);
+    expect(await titles()).toEqual(['new', 'late']);
+    expect(await indexes()).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  test('[REP-10] when it fails twice they are rejected, and later edits go on', async () => {
+    database.failing = [2, 3];
+    const edits = four();
+    const more = Array.from({ length: 20 }, () => tell('more', title('t1', 'new')));
+    await Promise.all([edits, ...more]);
+    expect(told.slice(0, 3)).toEqual([
+      'first none 1',
+      'A storage-unavailable 2',
+      'D storage-unavailable 2',
+    ]);
+    expect(told.slice(3)).toEqual([
+      'B storage-unavailable 3',
+      'C storage-unavailable 3',
+      ...more.map(() => 'more storage-unavailable 3'),
+    ]);
+    expect(await titles()).toEqual(['old', 'old']);
+    expect(await codeOf(title('t1', 'later'))).toBe('none');
+    expect(await indexes()).toEqual([1, 2, 3, 4]);
+  });
+
+  test('[REP-10] when it failed and was stored all the same they are told what is stored', async () => {
+    database.failing = [2];
+    database.losesAnswers = true;
+    await four();
+    expect(told).toEqual([
+      'first none 1',
+      'A storage-unavailable 2',
+      'D storage-unavailable 2',
+      'B none 2',
+      'C unknown-record 2',
+    ]);
+    expect(await titles()).toEqual(['new', 'none']);
+  });
+
+  test('[REP-10] edits that saw nothing of a write that fails keep their outcome', async () => {
+    database.failing = [2];
+    await Promise.all([
+      tell('first', replica.create('tasks', { title: 'first' }, { id: 'first' })),
+      tell('same', title('t1', 'old')),
+      tell('unknown', title('t9', 'old')),
+      tell('A', title('t1', 'new')),
+    ]);
+    expect(told).toEqual([
+      'first none 1',
+      'same none 2',
+      'unknown unknown-record 2',
+      'A storage-unavailable 2',
+    ]);
+    expect(database.writes).toBe(2);
+  });
+
+  test('[REP-10] those that run again go before those that wait behind them', async () => {
+    database.failing = [2];
+    const long = 'x'.repeat(100_000);
+    const first = tell('first', replica.create('tasks', { title: 'first' }, { id: 'first' }));
+    const edits = [tell('A', title('t1', 'new')), tell('B', title('t1', 'new'))];
+    // As much as one write takes: what comes behind it is for the next one of the turn.
+    for (let i = 0; i < 8; i += 1)
+      edits.push(
+        tell('long', replica.create('tasks', { title: 'l', note: long }, { id: `l${i}` })),
+      );
+    edits.push(tell('E', title('t1', 'newest')));
+    const transaction = tell(
+      'T',
+      replica.transaction((held) => held.update('tasks', 't1', { title: 'last' })),
+    );
+    await Promise.all([first, ...edits, transaction]);
+    const isRefused = (line: string): boolean => line.includes('storage-unavailable');
+    const refused = told.filter(isRefused);
+    expect(refused.length).toBeGreaterThan(4);
+    expect(refused.length).toBeLessThan(9);
+    expect(told.filter((line) => !isRefused(line) && !line.startsWith('long'))).toEqual([
+      'first none 1',
+      'B none 3',
+      'E none 3',
+      'T none 4',
+    ]);
+    expect(await titles()).toEqual(['last', 'old']);
+    const pending = await replica.pending({ limit: 1_000 });
+    const ofT1 = pending.filter(({ record }) => record === 't1').slice(1);
+    expect(ofT1.map(({ changes }) => changes.map(({ after }) => after))).toEqual([
+      ['new'],
+      ['newest'],
+      ['last'],
+    ]);
+  });
+
+  test('[REP-10] closing waits for those that run again', async () => {
+    database.failing = [2];
+    const edits = four();
+    let isClosed = false;
+    const closing = replica.close().then(() => void (isClosed = true));
+    await edits;
+    expect(isClosed).toBe(false);
+    expect(told.slice(3)).toEqual(['B none 3', 'C none 3']);
+    await closing;
+  });
 });

@@ -125,6 +125,36 @@ test('[REP-28] edits at disk share an fsync, and are seen before it', async () =
   );
 });
 
+test('[REP-28] an edit at disk that changes nothing waits for what it relies on', async () => {
+  await create('r0', 'os');
+  const settled: string[] = [];
+  const same = (id: string, name: string): Promise<unknown> =>
+    replica
+      .update('tasks', id, { title: id }, { durability: 'disk' })
+      .then(() => settled.push(name));
+  const openFirst = holdFsyncs();
+  const alone = same('r0', 'alone');
+  for (let i = 0; i < 100; i += 1) await new Promise(setImmediate);
+  expect(settled).toEqual([]);
+  openFirst();
+  await alone;
+  // Written together with the edit at `os` that it relies on.
+  const open = holdFsyncs();
+  const changed = [create('r1', 'os'), create('r2', 'os')];
+  const behind = same('r2', 'behind');
+  const inTransaction = replica
+    .transaction((edits) => edits.update('tasks', 'r0', { title: 'r0' }), { durability: 'disk' })
+    .then(() => settled.push('transaction'));
+  await Promise.all(changed);
+  for (let i = 0; i < 100; i += 1) await new Promise(setImmediate);
+  expect(settled).toEqual(['alone']);
+  open();
+  await Promise.all([behind, inTransaction]);
+  const { fsyncs, writes } = database;
+  await same('r0', 'nothing is left to fsync');
+  expect([database.fsyncs, database.writes]).toEqual([fsyncs, writes]);
+});
+
 test('[REP-28] an edit resolves behind an fsync that began after its write, whoever else writes', async () => {
   const durable = { upTo: 0 };
   const sync = database._chainedBatch.bind(database);

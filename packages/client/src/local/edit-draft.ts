@@ -43,6 +43,11 @@ export class EditDraft {
     return this.#hlc;
   }
 
+  /** True while no transaction is in it. */
+  get isEmpty(): boolean {
+    return this.#entries.length === 0;
+  }
+
   /** Bytes of the transactions and of the values of their records so far. */
   get bytes(): number {
     return this.#bytes;
@@ -69,7 +74,7 @@ export class EditDraft {
 
   /** Stores everything in one write at `os`, then tells of each transaction. Does nothing for an empty draft. */
   async write(): Promise<void> {
-    if (this.#entries.length === 0) return;
+    if (this.isEmpty) return;
     const { core } = this;
     const touched = new Set<TableId>();
     for (const tables of this.#touched) for (const table of tables.keys()) touched.add(table);

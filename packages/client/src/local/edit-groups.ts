@@ -11,11 +11,23 @@ export const editBytesPerWriteMax = 1_024 * 1_024;
 export type EditWork = (session: EditSession) => Promise<boolean>;
 
 interface Waiting {
+  /** May be called a second time, on another draft, when the first write fails. */
   readonly work: EditWork;
   readonly resolve: () => void;
   readonly reject: (cause: unknown) => void;
-  /** Called when the edit is written, if there was anything to write. */
+  /** Called when the edit, and all that it saw, is written; also when it had nothing to add. */
   readonly written: () => void;
+  /** True when the write failed whose draft the edit saw: it runs for the last time. */
+  readonly isAgain: boolean;
+}
+
+/** Edit that ran on a draft. */
+interface Ran {
+  readonly edit: Waiting;
+  /** `alone`: it saw only what is stored, and added nothing. */
+  readonly part: 'alone' | 'saw' | 'added';
+  /** Settles it once what it saw is stored. */
+  readonly settle: () => void;
 }
 
 interface Group {
@@ -27,7 +39,8 @@ interface Group {
 /**
  * EditGroups lets edits that wait for their turns one behind the other share one, and its write: a write costs
  * the same for one edit as for many. They stay in the order of their calls, also to other writers, and each
- * is refused alone.
+ * is refused alone. None is settled before the write of what it saw: if that fails, those that added nothing
+ * to it run once more on what is stored.
  */
 export class EditGroups {
   readonly #core: ReplicaCore;
@@ -39,12 +52,12 @@ export class EditGroups {
   }
 
   /**
-   * Runs an edit in its turn and writes it at `os`. `written` is called in the turn, behind the write. Rejects
-   * with what the edit or its write throws, and with `replica-closed`.
+   * Runs an edit in its turn and writes it at `os`. `written` is called in the turn, behind the write.
+   * `work` may be called twice. Rejects with what the edit or its write throws, and with `replica-closed`.
    */
   run(work: EditWork, written: () => void): Promise<void> {
     return new Promise((resolve, reject) => {
-      const edit = { work, written, resolve, reject };
+      const edit = { work, written, resolve, reject, isAgain: false };
       const { turn } = this.#core;
       const waiting = this.#waiting;
       if (waiting?.call === turn.calls && waiting.edits.length < editsPerTurnMax)
@@ -73,34 +86,49 @@ export class EditGroups {
 
   async #runAll(edits: readonly Waiting[]): Promise<void> {
     this.#core.fsyncs.countTurns(edits.length - 1);
-    for (let at = 0; at < edits.length;) at = await this.#writeSome(edits, at);
+    // Each round settles an edit, or runs some for the last time.
+    for (let left = edits; left.length > 0;) left = await this.#writeSome(left);
   }
 
-  /** Runs edits from a place on and writes them together; returns the place behind them. */
-  async #writeSome(edits: readonly Waiting[], from: number): Promise<number> {
+  /** Runs edits from the first on and writes them together; returns those that are left, in their order. */
+  async #writeSome(edits: readonly Waiting[]): Promise<readonly Waiting[]> {
     const draft = new EditDraft(this.#core);
-    const done: { readonly edit: Waiting; readonly isDrafted: boolean }[] = [];
-    let at = from;
-    for (; at < edits.length && draft.bytes < editBytesPerWriteMax; at += 1) {
-      const edit = edits[at] as Waiting;
-      try {
-        done.push({ edit, isDrafted: await edit.work(new EditSession(draft)) });
-      } catch (cause) {
-        edit.reject(cause);
-      }
+    const ran: Ran[] = [];
+    for (const edit of edits) {
+      if (draft.bytes >= editBytesPerWriteMax) break;
+      ran.push(await runOn(draft, edit));
     }
+    const behind = edits.slice(ran.length);
     try {
       await draft.write();
     } catch (cause) {
-      for (const { edit, isDrafted } of done)
-        if (isDrafted) edit.reject(cause);
-        else edit.resolve();
-      return at;
+      return [...settleFailed(ran, cause), ...behind];
     }
-    for (const { edit, isDrafted } of done) {
-      if (isDrafted) edit.written();
-      edit.resolve();
-    }
-    return at;
+    for (const { settle } of ran) settle();
+    return behind;
   }
 }
+
+const runOn = async (draft: EditDraft, edit: Waiting): Promise<Ran> => {
+  const part = draft.isEmpty ? 'alone' : 'saw';
+  try {
+    const isAdded = await edit.work(new EditSession(draft));
+    const settle = (): void => {
+      edit.written();
+      edit.resolve();
+    };
+    return { edit, part: isAdded ? 'added' : part, settle };
+  } catch (cause) {
+    return { edit, part, settle: () => edit.reject(cause) };
+  }
+};
+
+/** Settles the edits of a write that failed; returns those that run once more: what they saw never came to be. */
+const settleFailed = (ran: readonly Ran[], cause: unknown): readonly Waiting[] => {
+  const again: Waiting[] = [];
+  for (const { edit, part, settle } of ran)
+    if (part === 'alone') settle();
+    else if (part === 'added' || edit.isAgain) edit.reject(cause);
+    else again.push({ ...edit, isAgain: true });
+  return again;
+};

@@ -177,6 +177,7 @@ export class OpenedLocalReplica implements LocalReplica {
     const atomicity = options?.atomicity ?? 'whole';
     let synced: Promise<void> | undefined;
     let made: A | undefined;
+    // Also for an edit that changes nothing: what it relies on may not be fsynced yet.
     const written = (): void => {
       if (durability === 'disk') synced = core.fsyncs.join();
     };
@@ -190,7 +191,7 @@ export class OpenedLocalReplica implements LocalReplica {
     else
       await core.turn.run(async () => {
         const draft = new EditDraft(core);
-        if (!(await edit(new EditSession(draft)))) return;
+        await edit(new EditSession(draft));
         await draft.write();
         written();
       });

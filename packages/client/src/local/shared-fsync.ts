@@ -40,9 +40,9 @@ export class SharedFsync {
   }
 
   /**
-   * Takes part in the next fsync. Only the holder of the write turn calls it, when its edit is written. The
-   * promise resolves when that is fsynced; it rejects with the store's error when the fsync fails, and with
-   * `storage-unavailable` when the store lost the edit before.
+   * Takes part in the next fsync. Only the holder of the write turn calls it, when its edit is written or
+   * had nothing to write. The promise resolves when all that is written is fsynced; it rejects with the store's error
+   * when the fsync fails, and with `storage-unavailable` when the store lost the edit before.
    */
   join(): Promise<void> {
     const { damage, log } = this.#store;
