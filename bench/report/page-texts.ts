@@ -70,18 +70,23 @@ export const advice = `## What costs what
 From profiles of these cases (\`--profile\` prints them) and from the CPU seconds above.
 
 - **Uploads**: the server's time is spread thin: decoding rows and operations, deciding, encoding rows, history and feed, collecting garbage. No
-  function takes more than a few percent. Fewer objects per operation, and longer windows grouped by record, would be needed.
-- **Local edits**: the first row that is edited of each block of a first sync takes a new iterator and a seek; from then on the block is read by its key. Behind that LevelDB's reads and its batch take the greatest part.
-  A cache of opened blocks would spare most of it.
+  function takes more than a few percent. Longer windows make it worse (16,000 operations: more garbage survives). Rows as bytes, without an
+  object for each, would be needed. Of the device's processor time little belongs to the upload itself (3 to 6 µs per operation): the rest
+  downloads and stores what the server made of it.
+- **Rebuilding** waits for nothing: it is the fold in a process that just began. A quarter of 20,000 operations' time is compiling.
+- **Local edits** one by one: about a third of an edit is the hop to LevelDB's thread and back, since a batch cannot be written synchronously.
+  Edits that wait for each other share one write. A log file of our own for edits at \`os\` would be needed. Transactions of 100 run at half
+  the speed of the floor, which itself stays below the target.
 - **Two indexes** take three quarters of the device's processor time in the first sync that builds them.
 
 - **First sync**: each copy of a page costs more in garbage collection than in copying, for V8 collects whenever some 64 MB of buffers were
-  made. Left are the copy that seals a block on the device, the headers of parts (32 per page), and LevelDB's compaction.
+  made; bytes of answers and of sealed blocks are used again therefore. Left are LevelDB's compaction on the device (a third of its processor
+  time at a million records; a greater write buffer halves it, but then more batches can be lost than are counted), the headers of parts
+  (32 per page), and the server's copies of a page.
 - **Memory of the server**: about half of it at a million records are table files that LevelDB maps, which the kernel takes back when it needs them.
-- **Text**: per edit the server digests the row with its text, prints the document as base64, and Automerge loads and saves the document
-  whenever 4 to 64 kB of changes have gathered. All of it grows with the text. Edits of one envelope would have to be applied together.
-
-What rebuilding waits for was not profiled.
+- **Text**: the document is saved once per envelope, but per edit the server still digests the whole row and compares its text with the one
+  before. Both grow with the text; a digest of changes would be another format. The 100,000 edits of the target do not fit: two devices' words
+  make 1.3 million characters, and a text holds 1,048,576.
 
 ## How to tune
 

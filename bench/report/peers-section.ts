@@ -6,7 +6,8 @@ const about = `## Beside other engines
 
 \`npm run bench:peers [-- ENGINE...] [--records N] [--runs R] [--json] [--save]\` installs WatermelonDB, PouchDB and RxDB by npm at
 pinned versions, each into a folder of its own, and runs them and Tidemark on the same records in turns. Server and device are processes of
-their own on one machine; each workload runs once in a process, so nothing is warm, as for a new user. The median of the turns counts.
+their own on one machine; each workload runs once in a process, so nothing is warm, as for a new user. The median of the turns
+counts, of an even number the faster one in the middle.
 
 | Workload      | What is timed                                                                                      |
 | ------------- | -------------------------------------------------------------------------------------------------- |
@@ -48,7 +49,7 @@ export const peersSection = (kept: PeersFile): string => {
   const { cores, processor, memoryGb, node, nats, date, loadAverageMax } = machine;
   return [
     about,
-    `Medians of ${runs} turns on ${cores} cores of ${processor}, ${memoryGb} GB, Node ${node}, nats-server ${nats ?? 'unknown'}, ${date}, load average up to ${loadAverageMax}:`,
+    `${runs} turns on ${cores} cores of ${processor}, ${memoryGb} GB, Node ${node}, nats-server ${nats ?? 'unknown'}, ${date}, load average up to ${loadAverageMax}:`,
     [...compared(kept, 'full sync'), ...compared(kept, 'upload')].join('\n'),
     printPeers(results, facts, skipped),
     '',
