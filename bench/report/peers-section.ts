@@ -36,7 +36,7 @@ const compared = (
     .filter(({ peer }) => peer !== 'tidemark' && facts[peer]?.keeps !== 'nothing')
     .sort((a, b) => a.seconds - b.seconds);
   const line = (rival: PeerResult, mine: PeerResult): string =>
-    `- ${workload}: ${(rival.seconds / mine.seconds).toFixed(2)} times as fast as ${rival.peer}, which keeps ` +
+    `- ${workload}: ${(rival.seconds / mine.seconds).toFixed(2)} times as fast as ${rival.peer}, durable on ` +
     `${facts[rival.peer]?.keeps ?? ''} (aim: ${aims[workload]} times the fastest of them), with ` +
     `${(mine.rssMb.device / rival.rssMb.device).toFixed(2)} of its device's and ` +
     `${(mine.rssMb.server / rival.rssMb.server).toFixed(2)} of its server's memory (aim: 0.5)`;
