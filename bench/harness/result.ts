@@ -1,3 +1,4 @@
+import { loadavg } from 'node:os';
 import type { Spent } from './world.js';
 
 /** One case of a suite; a line of JSON with `--json`. Seconds are the median of the runs. */
@@ -74,7 +75,13 @@ export const resultOf = (
     cpuSeconds: shown.cpuSeconds,
     wireBytes: shown.wireBytes,
     verified: samples.every((one) => one.verified),
-    settings: { runs: samples.length, durability: 'os', ...shown.settings },
+    settings: {
+      runs: samples.length,
+      durability: 'os',
+      // Of the last minute; the bench itself makes about 1 of it.
+      loadAverage: round(loadavg()[0] ?? 0, 1),
+      ...shown.settings,
+    },
   };
 };
 

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, platform, totalmem } from 'node:os';
+import { cpus, platform, totalmem } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BenchResult } from './result.js';
@@ -15,8 +15,6 @@ export interface Machine {
   readonly nats: string | null;
   /** Day of the measurement. */
   readonly date: string;
-  /** Greatest load average of a minute that was met after a case; the bench itself makes about 1 of it. */
-  readonly loadAverageMax: number;
 }
 
 /** One file of results. */
@@ -37,7 +35,6 @@ export const thisMachine = (nats: string | undefined): Machine => ({
   node: process.versions.node,
   nats: nats ?? null,
   date: new Date().toISOString().slice(0, 10),
-  loadAverageMax: Number((loadavg()[0] ?? 0).toFixed(1)),
 });
 
 const keyOf = (one: BenchResult): string =>
@@ -56,8 +53,7 @@ export const addResults = (
   const all = new Map([...(before?.results ?? []), ...results].map((one) => [keyOf(one), one]));
   const sorted = [...all.values()].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
   mkdirSync(path.dirname(path.resolve(file)), { recursive: true });
-  const loadAverageMax = Math.max(machine.loadAverageMax, before?.machine.loadAverageMax ?? 0);
-  const kept: ResultsFile = { machine: { ...machine, loadAverageMax }, results: sorted };
+  const kept: ResultsFile = { machine, results: sorted };
   writeFileSync(file, `${JSON.stringify(kept, null, 2)}\n`);
 };
 

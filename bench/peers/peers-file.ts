@@ -6,7 +6,10 @@ import type { PeerResult } from './workloads.js';
 
 /** What `npm run bench:peers -- --save` keeps: medians of the runs of each engine and workload. */
 export interface PeersFile {
-  readonly machine: Machine;
+  readonly machine: Machine & {
+    /** Greatest load average of a minute that was met; the bench itself makes about 1 of it. */
+    readonly loadAverageMax: number;
+  };
   readonly runs: number;
   readonly results: readonly PeerResult[];
   readonly facts: Readonly<Record<string, PeerFacts>>;

@@ -21,9 +21,9 @@ node test/run/performance.mjs                    # writes this page and its plot
   \`vega-datasets\`, which is fetched once.
 - Names of cases are those of a million records; with fewer, \`moved\` tells how many operations there were.
 
-\`--check\` compares ratios only, never seconds. Where the load average of a machine is far above its cores, other programs took most of
-them: the seconds are then several times those of a quiet one, small times most of all, and say little beyond their order of magnitude.
-CPU seconds and shares of the floor, which ran beside the same programs, suffer less.`;
+\`--check\` compares ratios only, never seconds. Where the load average of a case, which its settings tell, is far above the cores, other
+programs took most of them: the seconds are then several times those of a quiet machine, small times most of all, and say little beyond
+their order of magnitude. CPU seconds and shares of the floor, which ran beside the same programs, suffer less.`;
 
 /** What each suite does. */
 export const suiteNotes: Readonly<Record<string, string>> = {

@@ -42,11 +42,9 @@ const machineLine = ({
   node,
   nats,
   date,
-  loadAverageMax,
 }: Machine): string =>
   `${cores} cores of ${processor}, ${memoryGb} GB, Node ${node}, ` +
-  `${nats === null ? 'no nats-server' : `nats-server ${nats}`}, ${date}, ` +
-  `load average up to ${loadAverageMax}`;
+  `${nats === null ? 'no nats-server' : `nats-server ${nats}`}, ${date}`;
 
 /** Sizes that the targets are for. */
 const targetRecords = 1_000_000;

@@ -104,6 +104,23 @@ it('[STO-41] tells the next writer once when the failed write was applied after 
   expect(await store.log.read(1, 1_000_000)).toEqual(entries);
 });
 
+it('[STO-41] an fsync behind a failed append notes the end of what is stored', async () => {
+  const { database, marker } = fullDisk();
+  const open = () => openReplicaStore({ database: database as unknown as Database, marker, hash });
+  const { store } = await open();
+  await store.write({ append: entries.slice(0, 1) }, 'os');
+  database.failure = 'before';
+  await expect(store.write({ append: entries.slice(1, 2) }, 'os')).rejects.toMatchObject({
+    code: 'storage-unavailable',
+  });
+  await store.sync();
+  await store.close();
+  await database.open();
+  const again = await open();
+  expect(again.store.damage).toEqual([]);
+  expect(again.store.log.end().lastIndex).toBe(1);
+});
+
 it('[STO-57] a reader opens a database again whose reopening had failed', async () => {
   const { database, marker } = fullDisk();
   const store = await openServerStore({ database: database as unknown as Database, marker, hash });

@@ -19,7 +19,8 @@ const listedBytesMin = 64 * 1_024;
 interface Waiting {
   readonly operations: readonly DatabaseOperation[];
   readonly durability: Durability;
-  readonly note: Uint8Array;
+  /** Undefined: the note stays as it is. */
+  readonly note: Uint8Array | undefined;
   readonly answersLoss: boolean;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
@@ -59,6 +60,7 @@ export class GroupWriter {
   #running: Promise<void> | undefined;
   #ordinal: number;
   #durableOrdinal: number;
+  /** Note of the newest batch applied: what waits may fail, and must not be told of. */
   #note: Uint8Array;
   #broken = false;
   #closed = false;
@@ -118,10 +120,8 @@ export class GroupWriter {
           waiting: waitingWritesMax,
         }),
       );
-    if (note !== undefined) this.#note = note;
-    const at = this.#note;
     return new Promise<void>((resolve, reject) => {
-      this.#waiting.push({ operations, durability, note: at, answersLoss, resolve, reject });
+      this.#waiting.push({ operations, durability, note, answersLoss, resolve, reject });
       this.#running ??= this.#run();
     });
   }
@@ -200,13 +200,14 @@ export class GroupWriter {
   async #apply(group: readonly Waiting[]): Promise<void> {
     await this.recover();
     const ordinal = this.#ordinal + 1;
-    const last = group[group.length - 1] as Waiting;
-    const ring = ringOperations(ordinal, last.note);
+    const note = group.reduce((before, one) => one.note ?? before, this.#note);
+    const ring = ringOperations(ordinal, note);
     const answers = this.#lossReported && group.some(({ answersLoss }) => answersLoss);
     if (answers) ring.push(acknowledgeLoss(this.#ordinal));
     if (this.#onBatch !== undefined) for (const { operations } of group) this.#onBatch(operations);
     await this.#writeBatch(group, ring);
     this.#ordinal = ordinal;
+    this.#note = note;
     if (group.some(({ durability }) => durability === 'disk')) this.#durableOrdinal = ordinal;
     if (answers) this.#lossReported = false;
   }

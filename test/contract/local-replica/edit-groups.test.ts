@@ -1,7 +1,7 @@
 import type { LocalReplica } from '@tidemark/client';
 import { MemoryLevel } from 'memory-level';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { newDisk, openOn, type Disk, type TestReplica } from './harness.js';
+import { codeOf, newDisk, openOn, type Disk, type TestReplica } from './harness.js';
 
 type Write = (this: unknown, ...batch: unknown[]) => Promise<void>;
 
@@ -38,15 +38,6 @@ beforeEach(async () => {
   database.writes = 0;
 });
 afterEach(() => opened.close());
-
-const codeOf = async (work: Promise<unknown>): Promise<string> => {
-  try {
-    await work;
-  } catch (error) {
-    return (error as { code?: string }).code ?? String(error);
-  }
-  return 'none';
-};
 
 const indexes = async (): Promise<readonly number[]> =>
   (await replica.readLog(1, 1_000_000)).map(({ index }) => index);

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   download,
   newDisk,
+  codeOf,
   openOn,
   pageOf,
   rowOf,
@@ -40,15 +41,6 @@ const operations = async (): Promise<readonly Operation[]> => {
     if (decoded._tag === 'Left') throw new Error(decoded.left);
     return decoded.right.ops;
   });
-};
-
-const codeOf = async (work: Promise<unknown>): Promise<string> => {
-  try {
-    await work;
-  } catch (error) {
-    return (error as { code?: string }).code ?? String(error);
-  }
-  return 'none';
 };
 
 describe('edits', () => {

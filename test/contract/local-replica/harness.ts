@@ -171,3 +171,13 @@ export const download = async (
   await replica.staging.put(pages, { cursor: `cursor-${to}` });
   await replica.staging.flip(closingAt(to, mergedTo, tables));
 };
+
+/** Code of the error that work rejects with; 'none' when it resolves. */
+export const codeOf = async (work: Promise<unknown>): Promise<string> => {
+  try {
+    await work;
+  } catch (error) {
+    return (error as { code?: string }).code ?? String(error);
+  }
+  return 'none';
+};

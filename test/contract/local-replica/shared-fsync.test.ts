@@ -1,7 +1,7 @@
 import type { LocalReplica } from '@tidemark/client';
 import { MemoryLevel } from 'memory-level';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { newDisk, openOn, type Disk, type TestReplica } from './harness.js';
+import { codeOf, newDisk, openOn, type Disk, type TestReplica } from './harness.js';
 
 type Entries = readonly (readonly [Uint8Array, Uint8Array])[];
 
@@ -97,15 +97,6 @@ const shows = async (id: string): Promise<boolean> =>
 const untilShown = async (id: string): Promise<void> => {
   for (let i = 0; i < 10_000 && !(await shows(id)); i += 1) await new Promise(setImmediate);
   expect(await shows(id)).toBe(true);
-};
-
-const codeOf = async (work: Promise<unknown>): Promise<string> => {
-  try {
-    await work;
-  } catch (error) {
-    return (error as { code?: string }).code ?? String(error);
-  }
-  return 'none';
 };
 
 test('[REP-28] edits at disk share an fsync, and are seen before it', async () => {
