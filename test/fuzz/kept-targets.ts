@@ -1,10 +1,21 @@
 import { openLocalReplica, type LocalReplica } from '@tidemark/client';
+import { compressionNow } from '@tidemark/crypto-node';
 import {
+  decodePack,
   decodeParkedTransaction,
   encodeParkedTransaction,
+  makePack,
+  openPack,
   type ParkedTransaction,
 } from '@tidemark/merger';
-import { checkBlock, encodeRow, packBlocks, rowsOfBlock, type RowBlock } from '@tidemark/model';
+import {
+  checkBlock,
+  encodeRow,
+  openBlock,
+  packBlocks,
+  rowsOfBlock,
+  type RowBlock,
+} from '@tidemark/model';
 import type { Marker, ServerBatch, ServerStore } from '@tidemark/ports';
 import { openReplicaStore, openServerStore } from '@tidemark/store-level';
 import { count, recordId, replicaId, row, text } from '@tidemark/testkit';
@@ -106,23 +117,30 @@ const rowBlocks: FuzzTarget = {
   },
 };
 
-/** Blocks that a server prepared, stored under its own seal, and read again. */
-const preparedBlocks = async (): Promise<FuzzTarget> => {
-  const store = await openServer(memoryDatabase());
+const packSeeds = 4;
+const packParts = { hash, compression: compressionNow };
+
+/** Packs that a server prepared, behind their seal: as they are, and packed. */
+const preparedPacks = async (): Promise<FuzzTarget> => {
+  const samples: Sample[] = [];
+  for (let seed = 1; seed <= packSeeds; seed += 1)
+    for (const block of blocksOf(seed))
+      for (const packedBytesMin of [1, Number.POSITIVE_INFINITY]) {
+        const first = openBlock(block.bytes).ids[0] ?? nothing;
+        const bytes = await makePack(packParts, table, [block], first, packedBytesMin);
+        samples.push({
+          ...headed(bytes, 11),
+          cores: [...plain(bytes).cores, ...headed(bytes, 11).cores],
+        });
+      }
   return {
-    name: 'prepared-block',
-    isCostly: true,
-    samples: blockSamples,
+    name: 'prepared-pack',
+    samples: () => samples,
     read: (bytes) =>
       codedLater(async () => {
-        const block = checkBlock(bytes, nothing) ?? { last: Uint8Array.of(1), count: 1, bytes };
-        await store.prepared.put(table, [block], nothing);
-        try {
-          const { blocks } = await store.prepared.scan(table, { after: nothing, maxBytes: 1e6 });
-          expectBytes('a prepared block', bytes, blocks[0]?.bytes ?? nothing);
-        } finally {
-          await store.prepared.clear(table);
-        }
+        const pack = decodePack(bytes);
+        const blocks = await openPack(packParts, table, pack);
+        for (const { bytes: block } of blocks) rowsOfBlock(block);
       }),
   };
 };
@@ -346,7 +364,7 @@ const pendingViews = async (): Promise<FuzzTarget> => {
 export const keptNames = [
   'parked-transaction',
   'row-block',
-  'prepared-block',
+  'prepared-pack',
   'server-record',
   'checkpoint-dump',
   'marker',
@@ -357,7 +375,7 @@ export const keptNames = [
 export const keptTargets = async (): Promise<readonly FuzzTarget[]> => [
   parkedTransactions,
   rowBlocks,
-  await preparedBlocks(),
+  await preparedPacks(),
   await serverRecords(),
   await checkpointDumps(),
   await markers(),

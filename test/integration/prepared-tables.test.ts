@@ -59,6 +59,70 @@ describe('prepared tables', () => {
     await g.server.close();
   });
 
+  test('[PUL-76] a replica that takes packs gets them as they lie, and all others the same rows', async () => {
+    const f = await openFixture({ prepared: { ...prepared, stepBytes: 700, packedBytesMin: 1 } });
+    await fill(f, 40);
+    const made: PullingDevice[] = [];
+    for (const [name, ready, maxBytes] of [
+      ['r1', ['brotli'], 200_000],
+      ['r2', ['zstd', 'brotli'], 200_000],
+      ['r3', ['zstd'], 200_000],
+      ['r4', ['brotli'], smallest],
+      ['r5', [], 200_000],
+    ] as const) {
+      const one = await device(f, name, maxBytes);
+      one.ready = ready;
+      await one.pull();
+      expect([one.rowsInBlocks, one.entries.upsert]).toEqual([40, 0]);
+      await expectEqual(f, one);
+      made.push(one);
+    }
+    const packed = made.map((one) => one.packed);
+    expect(packed[0]).toBeGreaterThan(3);
+    expect(packed).toEqual([packed[0], packed[0], 0, expect.any(Number), 0]);
+    await f.server.close();
+  });
+
+  test('[PUL-76] a pack is an answer of its own behind the rows of a table before it', async () => {
+    const f = await openFixture({
+      prepared: { ...prepared, bytesMin: 3_000, stepBytes: 100_000, packedBytesMin: 1 },
+    });
+    await fill(f, 200);
+    const titles = Array.from({ length: 5 }, (_, i) => ({
+      ...{ kind: 'put' as const, table: 'plain' as const, id: `q${i}` },
+      fields: { title: 't' },
+    }));
+    await f.server.write(titles, user);
+    const one = await device(f, 'r1');
+    one.ready = ['brotli'];
+    await one.pull();
+    expect(one.packed).toBeGreaterThan(0);
+    expect([one.rowsInBlocks, one.sorted(2).length]).toEqual([200, 5]);
+    await expectEqual(f, one);
+    await f.server.write([place(300)], user);
+    await one.pull();
+    await expectEqual(f, one);
+    await f.server.close();
+  });
+
+  test('[PUL-76] a pack behind whose beginning a fill stopped is opened', async () => {
+    const f = await openFixture({
+      prepared: { ...prepared, stepBytes: 100_000, packedBytesMin: 1 },
+    });
+    await fill(f, 40);
+    await (await device(f, 'r1')).pull();
+    const one = await device(f, 'r2', smallest);
+    one.blocks = false;
+    for (let page = 0; page < 7; page += 1) await one.page();
+    const rows = one.entries.upsert;
+    one.blocks = true;
+    one.ready = ['brotli'];
+    await one.pull();
+    expect([rows, one.rowsInBlocks]).toEqual([rows, 40 - rows]);
+    await expectEqual(f, one);
+    await f.server.close();
+  });
+
   test('[PUL-71] blocks show an older state, and the feed brings what changed since', async () => {
     const f = await openFixture({ prepared });
     await fill(f, 40);

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { unpackNow } from '@tidemark/crypto-node';
 import type { Scope } from '@tidemark/filter';
 import { decodeRow, isLeft, rowsOfBlock, type Row } from '@tidemark/model';
 import type { Link } from '@tidemark/ports';
@@ -12,6 +13,7 @@ import {
   type CompareAnswer,
   type MessageName,
   type Messages,
+  type PackedTail,
   type PullAnswer,
   type TablePage,
 } from '@tidemark/protocol';
@@ -26,7 +28,10 @@ const open = <N extends MessageName>(
 ): { readonly message: Messages[N]; readonly pages: readonly TablePage[] } => {
   const decoded = decodeMessage(name, bytes);
   if (isLeft(decoded)) throw decoded.left;
-  const pages = decodePages(decoded.right.tail, sha256);
+  const { packed } = decoded.right.message as { readonly packed?: PackedTail };
+  const { tail } = decoded.right;
+  const unpacked = packed === undefined ? tail : unpackNow(packed.codec, tail, packed.bytes);
+  const pages = decodePages(unpacked ?? new Uint8Array(1), sha256);
   if (isLeft(pages)) throw new Error(pages.left);
   return { message: decoded.right.message, pages: pages.right };
 };
@@ -38,6 +43,10 @@ export class PullingDevice {
   readonly maxBytes: number;
   /** Set for a device that reads blocks. */
   blocks: boolean;
+  /** Codecs in which it takes what is packed already. */
+  ready: readonly string[] = [];
+  /** Answers that came packed. */
+  packed = 0;
   cursor: string | null = null;
   seen = { incarnation: 0, n: 0 };
   readonly tables = new Map<number, Map<string, Row>>();
@@ -58,8 +67,11 @@ export class PullingDevice {
   async page(tables: readonly string[] | null = null): Promise<PullAnswer> {
     const { cursor, scope, seen, maxBytes } = this;
     const asked = { cursor, tables, scope, seen, maxBytes };
-    const body = encodeMessage('PullRequest', this.blocks ? { ...asked, blocks: true } : asked);
+    const { ready } = this;
+    const inBlocks = { ...asked, blocks: true, ...(ready.length === 0 ? {} : { ready }) } as const;
+    const body = encodeMessage('PullRequest', this.blocks ? inBlocks : asked);
     const { message, pages } = open('PullAnswer', await this.#link.request('pull', body));
+    if (message.packed !== undefined) this.packed += 1;
     if (message.rehydrate !== null) return message;
     this.pages += 1;
     for (const page of pages) this.apply(page);

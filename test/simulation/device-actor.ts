@@ -38,7 +38,7 @@ export type Ending = 'closed' | 'kill' | 'power' | 'damage';
 
 /** What the actors of a world share. */
 export interface DeviceWorld {
-  readonly plan: Pick<Plan, 'packed' | 'identities'>;
+  readonly plan: Pick<Plan, 'packed' | 'prepared' | 'identities'>;
   readonly context: SimContext;
   readonly network: SimNetwork;
   /** Remembers what a transaction typed into texts, by `name/table/record`. */
@@ -293,7 +293,7 @@ export class DeviceActor {
       compression: compressionNow,
       ...(plan.identities === true ? { identity: identityOf(this.installation, this.user) } : {}),
       // What a device with a narrower scope gets is searched for what it must not see.
-      compress: plan.packed === true && this.setup.scope.tables === 'all' ? 'always' : 'never',
+      compress: this.setup.scope.tables === 'all' ? compressionOf(plan) : 'never',
       logger: {
         log: (level, message, fields) => {
           if (level !== 'debug' && level !== 'info')
@@ -341,6 +341,15 @@ export class DeviceActor {
         if (first <= to && last >= from) excused.add(name);
   }
 }
+
+/** Takes what servers have packed, too, where they prepare tables. */
+const compressionOf = ({
+  packed,
+  prepared,
+}: Pick<Plan, 'packed' | 'prepared'>): 'always' | 'auto' | 'never' => {
+  if (packed === true) return 'always';
+  return prepared === true ? 'auto' : 'never';
+};
 
 /** The same store; `onWrite` sees each batch before it is written. */
 const watchedStore = (

@@ -46,7 +46,7 @@ const openTriesMax = 400;
 /** Time after which an operator starts a server again whose fold stopped, ms. */
 const operatorMs = 10_000;
 /** Tables from the first byte on, a few rows in each block, prepared anew after a few changes. */
-const fewRows = { bytesMin: 1, stepBytes: 600, staleBytesMin: 3_000 };
+const fewRows = { bytesMin: 1, stepBytes: 600, staleBytesMin: 3_000, packedBytesMin: 400 };
 const checkpointsKept = 2;
 const cursorKey = new Uint8Array(32).fill(7);
 

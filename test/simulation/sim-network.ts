@@ -62,6 +62,12 @@ export interface NetworkOptions {
 const timedOut = (): TidemarkError => new TidemarkError('timeout', 'no answer came in time');
 const unreachable = (): TidemarkError => new TidemarkError('unreachable', 'nobody is there');
 
+const holds = (bytes: Uint8Array, text: string): boolean => Buffer.from(bytes).includes(text);
+
+/** Whether an answer is packed though nothing was to be packed for it. */
+const wasPassedOn = (body: Uint8Array, answer: Uint8Array): boolean =>
+  holds(answer, '"packed":') && holds(body, '"ready":') && !holds(body, '"codecs":');
+
 /** The network between devices and servers: it loses, doubles, delays and cuts, as its faults say. */
 export class SimNetwork {
   readonly paths = new Map<string, PathFaults>();
@@ -161,9 +167,12 @@ export class SimNetwork {
         for (let asked = 1; ; asked += 1) {
           try {
             const asks = stream === null ? server : this.#anyServer();
-            return await this.#exchange(device, life, asks, body.length, (service) =>
+            const answer = await this.#exchange(device, life, asks, body.length, (service) =>
               service.answer(caller, endpoint, body),
             );
+            if (endpoint === 'pull' && wasPassedOn(body, answer))
+              context.saw('a pack was passed on as it lies');
+            return answer;
           } catch (cause) {
             // Over NATS every question may be asked twice: another server answers it perhaps.
             const { code } = cause as { readonly code?: string };

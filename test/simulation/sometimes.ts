@@ -115,6 +115,7 @@ export const sometimes: readonly string[] = [
   'a forgery was refused with wrong-tenant',
   'a forgery was refused with malformed-message',
   'each forgery was told of once',
+  'a pack was passed on as it lies',
   'a history was held against the oracle',
   'a history was lost or doubled',
 ];

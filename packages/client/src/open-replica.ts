@@ -38,7 +38,7 @@ export interface ReplicaOptions {
   readonly crypto: Crypto;
   /** Unpacks pages; absent: they travel as they are. */
   readonly compression?: Compression;
-  /** When pages travel packed: `auto`, on slow links only, when left out. */
+  /** When pages travel packed: `auto` when left out. */
   readonly compress?: CompressionMode;
   readonly logger?: Logger;
   /** How the replica proves who it is; absent where the server never asks. */

@@ -110,10 +110,18 @@ export {
   preparedDefault,
   preparedRetryMs,
   preparedStaleShare,
+  type PackRoom,
   type PreparedLimits,
   type PreparedStep,
   type PreparedTables,
 } from './service/prepared-tables.js';
+export {
+  decodePack,
+  makePack,
+  openPack,
+  type PackParts,
+  type TablePack,
+} from './service/prepared-pack.js';
 export {
   checkpointsKeptDefault,
   manifestReplicasMax,

@@ -45,8 +45,8 @@ export interface OpenReplicaOptions<S extends AnySchema> {
   /** Public keys (hexadecimal) that sign the server's receipts, if they came with the device file. */
   readonly receiptKeys?: readonly string[];
   /**
-   * When pages travel packed: `auto`, the default, where round trips or bytes per second show a slow link; `always`;
-   * `never`. A server that cannot pack sends them as they are.
+   * When pages travel packed: `auto`, the default, where round trips or bytes per second show a slow link, and where the
+   * server has them packed already; `always`; `never`. A server that cannot pack sends them as they are.
    */
   readonly compression?: CompressionMode;
   readonly logger?: Logger;

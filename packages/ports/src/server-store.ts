@@ -1,4 +1,4 @@
-import type { RowBlock, ServerVersion } from '@tidemark/model';
+import type { ServerVersion } from '@tidemark/model';
 import type { Durability, StoreDamage } from './replica-store.js';
 
 /**
@@ -86,24 +86,28 @@ export interface ReadCounters {
   readonly records: number;
   readonly segments: number;
   readonly entries: number;
-  readonly blocks: number;
+  readonly packs: number;
+}
+
+/** Rows of a table up to an id, in bytes that the store does not look into. */
+export interface PreparedPack {
+  /** Id of the last row in UTF-8. */
+  readonly last: Uint8Array;
+  readonly bytes: Uint8Array;
 }
 
 /**
- * Blocks of a table's rows that the engine prepares from records: a cache of this store alone. No dump holds
- * them, and a load removes them. Blocks that were written before a note are there when the note is.
+ * Packs of a table's rows that the engine prepares from records: a cache of this store alone. No dump holds
+ * them, and a load removes them. Packs that were written before a note are there when the note is.
  */
-export interface PreparedBlocks {
+export interface PreparedPacks {
   /** What the engine noted of a table; undefined when nothing is noted. */
   readonly readNote: (table: number) => Promise<Uint8Array | undefined>;
-  /** Writes blocks and the note in one batch. */
-  readonly put: (table: number, blocks: readonly RowBlock[], note: Uint8Array) => Promise<void>;
-  /** Blocks with rows behind the id `after`, in order, at least one if any, up to `maxBytes`; `isEnd` when none are left. */
-  readonly scan: (
-    table: number,
-    options: { readonly after: Uint8Array; readonly maxBytes: number },
-  ) => Promise<{ readonly blocks: readonly RowBlock[]; readonly isEnd: boolean }>;
-  /** Removes a table's note, then its blocks. */
+  /** Writes a pack, if one is given, and the note in one batch. */
+  readonly put: (table: number, pack: PreparedPack | undefined, note: Uint8Array) => Promise<void>;
+  /** First pack that ends behind the id `after`, given in UTF-8; undefined where none does. */
+  readonly next: (table: number, after: Uint8Array) => Promise<PreparedPack | undefined>;
+  /** Removes a table's note, then its packs. */
   readonly clear: (table: number) => Promise<void>;
 }
 
@@ -184,7 +188,7 @@ export interface ServerStore {
       readonly value: Uint8Array | null;
     }[],
   ) => Promise<void>;
-  readonly prepared: PreparedBlocks;
+  readonly prepared: PreparedPacks;
   readonly sync: () => Promise<void>;
   /**
    * Everything of the store as of this call, as framed chunks of at most 1 MB: the body of a checkpoint.

@@ -29,7 +29,7 @@ test('[SYN-60] a message is version, length of the JSON, JSON, tail', () => {
 });
 
 /** Members that senders of an earlier version leave out. */
-const ofLater = new Set(['blocks', 'codecs', 'skip', 'from', 'packed']);
+const ofLater = new Set(['blocks', 'codecs', 'ready', 'skip', 'from', 'packed']);
 
 describe.each(messageNames)('%s', (name) => {
   const message: fc.Arbitrary<Messages[MessageName]> = messages[name];
@@ -121,6 +121,8 @@ describe('[SYN-65] bounds of messages', () => {
       expect(tagOf(name, { ...one, codecs: many(codecsMax, 'brotli') })).toBe('Right');
       expect(tagOf(name, { ...one, codecs: many(codecsMax + 1, 'brotli') })).toBe('Left');
     }
+    expect(tagOf('PullRequest', { ...pull, ready: many(codecsMax, 'brotli') })).toBe('Right');
+    expect(tagOf('PullRequest', { ...pull, ready: many(codecsMax + 1, 'brotli') })).toBe('Left');
     for (const [skip, tag] of [
       [0, 'Right'],
       [pagesAheadMax, 'Right'],

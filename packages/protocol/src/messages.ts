@@ -112,6 +112,8 @@ export interface PullRequest {
   readonly blocks?: true;
   /** Codecs in which the replica wants the tail of the answer; absent: as it is. */
   readonly codecs?: readonly string[];
+  /** Codecs in which the replica takes a tail that the server has packed already; packing one for it is not worth it. */
+  readonly ready?: readonly string[];
   /**
    * Asks for the page that many pages behind `cursor`, whose own cursor the replica does not have yet: those
    * before it are asked for already. 0 is the page at `cursor`. Absent: the replica asks for one page at a time.
@@ -320,7 +322,12 @@ const codecs = {
       seen,
       maxBytes: count,
     }),
-    t.partial({ blocks: t.literal(true), codecs: codecNames, skip: countTo(pagesAheadMax) }),
+    t.partial({
+      blocks: t.literal(true),
+      codecs: codecNames,
+      ready: codecNames,
+      skip: countTo(pagesAheadMax),
+    }),
   ]),
   PullAnswer: t.intersection([
     t.type({

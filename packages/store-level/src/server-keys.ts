@@ -98,7 +98,7 @@ export const recordsEnd = (table: number): Uint8Array => {
 
 const preparedHead = 5;
 
-/** Key of a prepared block; with an empty id it sorts before all blocks of the table. */
+/** Key of a prepared pack; with an empty id it sorts before all packs of the table. */
 export const preparedKey = (table: number, id: Uint8Array): Uint8Array => {
   const key = new Uint8Array(preparedHead + id.length);
   key[0] = preparedSpace;
@@ -107,10 +107,10 @@ export const preparedKey = (table: number, id: Uint8Array): Uint8Array => {
   return key;
 };
 
-/** Id within the key of a prepared block. */
+/** Id within the key of a prepared pack. */
 export const preparedIdOfKey = (key: Uint8Array): Uint8Array => key.subarray(preparedHead);
 
-/** Key behind all blocks of a table: no id begins with so great a byte. */
+/** Key behind all packs of a table: no id begins with so great a byte. */
 export const preparedEnd = (table: number): Uint8Array => preparedKey(table, Uint8Array.of(0xff));
 
 /** Where a segment stands among its kind: by incarnation, the last version that it holds, table. */

@@ -74,7 +74,7 @@ export const guardedRead = <A>(guard: ReadGuard, read: () => Promise<A>): Promis
 
 /** Builds the reads of a database with counters at zero. */
 export const createServerReads = (database: Database, guard: ReadGuard): ServerReads => {
-  const counters: MutableCounters = { records: 0, segments: 0, entries: 0, blocks: 0 };
+  const counters: MutableCounters = { records: 0, segments: 0, entries: 0, packs: 0 };
   return {
     counters,
     getMany: (counted, keys) =>

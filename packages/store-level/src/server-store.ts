@@ -3,7 +3,7 @@ import type { Marker, ServerBatch, ServerStore, StoreDamage } from '@tidemark/po
 import { del, plain, put, type Database } from './database.js';
 import { GroupWriter } from './group-writer.js';
 import { openDatabase } from './open-database.js';
-import { createPreparedBlocks } from './prepared-blocks.js';
+import { createPreparedPacks } from './prepared-packs.js';
 import { printRanges, type RingState } from './ordinal-ring.js';
 import { prepareCommit, readTotals, type Totals } from './server-commit.js';
 import { dumpStore } from './server-dump.js';
@@ -161,7 +161,7 @@ export const createServerStore = async (parts: OpenedServerStore): Promise<Serve
         ),
         'os',
       ),
-    prepared: createPreparedBlocks(database, writer, reads, guard),
+    prepared: createPreparedPacks(database, writer, reads, guard),
     sync: () => writer.sync(),
     dump: () => {
       refusePart();

@@ -56,7 +56,7 @@ export const messages: { readonly [N in MessageName]: fc.Arbitrary<Messages[N]> 
       ...{ cursor: nullable(text()), tables: nullable(fc.array(anyText)), scope: json },
       ...{ seen, maxBytes: count },
     }),
-    { blocks: fc.constant(true as const), codecs, skip: fc.nat(pagesAheadMax) },
+    { blocks: fc.constant(true as const), codecs, ready: codecs, skip: fc.nat(pagesAheadMax) },
   ),
   PullAnswer: withNewer(
     fc.record({

@@ -15,6 +15,9 @@ import {
   type TestReplica,
 } from './harness.js';
 
+/** First byte of the keys of the log. */
+const logSpace = 0x10;
+
 let disk: Disk;
 let opened: TestReplica;
 let replica: LocalReplica;
@@ -263,6 +266,25 @@ describe('edits', () => {
     expect(restored.replica.logEnd().lastIndex).toBe(2);
     await restored.close();
     opened = await openOn(disk);
+  });
+
+  test('[REP-13] what is written behind a lost tail is pending, though the server merged as many operations', async () => {
+    await replica.create('tasks', { title: 'a' }, { id: 'a' });
+    await replica.create('tasks', { title: 'b' }, { id: 'b' });
+    await replica.rewrap({ epoch: 1, provisional: 'aa', granted: true, above: 0 });
+    await replica.markPublished(2);
+    await replica.updateMeta({ mergedTo: 2, archivedTo: 2 });
+    await opened.close();
+    await disk.database.open();
+    const second = Uint8Array.of(logSpace, 0, 0, 0, 0, 0, 2);
+    expect(await disk.database.get(second)).toBeDefined();
+    await disk.database.del(second);
+    opened = await openOn(disk);
+    ({ replica } = opened);
+    expect(replica.damage).toMatchObject({ newEpoch: true, lostFrom: 2 });
+    await replica.create('tasks', { title: 'c' }, { id: 'c' });
+    expect(replica.pendingCount()).toEqual({ pending: 1, parked: 0 });
+    expect((await replica.pending({ limit: 9 })).map(({ op }) => op)).toEqual(['device/0/2']);
   });
 
   const createDue = async (): Promise<void> => {

@@ -8,11 +8,11 @@ import {
 import { rowsOfBlock, utf8Encode } from '@tidemark/model';
 import type { RecordPage } from '@tidemark/ports';
 import { expect, test } from 'vitest';
-import { memoryStore } from './fold-world.js';
+import { memoryStore, sha256 } from './fold-world.js';
 
 const table = 1;
 const count = 40;
-const roomy = 1_000_000;
+const roomy = { bytes: 1_000_000, isWhole: true, codecs: [] };
 
 const records = Array.from({ length: count }, (_, i) => ({
   table,
@@ -58,7 +58,8 @@ test('[PUL-73] a step during which a checkpoint is loaded leaves no blocks', asy
     applied,
     horizon: () => ({ incarnation: 0, n: 0 }),
     clock: { nowMs: () => 0 },
-    limits: { bytesMin: 1, stepBytes: 100, staleBytesMin: roomy },
+    parts: { hash: sha256, compression: undefined },
+    limits: { bytesMin: 1, stepBytes: 100, staleBytesMin: roomy.bytes, packedBytesMin: 1 },
     onPrepared: () => undefined,
     onFailed: () => undefined,
   });

@@ -11,7 +11,7 @@ import { damageNoteOf, joinDamage, namesDamage, noDamage, readDamage } from './d
 import { Folding } from './folding.js';
 import type { LocalDamage, LocalReplica, LocalReplicaOptions, LostRange } from './local-replica.js';
 import { findLost, mendLog } from './log-mending.js';
-import { decodeMark, headAt, writeMark, type PublishedMark } from './log-upkeep.js';
+import { decodeMark, headAt, rewrapped, writeMark, type PublishedMark } from './log-upkeep.js';
 import { OpenedLocalReplica } from './opened-local-replica.js';
 import { readCurrentOpen } from './open-ranges.js';
 import { customizationNote, decodeState, metaNote, ReplicaCore, schemaOf } from './replica-core.js';
@@ -111,13 +111,12 @@ const meetDamage = async (
   const before = await readDamage(store);
   const lost = await lostPublished(core, mark);
   let { meta } = core;
-  if (lost)
-    meta = {
-      ...meta,
-      provisional: toHex(options.entropy.bytes(provisionalBytes)),
-      awaitsGrant: true,
-      publishedTo: Math.min(meta.publishedTo, end),
-    };
+  // What is written from here on under the numbers of what was lost is not what the server knows by them.
+  if (lost) {
+    const provisional = toHex(options.entropy.bytes(provisionalBytes));
+    const { epoch, ended } = meta;
+    meta = { ...rewrapped(meta, { epoch, provisional, granted: false, above: end }), ended };
+  }
   const lostBatches = found.reduce((sum, one) => (one.kind === 'image' ? sum + one.count : sum), 0);
   if (found.some(({ kind }) => kind === 'image')) meta = withDoubtedImage(meta, lostBatches);
   const publishedTo = Math.max(mark?.publishedTo ?? 0, meta.publishedTo);

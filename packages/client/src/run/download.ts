@@ -5,7 +5,7 @@ import { seenVersion, tableMeta } from '../local/replica-meta.js';
 import { checkNotOlder, checkOfThisLog } from './agree-on-log.js';
 import { ask } from './link-holder.js';
 import type { AheadPage, PulledPage } from './page-ahead.js';
-import { awaitPages, beginAsking, pagesOf, stagePages } from './page-staging.js';
+import { awaitPages, beginAsking, pagesOf, readyCodecs, stagePages } from './page-staging.js';
 import { repairIsUnderWay } from './repair-progress.js';
 import type { RunContext } from './run-context.js';
 import { downloadTables } from './scope-tables.js';
@@ -86,7 +86,11 @@ const askFrom = (context: RunContext, cursor: string | null, skip: number): Ahea
     ask(
       context.links,
       'pull',
-      { cursor, tables: null, scope, seen, blocks: true, skip, ...wanted },
+      {
+        ...{ cursor, tables: null, scope, seen, blocks: true, skip },
+        ...readyCodecs(context),
+        ...wanted,
+      },
       context.signal,
     ),
   );

@@ -55,6 +55,12 @@ const wanted = ({ pageSize, speed, ports }: RunContext): PagesWanted => {
     : { maxBytes, codecs: compression.codecs };
 };
 
+/** Codecs in which pages are taken that a server has packed already: that saves both sides more than unpacking costs. */
+export const readyCodecs = ({ ports }: RunContext): { readonly ready?: readonly string[] } =>
+  ports.compression === undefined || ports.compress === 'never'
+    ? {}
+    : { ready: ports.compression.codecs };
+
 const unpack = async <A extends TailedAnswer>(
   { ports }: RunContext,
   answer: A,

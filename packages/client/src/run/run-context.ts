@@ -19,7 +19,7 @@ import type { LinkSpeed } from './link-speed.js';
 import type { PagesAhead } from './page-ahead.js';
 import type { PageSize } from './page-size.js';
 
-/** When pages are asked for in packed form: `auto` on slow links only. */
+/** When pages come packed: `auto` on slow links, and what the server has packed already on any link. */
 export type CompressionMode = 'auto' | 'always' | 'never';
 
 /** Everything that runs need from outside. */

@@ -91,7 +91,7 @@ export interface CountedReads {
   readonly total: () => number;
   /** Counts what was read for the answer by others. */
   readonly countRecords: (count: number) => void;
-  readonly countBlocks: (count: number) => void;
+  readonly countPacks: (count: number) => void;
 }
 
 /** Counts the values that are read through it. */
@@ -99,15 +99,15 @@ export const countReads = (inner: ServerStore): CountedReads => {
   let records = 0;
   let segments = 0;
   let entries = 0;
-  let blocks = 0;
+  let packs = 0;
   return {
-    counters: () => ({ records, segments, entries, blocks }),
-    total: () => records + segments + entries + blocks,
+    counters: () => ({ records, segments, entries, packs }),
+    total: () => records + segments + entries + packs,
     countRecords: (count) => {
       records += count;
     },
-    countBlocks: (count) => {
-      blocks += count;
+    countPacks: (count) => {
+      packs += count;
     },
     store: {
       getRecords: async (table, ids) => {

@@ -305,6 +305,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     applied,
     horizon: horizon.horizon,
     clock: options.clock,
+    parts: { hash: crypto.sha256, compression: options.compression },
     limits: { ...preparedDefault, ...options.prepared },
     onPrepared: sizes.learn,
     onFailed: ({ code }) => emit({ type: 'background-failed', work: 'preparing blocks', code }),

@@ -11,12 +11,14 @@ export interface TravellingTail {
   readonly packed?: PackedTail;
 }
 
-/** Packs a tail by the first of the wanted codecs that this server knows, if it gets shorter by that. */
+/** Packs a tail, unless it is, by the first of the wanted codecs that this server knows, if it gets shorter by that. */
 export const packTail = async (
   compression: Compression | undefined,
   wanted: readonly string[] | undefined,
-  parts: readonly TailPart[],
+  given: TravellingTail,
 ): Promise<TravellingTail> => {
+  if (given.packed !== undefined) return given;
+  const { parts } = given;
   const codec = wanted?.find((one) => compression?.codecs.includes(one));
   const bytes = parts.reduce((sum, { length }) => sum + length, 0);
   if (compression === undefined || codec === undefined || bytes < packedBytesMin) return { parts };

@@ -1,11 +1,6 @@
-import { utf8Length, type Hash, type RowBlock, type TableId } from '@tidemark/model';
-import {
-  encodePages,
-  pagePart,
-  type PageEntry,
-  type PageMode,
-  type TailPart,
-} from '@tidemark/protocol';
+import { invariant, utf8Length, type Hash, type RowBlock, type TableId } from '@tidemark/model';
+import { encodePages, pagePart, type PageEntry, type PageMode } from '@tidemark/protocol';
+import type { TravellingTail } from './pack-tail.js';
 
 const entryOverheadBytes = 16;
 const pageOverheadBytes = 30;
@@ -16,18 +11,22 @@ export interface PageWriter {
   readonly add: (table: TableId, mode: PageMode, entry: PageEntry) => boolean;
   /** Adds blocks of live rows, as many as fit; the first of an answer always does. */
   readonly addBlocks: (table: TableId, blocks: readonly RowBlock[]) => number;
+  /** Makes a prepared tail that of the answer, which must be empty: nothing else fits into it any more. */
+  readonly passOn: (tail: TravellingTail) => void;
   readonly room: () => number;
   readonly isEmpty: () => boolean;
-  /** Parts of the message's tail: one page for the entries of a table and mode. */
-  readonly tail: (hash: Hash) => readonly TailPart[];
+  /** Tail of the message: one page for the entries of a table and mode. */
+  readonly tail: (hash: Hash) => TravellingTail;
 }
 
 /** Starts the pages of an answer of at most `bytesMax` bytes. */
 export const createPageWriter = (bytesMax: number): PageWriter => {
   const pages: { table: TableId; mode: PageMode; entries: PageEntry[]; blocks: RowBlock[] }[] = [];
   let bytes = 0;
+  let passed: TravellingTail | undefined;
   return {
     add: (table, mode, entry) => {
+      if (passed !== undefined) return false;
       const page = pages.find(
         (one) => one.table === table && one.mode === mode && one.blocks.length === 0,
       );
@@ -44,6 +43,7 @@ export const createPageWriter = (bytesMax: number): PageWriter => {
     },
     addBlocks: (table, blocks) => {
       const fitting: RowBlock[] = [];
+      if (passed !== undefined) return 0;
       bytes += pageOverheadBytes;
       for (const block of blocks) {
         const size = entryOverheadBytes + block.bytes.length;
@@ -54,8 +54,12 @@ export const createPageWriter = (bytesMax: number): PageWriter => {
       if (fitting.length > 0) pages.push({ table, mode: 'full', entries: [], blocks: fitting });
       return fitting.length;
     },
-    room: () => Math.max(0, bytesMax - bytes),
-    isEmpty: () => pages.length === 0,
-    tail: (hash) => encodePages(pages.map((page) => pagePart(page, hash))),
+    passOn: (tail) => {
+      invariant(pages.length === 0, 'a prepared tail is the whole of an answer');
+      passed = tail;
+    },
+    room: () => (passed === undefined ? Math.max(0, bytesMax - bytes) : 0),
+    isEmpty: () => pages.length === 0 && passed === undefined,
+    tail: (hash) => passed ?? { parts: encodePages(pages.map((page) => pagePart(page, hash))) },
   };
 };

@@ -8,8 +8,16 @@ import {
   type TableId,
 } from '@tidemark/model';
 import { compareTexts } from '@tidemark/filter';
-import type { Clock, RecordPage, ServerBatch } from '@tidemark/ports';
+import type { Clock, PreparedPack, RecordPage, ServerBatch } from '@tidemark/ports';
 import type { AppliedStore } from './applied-store.js';
+import {
+  decodePack,
+  makePack,
+  openPack,
+  packBytesMinDefault,
+  type PackParts,
+  type TablePack,
+} from './prepared-pack.js';
 import type { Horizon } from './pull-cursor.js';
 import { TurnQueue } from './turn-queue.js';
 
@@ -19,8 +27,10 @@ export interface PreparedLimits {
   readonly bytesMin: number;
   /** Bytes of rows that one answer prepares. */
   readonly stepBytes: number;
-  /** Bytes that the feed may bring behind a table's blocks in any case. */
+  /** Bytes that the feed may bring behind a table's packs in any case. */
   readonly staleBytesMin: number;
+  /** Bytes of a pack below which it is stored as it is. */
+  readonly packedBytesMin: number;
 }
 
 /** Default limits: tables from 256 KB on, in steps of 512 KB. */
@@ -28,33 +38,36 @@ export const preparedDefault: PreparedLimits = {
   bytesMin: 256 * 1_024,
   stepBytes: 512 * 1_024,
   staleBytesMin: 1_024 * 1_024,
+  packedBytesMin: packBytesMinDefault,
 };
-/** Part of a table's bytes that the feed may bring behind its blocks; with more they are prepared anew. */
+/** Part of a table's bytes that the feed may bring behind its packs; with more they are prepared anew. */
 export const preparedStaleShare = 0.25;
 /** Part of the room of an answer that its step fills: what does not fit would make a small answer of its own. */
 const stepShare = 0.9;
 /** Records that one answer prepares at most. */
 const stepRecords = 10_000;
 const segmentsBytes = 1_024 * 1_024;
-/** Bytes of the feed that are read at most to see how much of a table changed; behind more its blocks are stale. */
+/** Bytes of the feed that are read at most to see how much of a table changed; behind more its packs are stale. */
 const feedBytesMax = 16 * segmentsBytes;
-/** Time for which nothing is prepared after blocks could not be written, ms. */
+/** Time for which nothing is prepared after packs could not be written, ms. */
 export const preparedRetryMs = 300_000;
 
 /**
- * How far a table's blocks go: rows up to the id `upTo`, all when null, each as it was at version `n` or
+ * How far a table's packs go: rows up to the id `upTo`, all when null, each as it was at version `n` or
  * later.
  */
 interface Note {
-  readonly format: 1;
+  readonly format: 2;
   readonly incarnation: number;
   readonly n: number;
   readonly upTo: string | null;
+  /** Id of the last row that is packed. */
+  readonly last: string;
   readonly rows: number;
   readonly bytes: number;
 }
 
-/** Version from which blocks are to be, or are, read. */
+/** Version from which packs are to be, or are, read. */
 type From = Pick<Note, 'incarnation' | 'n'> & {
   /** Era of the store at that time. */
   readonly era: number;
@@ -65,28 +78,42 @@ interface Changed extends From {
   bytes: number;
 }
 
-/** What a fill gets next: blocks and the id behind which it goes on, or the records of a small table. */
+/** What an answer can take of a table. */
+export interface PackRoom {
+  readonly bytes: number;
+  /** Nothing else is in the answer: a pack may be its whole tail. */
+  readonly isWhole: boolean;
+  /** Codecs in which the replica takes a pack as it lies. */
+  readonly codecs: readonly string[];
+}
+
+/**
+ * What a fill gets next, with the id behind which it goes on: a pack as it lies, blocks out of `packs` packs, or
+ * the records of a small table.
+ */
 export type PreparedStep =
+  | { readonly kind: 'pack'; readonly pack: TablePack; readonly filling: string | null }
   | {
       readonly kind: 'blocks';
       readonly blocks: readonly RowBlock[];
+      readonly packs: number;
       readonly filling: string | null;
     }
   | { readonly kind: 'records'; readonly page: RecordPage };
 
-/** Tables as blocks for first fills: prepared by the first replica that asks, passed on as they are to all. */
+/** Tables as packs for first fills: prepared by the first replica that asks, passed on as they are to all. */
 export interface PreparedTables {
   /** Version from which a fill of the table may begin. Call it while no window is applied. */
   readonly begin: (table: TableId) => Promise<number>;
   /**
    * Rows of a fill that began at version `at`, behind the id `after`: of that version or a later one.
-   * Undefined when no blocks go so far: then records are to be read.
+   * Undefined when no packs go so far: then records are to be read.
    */
   readonly read: (
     table: TableId,
     at: number,
     after: string,
-    maxBytes: number,
+    room: PackRoom,
   ) => Promise<PreparedStep | undefined>;
   readonly onCommit: (batch: ServerBatch) => void;
 }
@@ -96,23 +123,25 @@ export interface PreparedSource {
   readonly applied: AppliedStore;
   readonly horizon: () => Horizon;
   readonly clock: Clock;
+  readonly parts: PackParts;
   readonly limits: PreparedLimits;
   /** A table was prepared to its end: it has so many live records. */
   readonly onPrepared: (table: TableId, rows: number) => void;
-  /** Blocks could not be written or read; the fill goes on with records. */
+  /** Packs could not be written or read; the fill goes on with records. */
   readonly onFailed: (error: TidemarkError) => void;
 }
 
 const noteFrom = ({ incarnation, n }: From): Note => ({
-  ...{ format: 1, incarnation, n, upTo: '', rows: 0, bytes: 0 },
+  ...{ format: 2, incarnation, n, upTo: '', last: '', rows: 0, bytes: 0 },
 });
 
+/** Reads a note; undefined for one of another version of this program, whose packs are made anew. */
 const decodeNote = (bytes: Uint8Array): Note | undefined => {
   try {
     const note = JSON.parse(utf8Decode(bytes)) as Note;
-    return note.format === 1 ? note : undefined;
-  } catch {
-    return undefined;
+    return note.format === 2 ? note : undefined;
+  } catch (cause) {
+    throw new TidemarkError('storage-damaged', 'a note has another form', {}, cause);
   }
 };
 
@@ -128,27 +157,24 @@ const behind = (block: RowBlock, after: string): readonly RowBlock[] => {
 /**
  * Opens the prepared tables of a store.
  *
- * Blocks are not kept up to date: they show a table as it was at some version or later, and the feed brings
+ * Packs are not kept up to date: they show a table as it was at some version or later, and the feed brings
  * what changed since. So a fill from them is a first pass over an older state, and a catch-up pass follows.
  */
 export const openPreparedTables = (source: PreparedSource): PreparedTables => {
-  const { applied, horizon, limits } = source;
+  const { applied, horizon, limits, parts } = source;
   const { prepared } = applied.store;
-  /** Versions that builds begin from which have no block yet. */
+  /** Versions that builds begin from which have no pack yet. */
   const wanted = new Map<TableId, From>();
   const changes = new Map<TableId, Changed>();
   const turns = new Map<TableId, TurnQueue>();
   let failedAtMs = Number.NEGATIVE_INFINITY;
   let removals = 0;
-  /** Changes when blocks may have been removed: by a load, or because they were damaged. */
+  /** Changes when packs may have been removed: by a load, or because they were damaged. */
   const era = (): number => applied.reloads() + removals;
 
   const readNote = async (table: TableId): Promise<Note | undefined> => {
     const bytes = await prepared.readNote(table);
-    if (bytes === undefined) return undefined;
-    const note = decodeNote(bytes);
-    if (note === undefined) throw new TidemarkError('storage-damaged', 'a note has another form');
-    return note;
+    return bytes === undefined ? undefined : decodeNote(bytes);
   };
 
   /** What cannot be read is removed: records are there for all of it. */
@@ -200,6 +226,17 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     return (await changedSince(table, note)) <= staleBytes(note.bytes);
   };
 
+  const packOf = async (
+    table: TableId,
+    blocks: readonly RowBlock[],
+    first: string | undefined,
+  ): Promise<PreparedPack | undefined> => {
+    const last = blocks.at(-1)?.last;
+    if (first === undefined || last === undefined) return undefined;
+    const { packedBytesMin } = limits;
+    return { last, bytes: await makePack(parts, table, blocks, utf8Encode(first), packedBytesMin) };
+  };
+
   /**
    * Packs the records behind what is prepared; gives the records where the whole table is small, and nothing
    * when the store was replaced meanwhile.
@@ -221,18 +258,20 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     const isSmall = isFirst && page.next === undefined;
     const live = isSmall ? [] : page.records.filter(({ deleted }) => !deleted);
     const blocks = packBlocks(live.map(({ id, row }) => ({ id, value: row })));
+    const pack = isSmall ? undefined : await packOf(table, blocks, live[0]?.id);
     const next: Note = {
       ...note,
       upTo: page.next ?? null,
+      last: live.at(-1)?.id ?? note.last,
       rows: note.rows + live.length,
       bytes: blocks.reduce((sum, { bytes }) => sum + bytes.length, note.bytes),
     };
     const isWritten = await applied.alone(async () => {
-      // Without the blocks before these, which were removed meanwhile, the note would tell of too much.
+      // Without the packs before this one, which were removed meanwhile, the note would tell of too much.
       if (era() !== begunIn) return false;
       if (isFirst && (!isSmall || (await prepared.readNote(table)) !== undefined))
         await prepared.clear(table);
-      if (!isSmall) await prepared.put(table, blocks, encodeNote(next));
+      if (!isSmall) await prepared.put(table, pack, encodeNote(next));
       return true;
     });
     if (!isWritten) return undefined;
@@ -245,7 +284,7 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     table: TableId,
     at: number,
     after: string,
-    maxBytes: number,
+    room: PackRoom,
   ): Promise<PreparedStep | undefined> => {
     const { incarnation, n } = applied.applied();
     const begunIn = era();
@@ -256,22 +295,49 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     if (note.n < at || note.n > n) return undefined;
     if (note.upTo === after) {
       const isResting = source.clock.nowMs() - failedAtMs < preparedRetryMs;
-      const made = isResting ? undefined : await step(table, note, maxBytes);
+      const made = isResting ? undefined : await step(table, note, room.bytes);
       if (made === undefined) return undefined;
       if ('records' in made) return { kind: 'records', page: made };
       note = made;
     }
-    const { upTo }: Note = note;
-    if (upTo !== null && compareTexts(upTo, after) < 0) return undefined;
-    const { blocks, isEnd } = await prepared.scan(table, { after: utf8Encode(after), maxBytes });
-    if (era() !== begunIn) return undefined;
-    const [first, ...rest] = blocks;
-    const last = blocks.at(-1);
-    return {
-      kind: 'blocks',
-      blocks: first === undefined ? [] : [...behind(first, after), ...rest],
-      filling: isEnd ? upTo : last === undefined ? upTo : utf8Decode(last.last),
-    };
+    if (note.upTo !== null && compareTexts(note.upTo, after) < 0) return undefined;
+    const found = await packsBehind(table, note, after, room);
+    return era() === begunIn ? found : undefined;
+  };
+
+  /** What lies behind an id: a pack as it is where it can be passed on so, else as many rows as fit. */
+  const packsBehind = async (
+    table: TableId,
+    { upTo, last }: Note,
+    after: string,
+    { bytes, isWhole, codecs }: PackRoom,
+  ): Promise<PreparedStep> => {
+    const blocks: RowBlock[] = [];
+    let filling: string | null = after;
+    let [packs, taken] = [0, 0];
+    // Each round goes at least one row further.
+    while (filling !== null && (packs === 0 || taken < bytes)) {
+      const found: PreparedPack | undefined = await prepared.next(table, utf8Encode(filling));
+      if (found === undefined) return { kind: 'blocks', blocks, packs, filling: upTo };
+      const pack = decodePack(found.bytes);
+      const lastId = utf8Decode(found.last);
+      const next = lastId === last ? upTo : lastId;
+      const isTaken = pack.codec !== null && codecs.includes(pack.codec);
+      if (isTaken && compareTexts(filling, utf8Decode(pack.first)) < 0) {
+        if (isWhole && packs === 0 && pack.bytes <= bytes)
+          return { kind: 'pack', pack, filling: next };
+        // It is worth an answer of its own.
+        if (!isWhole || packs > 0) break;
+      }
+      const [first, ...rest] = await openPack(parts, table, pack);
+      for (const block of first === undefined ? [] : [...behind(first, filling), ...rest]) {
+        blocks.push(block);
+        taken += block.bytes.length;
+      }
+      packs += 1;
+      filling = next;
+    }
+    return { kind: 'blocks', blocks, packs, filling };
   };
 
   return {
@@ -291,11 +357,11 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
       changes.set(table, { ...from, bytes: 0 });
       return n;
     },
-    read: async (table, at, after, maxBytes) => {
+    read: async (table, at, after, room) => {
       let queue = turns.get(table);
       if (queue === undefined) turns.set(table, (queue = new TurnQueue()));
       try {
-        return await queue.run(() => readInTurn(table, at, after, maxBytes));
+        return await queue.run(() => readInTurn(table, at, after, room));
       } catch (cause) {
         const isUnavailable =
           cause instanceof TidemarkError && cause.code === 'storage-unavailable';
@@ -303,7 +369,7 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
           await forget(table, cause);
           return undefined;
         }
-        // A full disk has no room for blocks; records can be read all the same.
+        // A full disk has no room for packs; records can be read all the same.
         failedAtMs = source.clock.nowMs();
         changes.delete(table);
         source.onFailed(cause);

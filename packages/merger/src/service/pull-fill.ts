@@ -3,6 +3,7 @@ import type { StoredRecord } from '@tidemark/ports';
 import type { CountedReads } from './applied-store.js';
 import type { PageWriter } from './page-writer.js';
 import type { PreparedTables } from './prepared-tables.js';
+import { packedTail } from './prepared-pack.js';
 import { scopedBytes, type ReadScope } from './request-scope.js';
 
 /** Records that one answer reads at most while it fills tables. */
@@ -31,19 +32,29 @@ const addRecords = (
 };
 
 /**
- * Passes prepared blocks of a table on into the pages of an answer, behind the id `filling`, for a fill that
- * began at version `at`. Undefined when the table's records must be read.
+ * Passes the prepared rows of a table on into the pages of an answer, behind the id `filling`, for a fill that
+ * began at version `at`: as they lie in the store where the replica takes their codec. Undefined when the
+ * table's records must be read.
  */
-export const fillFromBlocks = async (
+export const fillFromPacks = async (
   prepared: PreparedTables,
   reads: CountedReads,
   scope: ReadScope,
   at: number,
   filling: string,
   pages: PageWriter,
+  codecs: readonly string[],
 ): Promise<FillStep | undefined> => {
-  const step = await prepared.read(scope.tableId, at, filling, pages.room());
+  const room = { bytes: pages.room(), isWhole: pages.isEmpty(), codecs };
+  const step = await prepared.read(scope.tableId, at, filling, room);
   if (step === undefined) return undefined;
+  if (step.kind === 'pack') {
+    const { pack } = step;
+    const packed = packedTail(pack);
+    reads.countPacks(1);
+    pages.passOn({ parts: [pack.tail], ...(packed === undefined ? {} : { packed }) });
+    return { filling: step.filling, scanned: pack.rows };
+  }
   if (step.kind === 'records') {
     const { records } = step.page;
     reads.countRecords(records.length);
@@ -52,7 +63,7 @@ export const fillFromBlocks = async (
     return { filling: added === records.length ? null : last, scanned: added };
   }
   const { blocks } = step;
-  reads.countBlocks(blocks.length);
+  reads.countPacks(step.packs);
   const added = pages.addBlocks(scope.tableId, blocks);
   const last = blocks[added - 1];
   let scanned = 0;

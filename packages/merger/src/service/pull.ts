@@ -30,7 +30,7 @@ import {
   type RehydrateReason,
 } from './pull-cursor.js';
 import { readFeed, type FeedPass } from './pull-feed.js';
-import { fillFromBlocks, fillTable, pullRecordsMax } from './pull-fill.js';
+import { fillFromPacks, fillTable, pullRecordsMax } from './pull-fill.js';
 import type { PreparedTables } from './prepared-tables.js';
 import { readRequestScope, type ReadScope, type RequestScope } from './request-scope.js';
 
@@ -95,6 +95,12 @@ const groupOf = (request: PullRequest, scope: RequestScope): readonly TableId[] 
 const goesInBlocks = ({ request }: Pick<PullWork, 'request'>, scope: ReadScope): boolean =>
   request.blocks === true && scope.filter === null && scope.projection === null;
 
+/** Codecs in which a replica takes what is packed already. */
+const takenCodecs = ({ ready = [], codecs = [] }: PullRequest): readonly string[] => [
+  ...ready,
+  ...codecs,
+];
+
 /** Versions from which prepared tables that are about to be filled begin. */
 const fillVersions = async (
   work: PullWork,
@@ -122,7 +128,15 @@ const fillTables = async (work: PullWork, start: CursorState): Promise<CursorSta
     const scope = work.scope.tables.get(table);
     if (scope === undefined) continue;
     const passed = goesInBlocks(work, scope)
-      ? await fillFromBlocks(work.source.prepared, work.reads, scope, at, filling, work.pages)
+      ? await fillFromPacks(
+          work.source.prepared,
+          work.reads,
+          scope,
+          at,
+          filling,
+          work.pages,
+          takenCodecs(work.request),
+        )
       : undefined;
     const step = passed ?? (await fillTable(work.reads, scope, filling, work.pages, left));
     left -= step.scanned;
@@ -133,7 +147,7 @@ const fillTables = async (work: PullWork, start: CursorState): Promise<CursorSta
       ),
       pull: { ...pull, done: step.filling === null ? 0 : pull.done + step.scanned },
     };
-    if (step.filling !== null || left <= 0) return cursor;
+    if (step.filling !== null || left <= 0 || work.pages.room() === 0) return cursor;
   }
   return cursor;
 };

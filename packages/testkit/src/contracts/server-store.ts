@@ -1,4 +1,4 @@
-import { packBlocks, toHex, utf8Decode, utf8Encode, type RowBlock } from '@tidemark/model';
+import { toHex, utf8Decode, utf8Encode } from '@tidemark/model';
 import type { Segment, ServerStore } from '@tidemark/ports';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -367,58 +367,65 @@ const registerSegmentRules = (store: () => ServerStore, reopen: () => Promise<vo
 
 const registerPreparedRules = (store: () => ServerStore, reopen: () => Promise<void>): void => {
   const note = utf8Encode('note');
-  /** A block of its own for each id. */
-  const blocksOf = (ids: readonly string[]): readonly RowBlock[] =>
-    ids.flatMap((id) => packBlocks([{ id, value: utf8Encode(`row of ${id}`) }]));
-  const scan = async (
-    table: number,
-    after: string,
-    maxBytes = 10_000,
-  ): Promise<readonly (string | boolean)[]> => {
-    const { blocks, isEnd } = await store().prepared.scan(table, {
-      after: utf8Encode(after),
-      maxBytes,
-    });
-    return [...blocks.map(({ last }) => utf8Decode(last)), isEnd];
+  const put = async (table: number, ids: readonly string[]): Promise<void> => {
+    for (const id of ids)
+      await store().prepared.put(
+        table,
+        { last: utf8Encode(id), bytes: utf8Encode(`pack to ${id}`) },
+        note,
+      );
+  };
+  /** Last ids of the packs behind an id, each read behind the one before. */
+  const walk = async (table: number, after: string): Promise<readonly string[]> => {
+    const found: string[] = [];
+    for (let at = utf8Encode(after); ;) {
+      const pack = await store().prepared.next(table, at);
+      if (pack === undefined) return found;
+      const last = utf8Decode(pack.last);
+      expect(utf8Decode(pack.bytes)).toBe(`pack to ${last}`);
+      found.push(last);
+      at = pack.last;
+    }
   };
 
-  it('[STO-67] prepared blocks of a table are read in the order of ids, behind an id, up to a number of bytes', async () => {
-    await store().prepared.put(7, blocksOf(['b', 'd']), note);
-    await store().prepared.put(7, blocksOf(['é', '\u{1f600}']), note);
-    await store().prepared.put(8, blocksOf(['c']), note);
-    expect(await scan(7, '')).toEqual(['b', 'd', 'é', '\u{1f600}', true]);
-    expect(await scan(7, 'b')).toEqual(['d', 'é', '\u{1f600}', true]);
-    expect(await scan(7, 'c')).toEqual(['d', 'é', '\u{1f600}', true]);
-    expect(await scan(7, '', 1)).toEqual(['b', false]);
-    expect(await scan(7, '', 40)).toEqual(['b', 'd', false]);
-    expect(await scan(7, '\u{1f600}')).toEqual([true]);
-    expect(await scan(9, '')).toEqual([true]);
-    const before = store().reads().blocks;
-    await scan(7, 'b');
-    expect(store().reads().blocks - before).toBe(3);
+  it('[STO-67] prepared packs of a table are read one by one, in the order of ids, behind an id', async () => {
+    await put(7, ['b', 'd']);
+    await put(7, ['é', '\u{1f600}']);
+    await put(8, ['c']);
+    expect(await walk(7, '')).toEqual(['b', 'd', 'é', '\u{1f600}']);
+    expect(await walk(7, 'b')).toEqual(['d', 'é', '\u{1f600}']);
+    expect(await walk(7, 'c')).toEqual(['d', 'é', '\u{1f600}']);
+    expect(await walk(7, '\u{1f600}')).toEqual([]);
+    expect(await walk(9, '')).toEqual([]);
+    const before = store().reads().packs;
+    await walk(7, 'b');
+    expect(store().reads().packs - before).toBe(3);
   });
 
-  it('[STO-67] prepared blocks and their note outlive a reopening, and a clear of their table removes both', async () => {
+  it('[STO-67] prepared packs and their note outlive a reopening, and a clear of their table removes both', async () => {
     expect(await store().prepared.readNote(7)).toBeUndefined();
-    for (const table of [7, 8]) await store().prepared.put(table, blocksOf(['a', 'b']), note);
+    for (const table of [7, 8]) await put(table, ['a', 'b']);
+    const later = utf8Encode('a later note');
+    await store().prepared.put(8, undefined, later);
     await reopen();
     expect(await store().prepared.readNote(7)).toEqual(note);
-    expect(await scan(7, '')).toEqual(['a', 'b', true]);
+    expect(await store().prepared.readNote(8)).toEqual(later);
+    expect(await walk(7, '')).toEqual(['a', 'b']);
     await store().prepared.clear(7);
     expect(await store().prepared.readNote(7)).toBeUndefined();
-    expect(await scan(7, '')).toEqual([true]);
-    expect(await scan(8, '')).toEqual(['a', 'b', true]);
+    expect(await walk(7, '')).toEqual([]);
+    expect(await walk(8, '')).toEqual(['a', 'b']);
   });
 
   it('[STO-67] a dump holds nothing that was prepared, and a load removes it', async () => {
     await store().commit({ ...emptyBatch, records: [{ table: 7, record: record('a', 1) }] }, 'os');
     const bare = await collect(store().dump());
-    await store().prepared.put(7, blocksOf(['a']), note);
+    await put(7, ['a']);
     const dump = await collect(store().dump());
     expect(dump).toEqual(bare);
     await store().load(replay(dump));
     expect(await store().prepared.readNote(7)).toBeUndefined();
-    expect(await scan(7, '')).toEqual([true]);
+    expect(await walk(7, '')).toEqual([]);
     expect((await store().getRecords(7, ['a']))[0]).toBeDefined();
   });
 };
