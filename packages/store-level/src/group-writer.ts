@@ -54,7 +54,6 @@ export class GroupWriter {
   readonly #database: Database;
   readonly #onReopened: GroupWriterOptions['onReopened'];
   readonly #onBatch: GroupWriterOptions['onBatch'];
-  readonly #slots: number;
   #lossReported: boolean;
   #reopening: Promise<void> | undefined;
   #waiting: Waiting[] = [];
@@ -71,7 +70,6 @@ export class GroupWriter {
     this.#database = database;
     this.#onReopened = onReopened;
     this.#onBatch = onBatch;
-    this.#slots = ring.slots;
     this.#ordinal = Math.max(ring.head, ordinalAtLeast);
     this.#durableOrdinal = 0;
     this.#note = ring.note;
@@ -203,7 +201,7 @@ export class GroupWriter {
     await this.recover();
     const ordinal = this.#ordinal + 1;
     const note = group.reduce((before, one) => one.note ?? before, this.#note);
-    const ring = ringOperations(ordinal, note, this.#slots);
+    const ring = ringOperations(ordinal, note);
     const answers = this.#lossReported && group.some(({ answersLoss }) => answersLoss);
     if (answers) ring.push(acknowledgeLoss(this.#ordinal));
     if (this.#onBatch !== undefined) for (const { operations } of group) this.#onBatch(operations);
@@ -236,7 +234,7 @@ export class GroupWriter {
   async #reopen(): Promise<void> {
     await this.#database.close();
     await this.#database.open({ createIfMissing: false });
-    const ring = await verifyRing(this.#database, this.#slots);
+    const ring = await verifyRing(this.#database);
     const before = this.#ordinal;
     // Ordinals are never given out twice: a tail lost here shows as missing ordinals later.
     this.#ordinal = Math.max(ring.head, before);

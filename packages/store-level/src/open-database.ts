@@ -1,13 +1,7 @@
 import { equalBytes, TidemarkError, toHex, utf8Decode, utf8Encode } from '@tidemark/model';
-import { put, type Database } from './database.js';
+import type { Database } from './database.js';
 import { space } from './keys.js';
-import {
-  acknowledgeLoss,
-  replicaRingSlots,
-  ringSlots,
-  verifyRing,
-  type RingState,
-} from './ordinal-ring.js';
+import { verifyRing, type RingState } from './ordinal-ring.js';
 import { guarded } from './storage-error.js';
 
 /** Kind of a store: a database of one kind is never opened as another. */
@@ -75,39 +69,6 @@ const writeIdentity = async (database: Database, value: Uint8Array): Promise<voi
 
 const kinds: readonly string[] = ['replica', 'server', 'input'] satisfies readonly StoreKind[];
 
-/** Format of replicas from which on their rings have `replicaRingSlots`. */
-const wideRingFormat = 3;
-
-const slotsOf = (kind: StoreKind, format: number): number =>
-  kind === 'replica' && format >= wideRingFormat ? replicaRingSlots : ringSlots;
-
-/** Verifies the ring of a store, and raises the store's format: from now on it may hold what an earlier version would overlook. */
-const raise = async (
-  { database, kind, format }: OpenDatabaseOptions,
-  stored: number,
-  storeId: Uint8Array,
-): Promise<RingState> => {
-  const slots = slotsOf(kind, format);
-  const ring = await verifyRing(database, slotsOf(kind, stored));
-  if (ring.slots === slots) {
-    if (stored < format) await writeIdentity(database, identityValue(kind, format, storeId));
-    return ring;
-  }
-  if (ring.lostCount > 0) {
-    // They are told until the owner of the store has answered them; the ring stays as it was so long.
-    const latest = wideRingFormat - 1;
-    if (stored < latest) await writeIdentity(database, identityValue(kind, latest, storeId));
-    return ring;
-  }
-  // The slots of batches before this one lie elsewhere. They are in tables now, out of which none is lost.
-  const raised = [
-    put(identityKey, identityValue(kind, format, storeId)),
-    acknowledgeLoss(ring.head),
-  ];
-  await database.batch(raised, { sync: true } as object);
-  return { ...ring, slots };
-};
-
 const checkIdentity = (identity: Uint8Array, options: OpenDatabaseOptions): Uint8Array => {
   const bytes = new Uint8Array(identity);
   const kind = utf8Decode(bytes.subarray(1 + storeIdBytes));
@@ -150,7 +111,10 @@ export const openDatabase = (options: OpenDatabaseOptions): Promise<OpenedDataba
     const identity = await database.get(identityKey);
     if (identity !== undefined) {
       const storeId = checkIdentity(identity, options);
-      const ring = await raise(options, identity[0] ?? 0, storeId);
+      // From now on it may hold what an earlier version would overlook.
+      if ((identity[0] ?? 0) < format)
+        await writeIdentity(database, identityValue(kind, format, storeId));
+      const ring = await verifyRing(database);
       return { database, storeId, created: false, identityRestored: false, ring };
     }
     const empty = await isEmpty(database);
@@ -158,7 +122,7 @@ export const openDatabase = (options: OpenDatabaseOptions): Promise<OpenedDataba
       if (expectedId === undefined)
         throw new TidemarkError('storage-damaged', 'the database lost its identity', {});
       await writeIdentity(database, identityValue(kind, format, expectedId));
-      const ring = await verifyRing(database, slotsOf(kind, format));
+      const ring = await verifyRing(database);
       return { database, storeId: expectedId, created: false, identityRestored: true, ring };
     }
     if (options.mayCreate === false)
@@ -170,7 +134,7 @@ export const openDatabase = (options: OpenDatabaseOptions): Promise<OpenedDataba
       });
     const storeId = options.newId ?? randomId();
     await writeIdentity(database, identityValue(kind, format, storeId));
-    const ring = await verifyRing(database, slotsOf(kind, format));
+    const ring = await verifyRing(database);
     return { database, storeId, created: true, identityRestored: false, ring };
   });
 

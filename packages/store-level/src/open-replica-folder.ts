@@ -17,11 +17,10 @@ import {
 import { isCorruption } from './storage-error.js';
 
 /**
- * Write buffer of a replica. A first sync takes two thirds of the time that it takes with 16 MB: LevelDB merges
- * fewer files, all of which overlap, for each batch writes the state of the replica, too. LevelDB can lose batches
- * out of a `.log` of this size, and the ring counts only so many (see `replicaRingSlots`).
+ * Write buffer of a replica. A greater one would merge fewer files in a first sync, but LevelDB can lose batches
+ * out of a `.log` of this size, and the ring counts only so many (see `ringSlots`).
  */
-export const replicaBufferBytes = 32 * 1024 * 1024;
+export const replicaBufferBytes = 16 * 1024 * 1024;
 
 /** Options of `openReplicaFolder`. */
 export interface OpenReplicaFolderOptions {

@@ -2,14 +2,12 @@ import { invariant, newBytes } from '@tidemark/model';
 import { put, type Database, type DatabaseOperation } from './database.js';
 import { getU48, setU48, space } from './keys.js';
 
-/** Number of newest batches of a server's store or input whose ordinals are kept. */
-export const ringSlots = 16_384;
 /**
- * Number of newest batches of a replica whose ordinals are kept. LevelDB loses batches out of its `.log`, which
- * holds at most one write buffer (32 MB on devices): 32,768 slots cover it for batches of 1 kB and more;
- * operations in smaller ones the chain of the log tells of.
+ * Number of newest batches whose ordinals are kept. LevelDB loses batches out of its `.log`, which holds at
+ * most one write buffer (16 MB on devices): 16,384 slots cover it for batches of 1 kB and more; operations in
+ * smaller ones the chain of the log tells of.
  */
-export const replicaRingSlots = 32_768;
+export const ringSlots = 16_384;
 /** Maximum bytes of the note that a batch leaves beside its ordinal. */
 export const ringNoteBytesMax = 64;
 
@@ -18,8 +16,8 @@ const noNote = new Uint8Array(0);
 const headKey = new Uint8Array([space.meta, 0x02]);
 const floorKey = new Uint8Array([space.meta, 0x03]);
 
-const slotKey = (ordinal: number, slots: number): Uint8Array => {
-  const slot = ordinal % slots;
+const slotKey = (ordinal: number): Uint8Array => {
+  const slot = ordinal % ringSlots;
   const key = newBytes(3);
   key[0] = space.ring;
   key[1] = slot >>> 8;
@@ -50,20 +48,14 @@ export interface RingState {
   /** Batches that were written before the newest one and are missing, oldest first. */
   readonly lost: readonly OrdinalRange[];
   readonly lostCount: number;
-  /** Slots that the ring has. */
-  readonly slots: number;
 }
 
 /**
  * Operations that make a batch countable: its ordinal into its slot, and ordinal and note into the head.
  * They belong into the same atomic batch. The ordinals of a store run from 1 without a gap.
  */
-export const ringOperations = (
-  ordinal: number,
-  note: Uint8Array,
-  slots: number,
-): DatabaseOperation[] => [
-  put(slotKey(ordinal, slots), ordinalValue(ordinal, noNote)),
+export const ringOperations = (ordinal: number, note: Uint8Array): DatabaseOperation[] => [
+  put(slotKey(ordinal), ordinalValue(ordinal, noNote)),
   put(headKey, ordinalValue(ordinal, note)),
 ];
 
@@ -93,10 +85,10 @@ const readOrdinals = async (database: Database): Promise<Set<number>> => {
 };
 
 /**
- * Compares the ring with the newest ordinal: every one of the newest `slots` batches above the
+ * Compares the ring with the newest ordinal: every one of the newest `ringSlots` batches above the
  * acknowledged floor must be in its slot. A lost tail takes its ordinals along and does not show here.
  */
-export const verifyRing = async (database: Database, slots: number): Promise<RingState> => {
+export const verifyRing = async (database: Database): Promise<RingState> => {
   const [headValue, floorValue] = await database.getMany([headKey, floorKey]);
   const ordinals = await readOrdinals(database);
   let head = headValue === undefined ? 0 : getU48(headValue, 0);
@@ -106,7 +98,7 @@ export const verifyRing = async (database: Database, slots: number): Promise<Rin
   const floor = floorValue === undefined ? 0 : getU48(floorValue, 0);
   const lost: { first: number; last: number }[] = [];
   let lostCount = 0;
-  for (let n = Math.max(floor, head - slots) + 1; n <= head; n += 1) {
+  for (let n = Math.max(floor, head - ringSlots) + 1; n <= head; n += 1) {
     if (ordinals.has(n)) continue;
     lostCount += 1;
     const open = lost.at(-1);
@@ -117,7 +109,7 @@ export const verifyRing = async (database: Database, slots: number): Promise<Rin
     headValue === undefined || head > headStored
       ? new Uint8Array(0)
       : new Uint8Array(headValue).slice(ordinalBytes);
-  return { head, note, lost, lostCount, slots };
+  return { head, note, lost, lostCount };
 };
 
 /** Prints ranges as `12..17, 20..20`: at most eight of them, then the number of the others. */

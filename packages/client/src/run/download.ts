@@ -5,7 +5,7 @@ import { seenVersion, tableMeta } from '../local/replica-meta.js';
 import { checkNotOlder, checkOfThisLog } from './agree-on-log.js';
 import { ask } from './link-holder.js';
 import type { AheadPage, PulledPage } from './page-ahead.js';
-import { awaitPages, beginAsking, pagesOf, readyCodecs, stagePages } from './page-staging.js';
+import { awaitPages, beginAsking, readyCodecs, stagePages } from './page-staging.js';
 import { repairIsUnderWay } from './repair-progress.js';
 import type { RunContext } from './run-context.js';
 import { downloadTables } from './scope-tables.js';
@@ -161,7 +161,7 @@ const pullNext = async (context: RunContext): Promise<PageOutcome> => {
     return 'rehydrate';
   }
   const cursor = meta.staging === null ? meta.cursor : meta.staging.cursor;
-  const { message, tail, bytes, release } = await pageAt(context, cursor);
+  const { message, pages, bytes, release } = await pageAt(context, cursor);
   checkNotOlder(context, message.receipt);
   if (message.rehydrate !== null) {
     emit({ type: 'repair', reason: message.rehydrate });
@@ -169,7 +169,6 @@ const pullNext = async (context: RunContext): Promise<PageOutcome> => {
     return 'rehydrate';
   }
   checkVersion(meta, message);
-  const pages = pagesOf(context, tail);
   countAnswer(context, message, bytes);
   if (message.closing) {
     await checkClosing(context, message.receipt);

@@ -1,11 +1,11 @@
-import type { PullAnswer } from '@tidemark/protocol';
+import type { PullAnswer, TablePage } from '@tidemark/protocol';
 import type { AskedPages } from './asked-pages.js';
 import { pagesBeforeLarger } from './page-size.js';
 
-/** Answer to a pull, with its pages unpacked. */
+/** Answer to a pull, with its pages. */
 export interface PulledPage {
   readonly message: PullAnswer;
-  readonly tail: Uint8Array;
+  readonly pages: readonly TablePage[];
   /** Bytes that travelled. */
   readonly bytes: number;
   /** Bytes of the same answer unpacked. */

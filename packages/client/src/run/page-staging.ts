@@ -8,8 +8,8 @@ import { countStaged, type RunContext } from './run-context.js';
 const codecTextMax = 32;
 
 /** Decodes the pages of an answer. Throws `malformed-message` or `newer-protocol`. */
-export const pagesOf = (context: RunContext, tail: Uint8Array): readonly TablePage[] => {
-  const pages = decodePages(tail, context.ports.crypto.sha256);
+const pagesOf = ({ ports }: RunContext, tail: Uint8Array): readonly TablePage[] => {
+  const pages = decodePages(tail, ports.crypto.sha256);
   if (!isLeft(pages)) return pages.right;
   if (pages.left === 'newer-format')
     throw new TidemarkError('newer-protocol', 'a page has a newer format');
@@ -37,8 +37,8 @@ interface TailedAnswer {
   readonly bytes: number;
 }
 
-/** The same answer with its tail as the server had it. */
-type Unpacked<A> = A & { readonly rawBytes: number };
+/** The same answer with the pages of its tail, and its length in bytes with the tail unpacked. */
+type Opened<A> = A & { readonly pages: readonly TablePage[]; readonly rawBytes: number };
 
 /** What a request for pages says of their form: their most bytes, and how they may be packed. */
 export interface PagesWanted {
@@ -61,26 +61,29 @@ export const readyCodecs = ({ ports }: RunContext): { readonly ready?: readonly 
     ? {}
     : { ready: ports.compression.codecs };
 
-const unpack = async <A extends TailedAnswer>(
-  { ports }: RunContext,
-  answer: A,
-): Promise<Unpacked<A>> => {
+const open = async <A extends TailedAnswer>(context: RunContext, answer: A): Promise<Opened<A>> => {
+  const { ports } = context;
   const { packed } = answer.message;
-  if (packed === undefined) return { ...answer, rawBytes: answer.bytes };
+  if (packed === undefined)
+    return { ...answer, pages: pagesOf(context, answer.tail), rawBytes: answer.bytes };
   const tail = await ports.compression?.unpack(packed.codec, answer.tail, packed.bytes);
   if (tail === undefined)
     throw new TidemarkError('malformed-message', 'a page does not unpack as announced', {
       codec: packed.codec.slice(0, codecTextMax),
       announced: packed.bytes,
     });
-  return { ...answer, tail, rawBytes: answer.bytes - answer.tail.length + tail.length };
+  const rawBytes = answer.bytes - answer.tail.length + tail.length;
+  return { ...answer, pages: pagesOf(context, tail), rawBytes };
 };
 
-/** Begins to ask for pages of the size and form that the link carries. */
+/**
+ * Begins to ask for pages of the size and form that the link carries. They are opened as they come, while those
+ * before them are written. The answer rejects as the call does, or `malformed-message`, `newer-protocol`.
+ */
 export const beginAsking = <A extends TailedAnswer>(
   context: RunContext,
   ask: (wanted: PagesWanted) => Promise<A>,
-): AskedPages<Unpacked<A>> => {
+): AskedPages<Opened<A>> => {
   const { clock } = context.ports;
   const begunMs = clock.nowMs();
   const form = wanted(context);
@@ -90,12 +93,12 @@ export const beginAsking = <A extends TailedAnswer>(
       packed === undefined ? came.bytes : came.bytes - came.tail.length + packed.bytes;
     const share = rawBytes / form.maxBytes;
     context.speed.pageCame(came.bytes, begunMs, clock.nowMs(), packed !== undefined, share);
-    return unpack(context, came);
+    return open(context, came);
   });
   return { begunMs, maxBytes: form.maxBytes, answer };
 };
 
-/** Waits for pages that were asked for, and learns from what comes. Rejects as the call does, or `malformed-message`. */
+/** Waits for pages that were asked for, and learns from what comes. Rejects as the answer does. */
 export const awaitPages = async <A extends { readonly rawBytes: number }>(
   { pageSize, ports, signal }: RunContext,
   { begunMs, maxBytes, answer: asked }: AskedPages<A>,

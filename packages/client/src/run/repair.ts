@@ -5,12 +5,13 @@ import {
   fingerprintOf,
   runRepairsMax,
   type CompareAnswer,
+  type TablePage,
   type RangeFingerprint,
 } from '@tidemark/protocol';
 import type { HeldRow } from '../local/local-replica.js';
 import { seenVersion } from '../local/replica-meta.js';
 import { ask } from './link-holder.js';
-import { awaitPages, beginAsking, pagesOf, stagePages } from './page-staging.js';
+import { awaitPages, beginAsking, stagePages } from './page-staging.js';
 import { progressOf, repairIsUnderWay, type RepairProgress } from './repair-progress.js';
 import type { RunContext } from './run-context.js';
 import { downloadTables, type ScopeTable } from './scope-tables.js';
@@ -76,7 +77,7 @@ const compare = async (
       readonly rows: readonly HeldRow[];
     } | null;
   },
-): Promise<{ readonly answer: CompareAnswer; readonly tail: Uint8Array }> => {
+): Promise<{ readonly answer: CompareAnswer; readonly pages: readonly TablePage[] }> => {
   const { local, scope } = context.ports;
   const meta = local.meta();
   const asked = beginAsking(context, (wanted) =>
@@ -99,14 +100,14 @@ const compare = async (
       context.signal,
     ),
   );
-  const { message, tail, bytes } = await awaitPages(context, asked);
+  const { message, pages, bytes } = await awaitPages(context, asked);
   const { counters } = context;
   counters.pages += 1;
   counters.downloadedBytes += bytes;
   counters.serverReads += message.reads;
   counters.table = table.name;
   context.moved();
-  return { answer: message, tail };
+  return { answer: message, pages };
 };
 
 /** Moves the difference of one range: what the replica lacks comes, what it has too much goes. */
@@ -121,11 +122,10 @@ const moveDifference = async (
     const held = await local.heldRows(table.id, after, range.upTo, compareIdsMax);
     const { rows, upTo } = fitting(held, held.length === compareIdsMax);
     const end = upTo ?? range.upTo;
-    const { answer, tail } = await compare(context, table, {
+    const { answer, pages } = await compare(context, table, {
       ranges: [],
       held: { after, upTo: end, rows },
     });
-    const pages = pagesOf(context, tail);
     await stagePages(context, pages, { cursor: answer.cursor });
     const next: RecordId | null = answer.next ?? (end === range.upTo ? null : end);
     if (next === null) return;
