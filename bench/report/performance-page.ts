@@ -35,14 +35,7 @@ const newestOf = (files: readonly ResultsFile[]): readonly BenchResult[] => {
   return [...newest.values()].map(({ one }) => one);
 };
 
-const machineLine = ({
-  cores,
-  processor,
-  memoryGb,
-  node,
-  nats,
-  date,
-}: Machine): string =>
+const machineLine = ({ cores, processor, memoryGb, node, nats, date }: Machine): string =>
   `${cores} cores of ${processor}, ${memoryGb} GB, Node ${node}, ` +
   `${nats === null ? 'no nats-server' : `nats-server ${nats}`}, ${date}`;
 

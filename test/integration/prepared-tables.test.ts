@@ -59,7 +59,7 @@ describe('prepared tables', () => {
     await g.server.close();
   });
 
-  test('[PUL-76] a replica that takes packs gets them as they lie, and all others the same rows', async () => {
+  test('[PUL-79] a replica that takes packs gets them as they lie, and all others the same rows', async () => {
     const f = await openFixture({ prepared: { ...prepared, stepBytes: 700, packedBytesMin: 1 } });
     await fill(f, 40);
     const made: PullingDevice[] = [];
@@ -83,7 +83,7 @@ describe('prepared tables', () => {
     await f.server.close();
   });
 
-  test('[PUL-76] a pack is an answer of its own behind the rows of a table before it', async () => {
+  test('[PUL-79] a pack is an answer of its own behind the rows of a table before it', async () => {
     const f = await openFixture({
       prepared: { ...prepared, bytesMin: 3_000, stepBytes: 100_000, packedBytesMin: 1 },
     });
@@ -105,7 +105,22 @@ describe('prepared tables', () => {
     await f.server.close();
   });
 
-  test('[PUL-76] a pack behind whose beginning a fill stopped is opened', async () => {
+  test('[PUL-79] a pack of several blocks goes block by block where an answer has room for one', async () => {
+    const f = await openFixture({ prepared: { ...prepared, stepBytes: 100_000 } });
+    await fill(f, 1_200);
+    await (await device(f, 'r1')).pull();
+    for (const ready of [[], ['brotli']]) {
+      const one = await device(f, `smallest-${ready.length}`, smallest);
+      one.ready = ready;
+      await one.pull();
+      expect(one.pages).toBeGreaterThan(5);
+      expect([one.rowsInBlocks, one.entries.upsert, one.packed]).toEqual([1_200, 0, 0]);
+      await expectEqual(f, one);
+    }
+    await f.server.close();
+  });
+
+  test('[PUL-79] a pack behind whose beginning a fill stopped is opened', async () => {
     const f = await openFixture({
       prepared: { ...prepared, stepBytes: 100_000, packedBytesMin: 1 },
     });

@@ -147,11 +147,14 @@ const decodeNote = (bytes: Uint8Array): Note | undefined => {
 
 const encodeNote = (note: Note): Uint8Array => utf8Encode(JSON.stringify(note));
 
-/** Rows of the block behind an id; the block itself when that are all. */
-const behind = (block: RowBlock, after: string): readonly RowBlock[] => {
-  const rows = rowsOfBlock(block.bytes);
-  const left = rows.filter(({ id }) => compareTexts(id, after) > 0);
-  return left.length === rows.length ? [block] : packBlocks(left);
+/** Blocks of a pack behind an id: of the first one that ends there the rows that lie behind it. */
+const behind = (blocks: readonly RowBlock[], after: string): readonly RowBlock[] => {
+  const left = blocks.filter(({ last }) => compareTexts(utf8Decode(last), after) > 0);
+  const [first, ...rest] = left;
+  if (first === undefined) return [];
+  const rows = rowsOfBlock(first.bytes);
+  const rowsLeft = rows.filter(({ id }) => compareTexts(id, after) > 0);
+  return rowsLeft.length === rows.length ? left : [...packBlocks(rowsLeft), ...rest];
 };
 
 /**
@@ -329,8 +332,7 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
         // It is worth an answer of its own.
         if (!isWhole || packs > 0) break;
       }
-      const [first, ...rest] = await openPack(parts, table, pack);
-      for (const block of first === undefined ? [] : [...behind(first, filling), ...rest]) {
+      for (const block of behind(await openPack(parts, table, pack), filling)) {
         blocks.push(block);
         taken += block.bytes.length;
       }
