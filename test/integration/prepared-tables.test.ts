@@ -120,6 +120,27 @@ describe('prepared tables', () => {
     await f.server.close();
   });
 
+  test('[PUL-79] packs of many short rows fit the answers of a device as it asks', async () => {
+    const f = await openFixture();
+    const rows = 8_000;
+    const id = (i: number): string => `${String(i).padStart(8, '0')}-1111-4222-8333-444455556666`;
+    await f.server.write(
+      Array.from({ length: rows }, (_, i) => ({ ...place(i), id: id(i) })),
+      user,
+    );
+    for (const ready of [['brotli'], ['brotli'], []]) {
+      const one = await device(f, `asks-${ready.length}`, 512 * 1_024);
+      one.ready = ready;
+      await one.pull();
+      expect([one.rowsInBlocks, one.entries.upsert]).toEqual([rows, 0]);
+      // The last answer may bring nothing but the end.
+      if (ready.length > 0) expect(one.packed).toBeGreaterThanOrEqual(one.pages - 1);
+      expect(one.pages).toBeLessThan(8);
+      await expectEqual(f, one);
+    }
+    await f.server.close();
+  });
+
   test('[PUL-79] a pack behind whose beginning a fill stopped is opened', async () => {
     const f = await openFixture({
       prepared: { ...prepared, stepBytes: 100_000, packedBytesMin: 1 },

@@ -110,11 +110,11 @@ export {
   preparedDefault,
   preparedRetryMs,
   preparedStaleShare,
-  type PackRoom,
   type PreparedLimits,
   type PreparedStep,
   type PreparedTables,
 } from './service/prepared-tables.js';
+export type { PackRoom } from './service/pack-reader.js';
 export {
   decodePack,
   makePack,

@@ -115,7 +115,11 @@ const meetDamage = async (
   if (lost) {
     const provisional = toHex(options.entropy.bytes(provisionalBytes));
     const { epoch, ended } = meta;
-    meta = { ...rewrapped(meta, { epoch, provisional, granted: false, above: end }), ended };
+    const tables: Record<number, TableMeta> = {};
+    for (const [id, table] of Object.entries(meta.tables))
+      tables[Number(id)] = { ...table, mergedTo: Math.min(table.mergedTo, end) };
+    const change = { epoch, provisional, granted: false, above: end } as const;
+    meta = { ...rewrapped(meta, change), ended, tables };
   }
   const lostBatches = found.reduce((sum, one) => (one.kind === 'image' ? sum + one.count : sum), 0);
   if (found.some(({ kind }) => kind === 'image')) meta = withDoubtedImage(meta, lostBatches);

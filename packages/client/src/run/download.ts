@@ -108,10 +108,14 @@ const isPageAt = (
     ? page.skip === 0 && page.cursor === cursor
     : from === cursorName(cursor, context.ports.crypto.sha256);
 
-/** Whether a page that was asked for ahead is asked for again by its cursor: nobody knows it, or the server is busy. */
+/**
+ * Whether a page that was asked for ahead is asked for again by its cursor: nobody knows it, the server is busy, or
+ * what cannot be read is another page perhaps.
+ */
 const isMissed = ({ skip }: AheadPage, cause: unknown): boolean =>
   cause instanceof TidemarkError &&
-  (cause.code === 'no-page-ahead' || (cause.code === 'timeout' && skip > 0));
+  (cause.code === 'no-page-ahead' ||
+    (skip > 0 && (cause.code === 'timeout' || cause.code === 'malformed-message')));
 
 /** The page at a cursor: the first of those under way, or asked for now where that is another one. */
 const pageAt = async (context: RunContext, cursor: string | null): Promise<PulledPage> => {

@@ -1,6 +1,5 @@
 import {
   packBlocks,
-  rowsOfBlock,
   TidemarkError,
   utf8Decode,
   utf8Encode,
@@ -11,13 +10,12 @@ import { compareTexts } from '@tidemark/filter';
 import type { Clock, PreparedPack, RecordPage, ServerBatch } from '@tidemark/ports';
 import type { AppliedStore } from './applied-store.js';
 import {
-  decodePack,
-  makePack,
-  openPack,
-  packBytesMinDefault,
-  type PackParts,
-  type TablePack,
-} from './prepared-pack.js';
+  createPackReader,
+  type PackedRows,
+  type PackExtent,
+  type PackRoom,
+} from './pack-reader.js';
+import { makePack, packBytesMinDefault, type PackParts } from './prepared-pack.js';
 import type { Horizon } from './pull-cursor.js';
 import { TurnQueue } from './turn-queue.js';
 
@@ -56,13 +54,10 @@ export const preparedRetryMs = 300_000;
  * How far a table's packs go: rows up to the id `upTo`, all when null, each as it was at version `n` or
  * later.
  */
-interface Note {
+interface Note extends PackExtent {
   readonly format: 2;
   readonly incarnation: number;
   readonly n: number;
-  readonly upTo: string | null;
-  /** Id of the last row that is packed. */
-  readonly last: string;
   readonly rows: number;
   readonly bytes: number;
 }
@@ -78,28 +73,8 @@ interface Changed extends From {
   bytes: number;
 }
 
-/** What an answer can take of a table. */
-export interface PackRoom {
-  readonly bytes: number;
-  /** Nothing else is in the answer: a pack may be its whole tail. */
-  readonly isWhole: boolean;
-  /** Codecs in which the replica takes a pack as it lies. */
-  readonly codecs: readonly string[];
-}
-
-/**
- * What a fill gets next, with the id behind which it goes on: a pack as it lies, blocks out of `packs` packs, or
- * the records of a small table.
- */
-export type PreparedStep =
-  | { readonly kind: 'pack'; readonly pack: TablePack; readonly filling: string | null }
-  | {
-      readonly kind: 'blocks';
-      readonly blocks: readonly RowBlock[];
-      readonly packs: number;
-      readonly filling: string | null;
-    }
-  | { readonly kind: 'records'; readonly page: RecordPage };
+/** What a fill gets next: rows out of packs, or the records of a small table. */
+export type PreparedStep = PackedRows | { readonly kind: 'records'; readonly page: RecordPage };
 
 /** Tables as packs for first fills: prepared by the first replica that asks, passed on as they are to all. */
 export interface PreparedTables {
@@ -147,16 +122,6 @@ const decodeNote = (bytes: Uint8Array): Note | undefined => {
 
 const encodeNote = (note: Note): Uint8Array => utf8Encode(JSON.stringify(note));
 
-/** Blocks of a pack behind an id: of the first one that ends there the rows that lie behind it. */
-const behind = (blocks: readonly RowBlock[], after: string): readonly RowBlock[] => {
-  const left = blocks.filter(({ last }) => compareTexts(utf8Decode(last), after) > 0);
-  const [first, ...rest] = left;
-  if (first === undefined) return [];
-  const rows = rowsOfBlock(first.bytes);
-  const rowsLeft = rows.filter(({ id }) => compareTexts(id, after) > 0);
-  return rowsLeft.length === rows.length ? left : [...packBlocks(rowsLeft), ...rest];
-};
-
 /**
  * Opens the prepared tables of a store.
  *
@@ -166,6 +131,7 @@ const behind = (blocks: readonly RowBlock[], after: string): readonly RowBlock[]
 export const openPreparedTables = (source: PreparedSource): PreparedTables => {
   const { applied, horizon, limits, parts } = source;
   const { prepared } = applied.store;
+  const reader = createPackReader(prepared, parts);
   /** Versions that builds begin from which have no pack yet. */
   const wanted = new Map<TableId, From>();
   const changes = new Map<TableId, Changed>();
@@ -304,42 +270,8 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
       note = made;
     }
     if (note.upTo !== null && compareTexts(note.upTo, after) < 0) return undefined;
-    const found = await packsBehind(table, note, after, room);
+    const found = await reader.read(table, note, after, room);
     return era() === begunIn ? found : undefined;
-  };
-
-  /** What lies behind an id: a pack as it is where it can be passed on so, else as many rows as fit. */
-  const packsBehind = async (
-    table: TableId,
-    { upTo, last }: Note,
-    after: string,
-    { bytes, isWhole, codecs }: PackRoom,
-  ): Promise<PreparedStep> => {
-    const blocks: RowBlock[] = [];
-    let filling: string | null = after;
-    let [packs, taken] = [0, 0];
-    // Each round goes at least one row further.
-    while (filling !== null && (packs === 0 || taken < bytes)) {
-      const found: PreparedPack | undefined = await prepared.next(table, utf8Encode(filling));
-      if (found === undefined) return { kind: 'blocks', blocks, packs, filling: upTo };
-      const pack = decodePack(found.bytes);
-      const lastId = utf8Decode(found.last);
-      const next = lastId === last ? upTo : lastId;
-      const isTaken = pack.codec !== null && codecs.includes(pack.codec);
-      if (isTaken && compareTexts(filling, utf8Decode(pack.first)) < 0) {
-        if (isWhole && packs === 0 && pack.bytes <= bytes)
-          return { kind: 'pack', pack, filling: next };
-        // It is worth an answer of its own.
-        if (!isWhole || packs > 0) break;
-      }
-      for (const block of behind(await openPack(parts, table, pack), filling)) {
-        blocks.push(block);
-        taken += block.bytes.length;
-      }
-      packs += 1;
-      filling = next;
-    }
-    return { kind: 'blocks', blocks, packs, filling };
   };
 
   return {
