@@ -31,6 +31,8 @@ export const inProtocol = (message: Uint8Array, version: number): Uint8Array => 
 
 /** Maximum bytes of a message: what NATS accepts by default, less room for headers. */
 export const messageBytesMax = 1_000_000;
+/** Most bytes to which a packed tail of a message unpacks: longer answers cost both sides less for each row. */
+export const unpackedBytesMax = 2 * messageBytesMax;
 /** Maximum bytes of the JSON part of a message. */
 export const messageJsonBytesMax = 512 * 1024;
 

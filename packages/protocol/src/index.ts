@@ -4,6 +4,7 @@ export {
   inProtocol,
   type Protocols,
   messageBytesMax,
+  unpackedBytesMax,
   messageJsonBytesMax,
   encodeFrame,
   joinTail,

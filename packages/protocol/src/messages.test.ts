@@ -5,6 +5,7 @@ import {
   decodeFrame,
   encodeFrame,
   messageBytesMax,
+  unpackedBytesMax,
   messageJsonBytesMax,
   inProtocol,
   protocolVersion,
@@ -136,8 +137,8 @@ describe('[SYN-65] bounds of messages', () => {
       ['CompareAnswer', answer],
     ] as const)
       for (const [bytes, tag] of [
-        [messageBytesMax, 'Right'],
-        [messageBytesMax + 1, 'Left'],
+        [unpackedBytesMax, 'Right'],
+        [unpackedBytesMax + 1, 'Left'],
         [-1, 'Left'],
       ] as const)
         expect(tagOf(name, { ...one, packed: { codec: 'brotli', bytes } })).toBe(tag);

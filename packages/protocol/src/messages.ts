@@ -5,7 +5,7 @@ import { left, right, tablesMax, TidemarkError, type Result } from '@tidemark/mo
 import {
   decodeFrame,
   encodeFrame,
-  messageBytesMax,
+  unpackedBytesMax,
   type Protocols,
   type TailPart,
 } from './frame.js';
@@ -260,7 +260,7 @@ const countTo = (max: number): t.Type<number> =>
   );
 const seen = t.type({ incarnation: count, n: count });
 const codecNames = listOf(t.string, codecsMax);
-const packed = t.type({ codec: t.string, bytes: countTo(messageBytesMax) });
+const packed = t.type({ codec: t.string, bytes: countTo(unpackedBytesMax) });
 const receipt = t.intersection([
   t.type({
     incarnation: count,

@@ -1,6 +1,6 @@
 import {
   codecsMax,
-  messageBytesMax,
+  unpackedBytesMax,
   pagesAheadMax,
   receiptKeysMax,
   resumePointsMax,
@@ -20,7 +20,7 @@ const receipt = fc.record({
 });
 const json = fc.jsonValue().map((value) => JSON.parse(JSON.stringify(value)) as unknown);
 const codecs = fc.array(text(), { maxLength: codecsMax });
-const packed = fc.record({ codec: text(), bytes: fc.nat(messageBytesMax) });
+const packed = fc.record({ codec: text(), bytes: fc.nat(unpackedBytesMax) });
 /** The record with none, some or all of the members that older senders do not know. */
 const withNewer = <A extends object, B extends object>(
   known: fc.Arbitrary<A>,

@@ -2,5 +2,8 @@
 export interface AskedPages<A> {
   readonly begunMs: number;
   readonly maxBytes: number;
-  readonly answer: Promise<A>;
+  /** Resolves when the answer is here, packed perhaps. */
+  readonly came: Promise<unknown>;
+  /** Opens the answer, once for all calls: it is then held as it is unpacked. */
+  readonly open: () => Promise<A>;
 }

@@ -188,6 +188,7 @@ const pullNext = async (context: RunContext): Promise<PageOutcome> => {
     return 'downloaded';
   }
   askAhead(context, message);
+  context.ahead.openFirst();
   if (meta.staging === null) await local.staging.begin('pull', meta.cursor);
   await stagePages(context, pages, { cursor: message.cursor });
   // What is staged is written: nothing of the page is needed any more.

@@ -2,6 +2,9 @@ import type { PullAnswer, TablePage } from '@tidemark/protocol';
 import type { AskedPages } from './asked-pages.js';
 import { pagesBeforeLarger } from './page-size.js';
 
+/** Pages that are opened before those in front of them are staged: each may have unpacked to 2 MB. */
+const openedAheadMax = 2;
+
 /** Answer to a pull, with its pages. */
 export interface PulledPage {
   readonly message: PullAnswer;
@@ -40,7 +43,13 @@ export class PagesAhead {
   hold(page: AheadPage): void {
     this.#pages.push(page);
     // Whoever takes the page meets the failure; a run that ended before has no use for it.
-    page.asked.answer.catch(() => undefined);
+    page.asked.came.catch(() => undefined);
+  }
+
+  /** Opens the first pages as they come, while what is before them is written. The others wait as they came. */
+  openFirst(): void {
+    for (const { asked } of this.#pages.slice(0, openedAheadMax))
+      asked.open().catch(() => undefined);
   }
 
   /** Gives the first page away. */

@@ -77,8 +77,8 @@ const open = async <A extends TailedAnswer>(context: RunContext, answer: A): Pro
 };
 
 /**
- * Begins to ask for pages of the size and form that the link carries. They are opened as they come, while those
- * before them are written. The answer rejects as the call does, or `malformed-message`, `newer-protocol`.
+ * Begins to ask for pages of the size and form that the link carries. The answer rejects as the call does; opening it
+ * rejects `malformed-message` or `newer-protocol`, too.
  */
 export const beginAsking = <A extends TailedAnswer>(
   context: RunContext,
@@ -87,24 +87,30 @@ export const beginAsking = <A extends TailedAnswer>(
   const { clock } = context.ports;
   const begunMs = clock.nowMs();
   const form = wanted(context);
-  const answer = ask(form).then((came) => {
-    const { packed } = came.message;
+  const came = ask(form).then((answer) => {
+    const { packed } = answer.message;
     const rawBytes =
-      packed === undefined ? came.bytes : came.bytes - came.tail.length + packed.bytes;
+      packed === undefined ? answer.bytes : answer.bytes - answer.tail.length + packed.bytes;
     const share = rawBytes / form.maxBytes;
-    context.speed.pageCame(came.bytes, begunMs, clock.nowMs(), packed !== undefined, share);
-    return open(context, came);
+    context.speed.pageCame(answer.bytes, begunMs, clock.nowMs(), packed !== undefined, share);
+    return answer;
   });
-  return { begunMs, maxBytes: form.maxBytes, answer };
+  let opened: Promise<Opened<A>> | undefined;
+  return {
+    begunMs,
+    maxBytes: form.maxBytes,
+    came,
+    open: () => (opened ??= came.then((answer) => open(context, answer))),
+  };
 };
 
 /** Waits for pages that were asked for, and learns from what comes. Rejects as the answer does. */
 export const awaitPages = async <A extends { readonly rawBytes: number }>(
   { pageSize, ports, signal }: RunContext,
-  { begunMs, maxBytes, answer: asked }: AskedPages<A>,
+  { begunMs, maxBytes, open: opened }: AskedPages<A>,
 ): Promise<A> => {
   try {
-    const answer = await asked;
+    const answer = await opened();
     pageSize.came(answer.rawBytes, maxBytes);
     return answer;
   } catch (cause) {

@@ -13,7 +13,7 @@ import { decodePack, openPack, type PackParts, type TablePack } from './prepared
 
 /** What an answer can take of a table. */
 export interface PackRoom {
-  /** Of what travels: a pack as it lies becomes more when it is unpacked, at most a message. */
+  /** Of what travels: a pack as it lies becomes more when it is unpacked, up to `unpackedBytesMax`. */
   readonly bytes: number;
   /** Nothing else is in the answer: a pack may be its whole tail. */
   readonly isWhole: boolean;
@@ -62,7 +62,7 @@ const behind = (blocks: readonly RowBlock[], after: string): readonly RowBlock[]
 
 /** Creates the reader of a store's packs. */
 export const createPackReader = (prepared: PreparedPacks, parts: PackParts): PackReader => {
-  /** At most 1 MB, the bound of a pack. */
+  /** At most 2 MB and what they were packed to, the bound of a pack. */
   let lastOpened:
     | { readonly table: TableId; readonly bytes: Uint8Array; readonly blocks: readonly RowBlock[] }
     | undefined;

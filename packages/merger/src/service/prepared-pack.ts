@@ -12,7 +12,7 @@ import {
   decodePages,
   encodePages,
   joinTail,
-  messageBytesMax,
+  unpackedBytesMax,
   pagePart,
   type PackedTail,
 } from '@tidemark/protocol';
@@ -65,7 +65,7 @@ export const decodePack = (stored: Uint8Array): TablePack => {
   if (stored[0] !== packFormat || firstBytes === 0 || tailAt > stored.length) throw damaged();
   const view = new DataView(stored.buffer, stored.byteOffset, stored.byteLength);
   // So much is made room for when it is unpacked.
-  if (codecBytes > 0 && view.getUint32(5) > messageBytesMax) throw damaged();
+  if (codecBytes > 0 && view.getUint32(5) > unpackedBytesMax) throw damaged();
   try {
     return {
       rows: view.getUint32(1),
@@ -77,6 +77,21 @@ export const decodePack = (stored: Uint8Array): TablePack => {
   } catch (cause) {
     throw damaged(cause);
   }
+};
+
+/** Room that the heads of a tail and of its page need, in bytes. */
+const tailHeadBytes = 64;
+const blockHeadBytes = 4;
+
+/** Number of blocks, from the first on, that one pack holds: what it unpacks to keeps the bound. */
+export const blocksOfPack = (blocks: readonly RowBlock[]): number => {
+  let bytes = tailHeadBytes;
+  let count = 0;
+  for (; count < blocks.length; count += 1) {
+    bytes += blockHeadBytes + (blocks[count] as RowBlock).bytes.length;
+    if (count > 0 && bytes > unpackedBytesMax) break;
+  }
+  return count;
 };
 
 /** What packs are made with. */
@@ -99,7 +114,7 @@ export const makePack = async (
   const rows = blocks.reduce((sum, { count }) => sum + count, 0);
   const plain: TablePack = { rows, first, bytes: tail.length, tail, codec: null };
   const [codec] = compression?.codecs ?? [];
-  const isWorthIt = tail.length >= packedBytesMin && tail.length <= messageBytesMax;
+  const isWorthIt = tail.length >= packedBytesMin && tail.length <= unpackedBytesMax;
   if (compression === undefined || codec === undefined || !isWorthIt) return encodePack(plain);
   const packed = await compression.pack(codec, tail);
   return encodePack(packed.length < tail.length ? { ...plain, tail: packed, codec } : plain);

@@ -15,7 +15,7 @@ import {
   type PackExtent,
   type PackRoom,
 } from './pack-reader.js';
-import { makePack, packBytesMinDefault, type PackParts } from './prepared-pack.js';
+import { blocksOfPack, makePack, packBytesMinDefault, type PackParts } from './prepared-pack.js';
 import type { Horizon } from './pull-cursor.js';
 import { TurnQueue } from './turn-queue.js';
 
@@ -31,10 +31,10 @@ export interface PreparedLimits {
   readonly packedBytesMin: number;
 }
 
-/** Default limits: tables from 256 KB on, in steps of 512 KB. */
+/** Default limits: tables from 256 KB on, in steps of 1.5 MB. */
 export const preparedDefault: PreparedLimits = {
   bytesMin: 256 * 1_024,
-  stepBytes: 512 * 1_024,
+  stepBytes: 1_536 * 1_024,
   staleBytesMin: 1_024 * 1_024,
   packedBytesMin: packBytesMinDefault,
 };
@@ -213,11 +213,15 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
   const step = async (
     table: TableId,
     note: Note,
-    room: number,
+    room: PackRoom,
   ): Promise<Note | RecordPage | undefined> => {
     const isFirst = note.upTo === '';
     const { bytesMin, stepBytes } = limits;
-    const fitting = Math.min(stepBytes, Math.max(bytesMin, Math.floor(room * stepShare)));
+    // Who takes packs has room for what they are packed to.
+    const isPacked = room.codecs.some((codec) => parts.compression?.codecs[0] === codec);
+    const fitting = isPacked
+      ? stepBytes
+      : Math.min(stepBytes, Math.max(bytesMin, Math.floor(room.bytes * stepShare)));
     const begunIn = era();
     const page = await applied.store.scanRecords(table, {
       ...(isFirst ? {} : { after: note.upTo as string }),
@@ -226,13 +230,15 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     });
     const isSmall = isFirst && page.next === undefined;
     const live = isSmall ? [] : page.records.filter(({ deleted }) => !deleted);
-    const blocks = packBlocks(live.map(({ id, row }) => ({ id, value: row })));
+    const all = packBlocks(live.map(({ id, row }) => ({ id, value: row })));
+    const blocks = all.slice(0, blocksOfPack(all));
     const pack = isSmall ? undefined : await packOf(table, blocks, live[0]?.id);
+    const last = pack === undefined ? note.last : utf8Decode(pack.last);
     const next: Note = {
       ...note,
-      upTo: page.next ?? null,
-      last: live.at(-1)?.id ?? note.last,
-      rows: note.rows + live.length,
+      upTo: blocks.length < all.length ? last : (page.next ?? null),
+      last,
+      rows: blocks.reduce((sum, { count }) => sum + count, note.rows),
       bytes: blocks.reduce((sum, { bytes }) => sum + bytes.length, note.bytes),
     };
     const isWritten = await applied.alone(async () => {
@@ -264,7 +270,7 @@ export const openPreparedTables = (source: PreparedSource): PreparedTables => {
     if (note.n < at || note.n > n) return undefined;
     if (note.upTo === after) {
       const isResting = source.clock.nowMs() - failedAtMs < preparedRetryMs;
-      const made = isResting ? undefined : await step(table, note, room.bytes);
+      const made = isResting ? undefined : await step(table, note, room);
       if (made === undefined) return undefined;
       if ('records' in made) return { kind: 'records', page: made };
       note = made;
