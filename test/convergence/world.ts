@@ -118,7 +118,7 @@ export class World {
       cursorKey: this.#cursorKey,
       window,
       // Also the few rows of these histories come in blocks, which are soon out of date.
-      prepared: { bytesMin: 1, stepBytes: 400, staleBytesMin: 3_000, packedBytesMin: 200 },
+      prepared: { bytesMin: 1, stepBytes: 400, staleBytesMin: 3_000 },
       checkpoints: { folder: this.checkpoints, keep: 2 },
     });
     for (const { transport } of this.devices) transport.local.setService(this.merger.service);
