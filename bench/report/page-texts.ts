@@ -28,7 +28,8 @@ their order of magnitude. CPU seconds and shares of the floor, which ran beside 
 /** What each suite does. */
 export const suiteNotes: Readonly<Record<string, string>> = {
   'full-sync':
-    'A device gets a whole table for the first time. The server prepared the table for an earlier device (the run that warms up). ' +
+    'A device gets a whole table for the first time. The server prepared and packed the table for an earlier device (the run that warms up), ' +
+    'and passes the packs on as they lie; nothing is packed for the loopback. ' +
     '`interrupted` kills the process of the device at five random points; each next one goes on, and only time in sync counts. ' +
     '`two indexes` declares two indexes, which are built while the table comes in.',
   'upload-merge':
@@ -58,7 +59,7 @@ export const advice = `## What costs what
 
 - **The store**, not the network and not the codec, takes most of the time: each record that is read or written at a random place costs tens of
   microseconds, one in order a few. First syncs move blocks of rows that nobody decodes; merging reads and writes each record that an operation touches.
-- **A first sync** of a whole table is cheap once one device has had it (see [decision 0012](decisions/0012-prepared-tables.md)). Filters and
+- **A first sync** of a whole table is cheap once one device has had it (see decisions [0012](decisions/0012-prepared-tables.md) and [0015](decisions/0015-packs.md)). Filters and
   projections read records one by one.
 - **An operation** costs its record on both sides, an entry of the history, one of the feed that devices catch up from, and its own bytes in
   log and input. Many operations on few records cost less than one on each of many.

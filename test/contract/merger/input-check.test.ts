@@ -24,6 +24,28 @@ describe('looking at the input', () => {
     });
   });
 
+  it('[SRV-102] fsyncs what it has folded before it tells that the input lacks it', async () => {
+    const world = await FoldWorld.open();
+    await world.enrol('a', 'user-1');
+    const other = await FoldWorld.open();
+    const calls: string[] = [];
+    const sync = async (): Promise<void> => {
+      calls.push('sync');
+      await world.store.sync();
+    };
+    const fold = await openFold({
+      tenant: 'acme',
+      store: { ...world.store, sync },
+      input: other.input,
+      crypto: nodeCrypto,
+      crdt: () => loadAutomergeCrdt({ hash: sha256 }),
+    });
+    for (const work of [() => fold.advance(), () => fold.check()]) {
+      await work().catch((cause: unknown) => calls.push((cause as { code: string }).code));
+      expect(calls.splice(0)).toEqual(['sync', 'input-mismatch']);
+    }
+  });
+
   it('[SRV-17] finds it whole, also while a window is applied', async () => {
     const world = await FoldWorld.open();
     await world.enrol('a', 'user-1');

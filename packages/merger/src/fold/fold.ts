@@ -189,19 +189,32 @@ class InputFold implements Fold {
 
   readonly check = (): Promise<void> => {
     // In the queue: a window that is applied between two looks would make a whole input look cut.
-    const run = this.#queue.then(async () => {
-      await this.#checkInput(await this.#options.input.extent());
-    });
+    const run = this.#queue.then(() =>
+      this.#witness(async () => {
+        await this.#checkInput(await this.#options.input.extent());
+      }),
+    );
     this.#queue = run.catch(() => undefined);
     return run;
   };
 
   readonly advance: Fold['advance'] = (options) => {
-    const run = this.#queue.then(() => this.#foldAll(options?.signal));
+    const run = this.#queue.then(() => this.#witness(() => this.#foldAll(options?.signal)));
     // A failed call must not fail the calls that wait behind it.
     this.#queue = run.catch(() => undefined);
     return run;
   };
+
+  /** What was folded is perhaps the only witness of what the input has lost: seen so, it is made to outlive the power. */
+  async #witness<A>(work: () => Promise<A>): Promise<A> {
+    try {
+      return await work();
+    } catch (cause) {
+      if (cause instanceof TidemarkError && cause.code === 'input-mismatch')
+        await this.#options.store.sync().catch(() => undefined);
+      throw cause;
+    }
+  }
 
   async #foldAll(signal: AbortSignalLike | undefined): Promise<FoldState> {
     const extent = await this.#options.input.extent();

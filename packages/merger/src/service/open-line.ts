@@ -233,8 +233,10 @@ class LineOpening {
 
   /** Begins a new incarnation; false when another server has begun one meanwhile. */
   async #begin(): Promise<boolean> {
-    const { fellows, timer, input, newIncarnation } = this.#options;
+    const { fellows, timer, input, newIncarnation, applied } = this.#options;
     if (newIncarnation === 'refuse') throw refused(this.#state.incarnation);
+    // Nobody else may know by now what the input has lost.
+    await applied.store.sync();
     if (fellows === undefined) {
       await startIncarnation(this.#options, this.#state, this.#extent, this.#loaded);
       return true;
