@@ -1,31 +1,6 @@
 import type { LocalReplica } from '@tidemark/client';
-import { MemoryLevel } from 'memory-level';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { codeOf, newDisk, openOn, type Disk, type TestReplica } from './harness.js';
-
-type Write = (this: unknown, ...batch: unknown[]) => Promise<void>;
-
-/** Disk in memory whose writes are counted, and of which some may fail. */
-class CountedDisk extends MemoryLevel<Uint8Array, Uint8Array> {
-  writes = 0;
-  /** Numbers of the writes that fail. */
-  failing: readonly number[] = [];
-  /** True: what fails is stored all the same. */
-  losesAnswers = false;
-
-  constructor() {
-    super({ keyEncoding: 'view', valueEncoding: 'view', storeEncoding: 'view' });
-  }
-
-  /** The hook below all batches, which abstract-level leaves to its implementations. */
-  async _batch(...batch: unknown[]): Promise<void> {
-    const { _batch } = MemoryLevel.prototype as unknown as { _batch: Write };
-    this.writes += 1;
-    const fails = this.failing.includes(this.writes);
-    if (!fails || this.losesAnswers) await _batch.apply(this, batch);
-    if (fails) throw Object.assign(new Error('the disk failed'), { code: 'LEVEL_IO_ERROR' });
-  }
-}
+import { codeOf, CountedDisk, newDisk, openOn, type Disk, type TestReplica } from './harness.js';
 
 let database: CountedDisk;
 let opened: TestReplica;

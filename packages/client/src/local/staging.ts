@@ -246,6 +246,15 @@ export class LayerStaging implements Staging {
     return closing;
   }
 
+  async #holdsRows(layer: number): Promise<boolean> {
+    const { store, schema, meta } = this.#core;
+    const tables = new Set([...schema.tablesById.keys(), ...Object.keys(meta.tables).map(Number)]);
+    for (const table of tables)
+      for (const space of ['image', 'view'] as const)
+        if ((await store.scanLayer(space, table, layer, undefined, 1)).length > 0) return true;
+    return false;
+  }
+
   async #flipNow(info: Closing, open: OpenRanges): Promise<void> {
     const core = this.#core;
     const { meta } = core;
@@ -260,7 +269,8 @@ export class LayerStaging implements Staging {
         repair: false,
       };
     const same = info.incarnation === meta.incarnation;
-    const kept = staging.entries > 0;
+    // A write that failed and was applied all the same put in what nobody has counted.
+    const kept = staging.entries > 0 || (await this.#holdsRows(staging.layer));
     await core.commit({
       batch: { notes: [{ key: openNote, value: null }] },
       meta: {
@@ -269,7 +279,7 @@ export class LayerStaging implements Staging {
         staging: null,
         layers: kept ? [staging.layer, ...meta.layers] : meta.layers,
         layerEntries: kept
-          ? { ...meta.layerEntries, [staging.layer]: staging.entries }
+          ? { ...meta.layerEntries, [staging.layer]: Math.max(1, staging.entries) }
           : meta.layerEntries,
         cursor: info.cursor,
         incarnation: info.incarnation,
