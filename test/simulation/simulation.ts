@@ -189,7 +189,10 @@ class Simulation {
 
   #isAtRest(): boolean {
     const { servers, devices } = this.#world;
-    const states = servers.map((one) => one.merger()?.state());
+    const mergers = servers.map((one) => one.merger());
+    const states = mergers.map((one) => one?.state());
+    // A fold that failed has more to fold, of which an embedded input tells nobody else.
+    if (mergers.some((one) => one?.status().failure !== undefined)) return false;
     const [first] = states;
     if (first === undefined) return false;
     // Quarantined messages take no version: only the place in the input tells that a server has met them.
