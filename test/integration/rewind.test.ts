@@ -240,6 +240,31 @@ describe('a server whose whole folder was put back', () => {
     await expectEqual(a);
   });
 
+  test('[SRV-57] so does a store in whose line the input held more before it went on from that checkpoint', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device();
+    const id = await a.replica.create('visits', { subject: 'one', count: 1 });
+    await syncAll(a);
+    const [old, backup] = [await folder.store.copy(), await copyOf(folder)];
+    await a.replica.increment('visits', id, 'count', 10);
+    await syncAll(a);
+    await world.merger.checkpoint();
+    // Input that the checkpoint holds is lost, and so is the store: the input goes on from the checkpoint.
+    await serve({ store: new Disk(), input: backup.input });
+    expect(world.merger.state()).toMatchObject({ incarnation: 2, position: { generation: 2 } });
+    await a.replica.increment('visits', id, 'count', 100);
+    await syncAll(a);
+    events.length = 0;
+    // Its last message is the input's still, and what follows does not build on it.
+    await serve({ store: old, input: backup.input });
+    expect(events.map(({ type }) => type)).toContain('checkpoint-loaded');
+    await syncAll(a);
+    expect(world.merger.state().incarnation).toBe(2);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(111);
+    await expectEqual(a);
+  });
+
   test('[SRV-74] an incarnation that was given before is never given again', async () => {
     const folder = newFolder();
     await serve(folder, true);

@@ -15,7 +15,7 @@ export interface FindInputParts {
 /**
  * Where a state stands to the input. `continues`: the input holds what was folded last, and all that
  * follows. `announced`: it goes on with a new incarnation from exactly this state. `elsewhere`: it goes on
- * from another server's state. `missing`: what was folded last is not there. `begins-later`: what follows
+ * from another state. `missing`: what was folded last is not there. `begins-later`: what follows
  * is not there.
  */
 export type InputFound = 'continues' | 'announced' | 'elsewhere' | 'missing' | 'begins-later';
@@ -51,21 +51,17 @@ const findBehind = async (
   // Alone: an opening that ended before it folded the message that it had stored.
   const announced = await unlessGap(() => isAnnounced(input, state));
   if (announced === true) return 'announced';
-  if (!isShared) {
-    // Cut off beyond the beginning of the next generation: only a checkpoint leads there.
-    if (announced === 'gap') return 'begins-later';
-    if (position.seq === 0) return 'continues';
-    return (await isOwn(input, state)) === true ? 'continues' : 'missing';
-  }
+  const own = position.seq === 0 ? true : await isOwn(input, state);
+  // Nobody else writes here: a new incarnation begins, from what this store holds.
+  if (!isShared && own !== true) return announced === 'gap' ? 'begins-later' : 'missing';
   const next = await nextMessage(input, state);
+  // Cut off beyond the beginning of the next generation: only a checkpoint leads there.
   if (next === 'gap') return 'begins-later';
-  // Behind the end of its generation the input goes on with somebody else's incarnation.
+  // Behind the end of its generation the input goes on with another state's incarnation.
   if (next !== undefined && next.position.generation > position.generation) {
     const decoded = decodeInputEntry(next.bytes);
     if (decoded._tag === 'Right' && decoded.right.kind === 'incarnation') return 'elsewhere';
   }
-  if (position.seq === 0) return 'continues';
-  const own = await isOwn(input, state);
   if (own === true) return 'continues';
   if (own === false) return 'elsewhere';
   // Cut off up to here, or the stream is gone: what follows is there.

@@ -145,7 +145,7 @@ class LineOpening {
   }
 
   async open(): Promise<OpenedLine> {
-    const { damage } = this.#options;
+    const { damage, fellows } = this.#options;
     this.#newest = await this.#newestCheckpoint();
     const isEmpty = this.#state.n === 0 && this.#state.position.seq === 0;
     let found = await this.#find();
@@ -154,7 +154,9 @@ class LineOpening {
       this.#newest !== undefined &&
       liesBehind(this.#state, this.#newest.manifest) &&
       (isEmpty || (found !== 'continues' && found !== 'announced'));
-    if (isDamaged || (isBehind && found !== 'elsewhere')) {
+    // Another server may write a checkpoint of the line on which the input goes on; alone, the newest is the one.
+    const isElsewhere = found === 'elsewhere' && fellows !== undefined;
+    if (isDamaged || (isBehind && !isElsewhere)) {
       await this.#load(this.#newest);
       found = await this.#find();
     }
@@ -257,7 +259,7 @@ class LineOpening {
     const { fellows, timer, onEvent } = this.#options;
     const missing =
       found === 'elsewhere'
-        ? new TidemarkError('input-mismatch', 'the input continues from another server', {
+        ? new TidemarkError('input-mismatch', 'the input continues from another state', {
             incarnation: this.#state.incarnation,
           })
         : new TidemarkError('store-missing', 'the input begins after what the store holds', {
@@ -303,7 +305,7 @@ class LineOpening {
  * the tail: same incarnation. Where input is missing that the store had folded, the first message of a new
  * generation starts a new incarnation; of several servers the most advanced one does it. Rejects with
  * `storage-damaged` (a damaged store and no checkpoint), `store-missing` (the input begins after what any
- * copy holds), `input-mismatch` (the others went on, and there is no checkpoint of theirs),
+ * copy holds), `input-mismatch` (the input goes on from another state, and there is no checkpoint of it),
  * `checkpoint-invalid`.
  */
 export const openLine = async (options: OpenLineOptions): Promise<OpenedLine> => {
