@@ -126,12 +126,12 @@ export {
   encodeRow,
   rowText,
   decodeRow,
-  fieldBytesOfRow,
   projectRow,
   baseOfRow,
   type Row,
   type RowFields,
 } from './row.js';
+export { fieldBytesOfRow, visitRowFields } from './row-fields.js';
 export {
   blockBytes,
   blockRowsMax,
@@ -140,6 +140,7 @@ export {
   openBlock,
   packBlocks,
   rowsOfBlock,
+  visitBlock,
   type BlockRow,
   type OpenBlock,
   type RowBlock,

@@ -1,7 +1,7 @@
 import { recordId } from '@tidemark/testkit';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { compareBytes, utf8Encode } from './bytes.js';
+import { compareBytes, utf8Decode, utf8Encode } from './bytes.js';
 import {
   blockBytes,
   blockRowsMax,
@@ -10,6 +10,7 @@ import {
   openBlock,
   packBlocks,
   rowsOfBlock,
+  visitBlock,
 } from './row-block.js';
 
 const nothing = new Uint8Array(0);
@@ -30,6 +31,12 @@ test('[MOD-65] blocks hold the rows that were packed, in order, and are full at 
       for (const [at, block] of blocks.entries()) {
         expect(checkBlock(block.bytes, blocks[at - 1]?.last ?? nothing)).toEqual(block);
         const inside = rowsOfBlock(block.bytes);
+        const visited: unknown[] = [];
+        visitBlock(block.bytes, (id, idEnd, row, rowEnd) => {
+          const value = block.bytes.subarray(row, rowEnd);
+          visited.push({ id: utf8Decode(block.bytes.subarray(id, idEnd)), value });
+        });
+        expect(visited).toEqual(inside);
         const before = inside
           .slice(0, -1)
           .reduce((sum, { id, value }) => sum + utf8Encode(id).length + value.length, 0);

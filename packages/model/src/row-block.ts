@@ -148,6 +148,30 @@ export const openBlock = (bytes: Uint8Array): OpenBlock => {
   throw damagedBlock();
 };
 
+/**
+ * Visits the rows of a block in order, by where id and row begin and end in its bytes. Throws `storage-damaged` for
+ * another form.
+ */
+export const visitBlock = (
+  bytes: Uint8Array,
+  visit: (id: number, idEnd: number, row: number, rowEnd: number) => void,
+): void => {
+  const count = countOf(bytes);
+  const idsAt = headBytes + entryBytes * count;
+  if (bytes[0] !== blockFormat || count === 0 || idsAt > bytes.length) throw damagedBlock();
+  let rowAt = idsAt;
+  for (let i = 0, at = headBytes; i < count; i += 1, at += entryBytes) rowAt += bytes[at] as number;
+  let idAt = idsAt;
+  for (let i = 0, at = headBytes; i < count; i += 1, at += entryBytes) {
+    const idEnd = idAt + (bytes[at] as number);
+    const rowEnd = rowAt + lengthAt(bytes, at + 1);
+    if (rowEnd > bytes.length) throw damagedBlock();
+    visit(idAt, idEnd, rowAt, rowEnd);
+    [idAt, rowAt] = [idEnd, rowEnd];
+  }
+  if (rowAt !== bytes.length) throw damagedBlock();
+};
+
 const damagedBlock = (cause?: unknown): TidemarkError =>
   new TidemarkError('storage-damaged', 'a stored block of rows has another form', {}, cause);
 

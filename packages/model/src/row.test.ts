@@ -2,7 +2,8 @@ import { fieldId, row, value } from '@tidemark/testkit';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { utf8Decode, utf8Encode } from './bytes.js';
-import { baseOfRow, decodeRow, encodeRow, fieldBytesOfRow, projectRow, type Row } from './row.js';
+import { baseOfRow, decodeRow, encodeRow, projectRow, type Row } from './row.js';
+import { fieldBytesOfRow, visitRowFields } from './row-fields.js';
 
 const example: Row = {
   version: { incarnation: 1, n: 9 },
@@ -97,6 +98,11 @@ test('[MOD-51] the fields are found within the bytes of a row without decoding i
       expect(JSON.parse(utf8Decode(fieldBytesOfRow(bytes)))).toEqual(
         (JSON.parse(utf8Decode(bytes)) as readonly unknown[])[7],
       );
+      const found: Record<number, unknown> = {};
+      visitRowFields(bytes, (field, from, to) => {
+        found[field] = JSON.parse(utf8Decode(bytes.subarray(from, to)));
+      });
+      expect(found).toEqual(decodeRow(bytes).fields);
     }),
   );
 });

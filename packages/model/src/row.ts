@@ -1,6 +1,6 @@
 import { utf8Decode, utf8Encode } from './bytes.js';
-import { TidemarkError } from './error.js';
 import type { BaseVersion, FieldId, ServerVersion } from './ids.js';
+import { damagedRow } from './row-fields.js';
 import { orderedAttachment, valueFromJson, type Value } from './value.js';
 
 /** Fields of a row by numeric id; absent means null. */
@@ -81,9 +81,6 @@ type RowJson = readonly [
   Readonly<Record<FieldId, number>> | 0,
 ];
 
-const damaged = (cause?: unknown): TidemarkError =>
-  new TidemarkError('storage-damaged', 'the bytes of a row have another form', {}, cause);
-
 const isObject = (json: unknown): json is Readonly<Record<string, unknown>> =>
   typeof json === 'object' && json !== null && !Array.isArray(json);
 
@@ -115,7 +112,7 @@ const parsedRow = (bytes: Uint8Array): unknown => {
   try {
     return JSON.parse(utf8Decode(bytes)) as unknown;
   } catch (cause) {
-    throw damaged(cause);
+    throw damagedRow(cause);
   }
 };
 
@@ -125,7 +122,7 @@ const parsedRow = (bytes: Uint8Array): unknown => {
  */
 export const decodeRow = (bytes: Uint8Array): Row => {
   const json = parsedRow(bytes);
-  if (!isRow(json)) throw damaged();
+  if (!isRow(json)) throw damagedRow();
   return {
     version: { incarnation: json[0], n: json[1] },
     born: json[2],
@@ -137,45 +134,6 @@ export const decodeRow = (bytes: Uint8Array): Row => {
     docs: json[8] === 0 ? {} : json[8],
     editedAt: json[9] === 0 ? {} : json[9],
   };
-};
-
-const quote = 0x22;
-const backslash = 0x5c;
-
-/** Position after the string that begins at `at`: behind the end of the bytes when it does not end. */
-const afterString = (bytes: Uint8Array, at: number): number => {
-  let next = at + 1;
-  while (next < bytes.length && bytes[next] !== quote) next += bytes[next] === backslash ? 2 : 1;
-  return next + 1;
-};
-
-/**
- * JSON of a row's fields as it stands within the bytes of `encodeRow`: canonical, and found without decoding
- * the row. Throws TidemarkError `storage-damaged` where there are none.
- */
-export const fieldBytesOfRow = (row: Uint8Array): Uint8Array => {
-  let at = 1;
-  for (let before = 0; before < 7;) {
-    const byte = row[at];
-    if (byte === quote) at = afterString(row, at);
-    else {
-      if (byte === 0x2c) before += 1;
-      at += 1;
-    }
-    if (at >= row.length) throw damaged();
-  }
-  const start = at;
-  for (let depth = 0; ;) {
-    const byte = row[at];
-    if (byte === quote) at = afterString(row, at);
-    else {
-      if (byte === 0x7b) depth += 1;
-      if (byte === 0x7d) depth -= 1;
-      at += 1;
-    }
-    if (depth === 0) return row.subarray(start, at);
-    if (at >= row.length) throw damaged();
-  }
 };
 
 /** What an author who sees this row names as the base of an operation. */

@@ -10,6 +10,7 @@ export type {
   LogEnd,
   LayerSpace,
   LayerPut,
+  IndexRun,
   LayerBlock,
   LayerRow,
   LayerPage,

@@ -80,6 +80,22 @@ export interface LayerBlock {
   readonly block: RowBlock;
 }
 
+/**
+ * Entries of one index that are stored together, for indexes that are built in bulk: in any order, none twice. A put
+ * of the same layer hides an entry of a run, whichever was written first.
+ */
+export interface IndexRun {
+  readonly layer: number;
+  readonly table: number;
+  readonly index: number;
+  /** Number that no other run of the replica has. */
+  readonly run: number;
+  /** For each entry its ordered key bytes, then its id in UTF-8. */
+  readonly bytes: Uint8Array;
+  /** For each entry where its key and where its id end in `bytes`. */
+  readonly ends: Uint32Array;
+}
+
 /** One atomic write of a replica. Everything is applied or nothing. */
 export interface ReplicaBatch {
   /** State of the engine: replaced as a whole. At most 1 MB. */
@@ -91,6 +107,7 @@ export interface ReplicaBatch {
   readonly cutLogFrom?: number;
   readonly puts?: readonly LayerPut[];
   readonly blocks?: readonly LayerBlock[];
+  readonly runs?: readonly IndexRun[];
   /** Small named values: sync logs, run state. Null removes. */
   readonly notes?: readonly { readonly key: string; readonly value: Uint8Array | null }[];
 }
@@ -161,6 +178,16 @@ export interface ReplicaStore {
     after: string | undefined,
     limit: number,
   ) => Promise<readonly { readonly id: string; readonly value: Uint8Array | null }[]>;
+  /**
+   * Blocks of rows of a layer that end behind the id `after`, in order: at least one if there is any, up to
+   * `maxBytes`. Rows of their own are not among them.
+   */
+  readonly readBlocks: (
+    table: number,
+    layer: number,
+    after: string | undefined,
+    maxBytes: number,
+  ) => Promise<readonly Uint8Array[]>;
   /** Index entries within a range in key order, ties by id, at most `limit`, after `after` if given. */
   readonly scanIndex: (
     table: number,

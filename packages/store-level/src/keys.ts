@@ -11,6 +11,7 @@ export const space = {
   logBase: 0x11,
   state: 0x12,
   note: 0x13,
+  run: 0x1e,
   block: 0x1f,
   image: 0x20,
   view: 0x21,
@@ -116,10 +117,15 @@ export const rowKey = (first: number, layer: number, table: number, id: string):
 /** Id within a row key. */
 export const rowKeyId = (key: Uint8Array): string => utf8Decode(key.subarray(rowPrefixBytes));
 
-/** Prefix of all keys of one index of a layer. */
-export const indexPrefix = (layer: number, table: number, index: number): Uint8Array => {
+/** Prefix of all keys of one index of a layer: of its entries, or of their runs. */
+export const indexPrefix = (
+  layer: number,
+  table: number,
+  index: number,
+  first: number = space.index,
+): Uint8Array => {
   const key = new Uint8Array(indexPrefixBytes);
-  key.set(tablePrefix(space.index, layer, table));
+  key.set(tablePrefix(first, layer, table));
   setU32(key, 9, index);
   return key;
 };

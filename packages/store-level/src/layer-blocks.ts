@@ -57,6 +57,34 @@ const unsealedBlock = (key: Uint8Array, sealed: Uint8Array): Uint8Array => {
   return value;
 };
 
+/** Reads the blocks of a table that end behind an id, in order: at least one if there is any, up to `maxBytes`. */
+export const readBlocksBehind = async (
+  database: Database,
+  prefix: Uint8Array,
+  after: string | undefined,
+  maxBytes: number,
+): Promise<readonly Uint8Array[]> => {
+  // Behind an id: keys with a byte more are ids of their own.
+  const gte = after === undefined ? prefix : joined(prefix, utf8Encode(`${after}\0`));
+  const range = { gte, lt: prefixEnd(prefix) as Uint8Array, highWaterMarkBytes: maxBytes };
+  const iterator = database.iterator(range);
+  const blocks: Uint8Array[] = [];
+  let bytes = 0;
+  try {
+    for (;;) {
+      const entries = await iterator.nextv(blocksPerRead);
+      if (entries.length === 0) return blocks;
+      for (const [key, sealed] of entries) {
+        bytes += sealed.length;
+        if (blocks.length > 0 && bytes > maxBytes) return blocks;
+        blocks.push(unsealedBlock(key, sealed));
+      }
+    }
+  } finally {
+    await iterator.close();
+  }
+};
+
 /** Blocks that one call reads at most: about as many as a page of rows needs, 1 MB. */
 const blocksPerRead = 64;
 

@@ -2,6 +2,7 @@ import { compareBytes, concatBytes, invariant } from '@tidemark/model';
 import { del, plain, put, type Database, type DatabaseOperation } from './database.js';
 import {
   getU32,
+  indexPrefix,
   layerPrefix,
   prefixEnd,
   rowPrefixBytes,
@@ -10,13 +11,14 @@ import {
   tablePrefix,
 } from './keys.js';
 import { blockPrefix, openStoredBlock } from './layer-blocks.js';
+import { entriesOfBlock } from './index-runs.js';
 import { isMarker, seal } from './sealed-value.js';
 
 /** Maximum bytes of values that one step of folding moves, except that one entry always goes. */
 export const foldBytesMax = 4 * 1_024 * 1_024;
 
-/** Blocks go first: a row of its own that hides one of a block must not come to rest before it. */
-const layeredSpaces = [space.block, space.image, space.view, space.index] as const;
+/** Blocks go first: an entry of its own that hides one of a block must not come to rest before it. */
+const layeredSpaces = [space.run, space.block, space.image, space.view, space.index] as const;
 const nothing = new Uint8Array(0);
 const chunkEntries = 1_000;
 const chunkBytes = 256 * 1_024;
@@ -76,6 +78,20 @@ const firstKey = async (
   }
 };
 
+/** Tables that have something in one space of a layer. */
+const tablesOf = async (database: Database, first: number, layer: number): Promise<number[]> => {
+  const tables: number[] = [];
+  const all = layerPrefix(first, layer);
+  let key = await firstKey(database, all);
+  while (key !== undefined) {
+    const table = getU32(key, 5);
+    tables.push(table);
+    const behind = prefixEnd(tablePrefix(first, layer, table)) as Uint8Array;
+    key = await firstKey(database, all, { gte: behind });
+  }
+  return tables;
+};
+
 /**
  * Where blocks of layer `from` may stay whole in layer `into`: by table the greatest id that its blocks
  * hold there. Tables with rows of their own there are left out, as those would hide the blocks'.
@@ -86,18 +102,52 @@ const placesForBlocks = async (
   into: number,
 ): Promise<Map<number, Uint8Array>> => {
   const places = new Map<number, Uint8Array>();
-  const all = layerPrefix(space.block, from);
-  let key = await firstKey(database, all);
-  while (key !== undefined) {
-    const table = getU32(key, 5);
-    if ((await firstKey(database, tablePrefix(space.image, into, table))) === undefined) {
-      const last = await firstKey(database, blockPrefix(into, table), { reverse: true });
-      places.set(table, last === undefined ? nothing : plain(last).slice(rowPrefixBytes));
-    }
-    const behind = prefixEnd(blockPrefix(from, table)) as Uint8Array;
-    key = await firstKey(database, all, { gte: behind });
+  for (const table of await tablesOf(database, space.block, from)) {
+    if ((await firstKey(database, tablePrefix(space.image, into, table))) !== undefined) continue;
+    const last = await firstKey(database, blockPrefix(into, table), { reverse: true });
+    places.set(table, last === undefined ? nothing : plain(last).slice(rowPrefixBytes));
   }
   return places;
+};
+
+/** What is known of runs where two layers are folded. */
+interface RunPlaces {
+  /** Tables whose runs may stay whole: no entry of its own lies there that would hide theirs. */
+  readonly free: ReadonlySet<number>;
+  /** Tables with runs in the older layer: markers hide entries of theirs. */
+  readonly held: Set<number>;
+}
+
+const placesForRuns = async (
+  database: Database,
+  from: number,
+  into: number,
+): Promise<RunPlaces> => {
+  const free = new Set<number>();
+  for (const table of await tablesOf(database, space.run, from))
+    if ((await firstKey(database, tablePrefix(space.index, into, table))) === undefined)
+      free.add(table);
+  return { free, held: new Set(await tablesOf(database, space.run, into)) };
+};
+
+/** Moves a block of a run: whole where nothing hides its entries there, else entry by entry. */
+const pushRunBlock = (
+  operations: DatabaseOperation[],
+  { free, held }: RunPlaces,
+  into: number,
+  key: Uint8Array,
+  value: Uint8Array,
+): number => {
+  const table = getU32(key, 5);
+  operations.push(del(key));
+  if (free.has(table)) {
+    held.add(table);
+    operations.push(put(inLayer(key, into), value));
+    return 1;
+  }
+  const entries = entriesOfBlock(key, value, indexPrefix(into, table, getU32(key, 9)));
+  for (const entry of entries) operations.push(entry);
+  return entries.length;
 };
 
 /** Moves a block: whole where it lies above all rows of its table there, else row by row. */
@@ -139,7 +189,7 @@ export interface FoldedLayers {
  * a step that began at the front again would walk over all that earlier steps deleted.
  *
  * Into the oldest layer no marker goes that would hide nothing there: each uploaded edit leaves one. Only
- * those of rows stay, for they may hide a row of a block.
+ * those stay that may hide a row of a block, or an entry of a run.
  */
 export const foldStep = async (
   database: Database,
@@ -153,6 +203,7 @@ export const foldStep = async (
   let moved = 0;
   let bytes = 0;
   const places = await placesForBlocks(database, from, into);
+  const runs = await placesForRuns(database, from, into);
   for (const first of layeredSpaces) {
     const ended = await visitPrefix(
       database,
@@ -164,10 +215,13 @@ export const foldStep = async (
           next = plain(key);
           return false;
         }
-        if (first === space.block) moved += pushBlock(operations, places, into, key, value);
+        if (first === space.run) moved += pushRunBlock(operations, runs, into, key, value);
+        else if (first === space.block) moved += pushBlock(operations, places, into, key, value);
         else {
           const target = inLayer(key, into);
-          const ends = isOldest && first !== space.image && isMarker(key, true, value);
+          const hides =
+            first === space.image || (first === space.index && runs.held.has(getU32(key, 5)));
+          const ends = isOldest && !hides && isMarker(key, true, value);
           operations.push(ends ? del(target) : put(target, value), del(key));
           moved += 1;
         }

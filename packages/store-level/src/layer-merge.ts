@@ -1,7 +1,6 @@
-import { compareBytes } from '@tidemark/model';
+import { compareBytes, type OpenBlock } from '@tidemark/model';
 import { plain, type Database } from './database.js';
 import { prefixEnd } from './keys.js';
-import { openStoredBlock } from './layer-blocks.js';
 import { unseal } from './sealed-value.js';
 
 /** Entries that one call of an iterator fetches: at least and at most. */
@@ -18,10 +17,13 @@ export interface SuffixBounds {
   readonly lte?: Uint8Array;
 }
 
-/** Place of entries: those under a prefix, or the rows of the blocks under it. */
+/** Opens a stored block: the ends of its keys in order, with their values. */
+export type BlockOpener = (key: Uint8Array, sealed: Uint8Array) => OpenBlock;
+
+/** Place of entries: those under a prefix, or those in the blocks under it, which `open` opens. */
 export interface LayerSource {
   readonly prefix: Uint8Array;
-  readonly inBlocks: boolean;
+  readonly open?: BlockOpener;
 }
 
 /** Scan over the same keys in several layers. */
@@ -51,7 +53,7 @@ type Entries = readonly (readonly [Uint8Array, Uint8Array])[];
 interface Stream {
   readonly fetch: (count: number) => Promise<Entries>;
   readonly close: () => Promise<void>;
-  /** Bytes of the keys before the suffix: none for rows of blocks, whose values are open, too. */
+  /** Bytes of the keys before the suffix: none for entries of blocks, whose values are open, too. */
   readonly prefixLength: number;
   readonly inBlocks: boolean;
   entries: Entries;
@@ -67,8 +69,8 @@ const joined = (prefix: Uint8Array, suffix: Uint8Array): Uint8Array => {
   return key;
 };
 
-const openStream = (scan: LayerScan, { prefix, inBlocks }: LayerSource): Stream =>
-  inBlocks ? openBlockStream(scan, prefix) : openRowStream(scan, prefix);
+const openStream = (scan: LayerScan, { prefix, open }: LayerSource): Stream =>
+  open === undefined ? openRowStream(scan, prefix) : openBlockStream(scan, prefix, open);
 
 const openRowStream = (scan: LayerScan, prefix: Uint8Array): Stream => {
   const { gt, gte, lt, lte } = scan.bounds;
@@ -101,7 +103,7 @@ const isBelow = (bounds: SuffixBounds, id: Uint8Array): boolean =>
   (bounds.lte === undefined || compareBytes(id, bounds.lte) <= 0);
 
 /** Blocks are read one by one: each holds about as many rows as a scan asks for at once. */
-const openBlockStream = (scan: LayerScan, prefix: Uint8Array): Stream => {
+const openBlockStream = (scan: LayerScan, prefix: Uint8Array, open: BlockOpener): Stream => {
   const { database, bounds, reverse } = scan;
   const end = prefixEnd(prefix) as Uint8Array;
   const lower = bounds.gt ?? bounds.gte;
@@ -124,7 +126,7 @@ const openBlockStream = (scan: LayerScan, prefix: Uint8Array): Stream => {
     for (;;) {
       const stored = await iterator.next();
       if (stored === undefined) return [];
-      const { ids, values } = openStoredBlock(stored[0], stored[1]);
+      const { ids, values } = open(stored[0], stored[1]);
       const entries: [Uint8Array, Uint8Array][] = [];
       for (let i = 0; i < ids.length; i += 1) {
         const id = ids[reverse ? ids.length - 1 - i : i] as Uint8Array;

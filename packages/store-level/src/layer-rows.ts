@@ -3,7 +3,9 @@ import type { IndexEntry, IndexRange, LayerPage, LayerPut, LayerSpace } from '@t
 import { getValues, put, type Database, type DatabaseOperation } from './database.js';
 import type { EmptyTables } from './empty-tables.js';
 import { escapeKey, indexKey, indexPrefix, space, tablePrefix, unescapeKey } from './keys.js';
-import { blockPrefix, getBlockRows, type BlockPlace } from './layer-blocks.js';
+import { openRunBlock, runPrefix } from './index-runs.js';
+import type { KnownRuns } from './known-runs.js';
+import { blockPrefix, getBlockRows, openStoredBlock, type BlockPlace } from './layer-blocks.js';
 import { mergeLayers, type LayerSource, type SuffixBounds } from './layer-merge.js';
 import { seal, unseal } from './sealed-value.js';
 
@@ -16,9 +18,9 @@ const rowSources = (
   layers: readonly number[],
 ): readonly LayerSource[] =>
   layers.flatMap((layer): LayerSource[] => {
-    const rows = { prefix: tablePrefix(spaceByte(name), layer, table), inBlocks: false };
+    const rows = { prefix: tablePrefix(spaceByte(name), layer, table) };
     return name === 'image'
-      ? [rows, { prefix: blockPrefix(layer, table), inBlocks: true }]
+      ? [rows, { prefix: blockPrefix(layer, table), open: openStoredBlock }]
       : [rows];
   });
 
@@ -73,6 +75,7 @@ export const layerOperations = (puts: readonly LayerPut[]): DatabaseOperation[] 
 /** Where rows are read: the database, and what is known of it. */
 export interface RowPlace extends BlockPlace {
   readonly emptyTables: EmptyTables;
+  readonly runs: KnownRuns;
 }
 
 /** Rows that are looked for, and which of them are still missing. */
@@ -281,9 +284,32 @@ const indexBounds = (range: IndexRange, { after, reverse }: IndexScanOptions): S
   return reverse === true ? { gte, lt: from } : { gt: from, lt };
 };
 
+/** Where the entries of an index lie, newest first: an entry of its own hides one in a run of its layer. */
+const indexSources = async (
+  { runs }: RowPlace,
+  table: number,
+  index: number,
+  layers: readonly number[],
+): Promise<readonly LayerSource[]> => {
+  for (
+    let layer = layers.find((one) => runs.of(one, table, index) === undefined);
+    layer !== undefined;
+  ) {
+    await runs.look(layer, table, index);
+    layer = layers.find((one) => runs.of(one, table, index) === undefined);
+  }
+  return layers.flatMap((layer): LayerSource[] => [
+    { prefix: indexPrefix(layer, table, index) },
+    ...[...(runs.of(layer, table, index) ?? [])].map((run) => ({
+      prefix: runPrefix(layer, table, index, run),
+      open: openRunBlock,
+    })),
+  ]);
+};
+
 /** Scans index entries of a key range over layers, by key, ties by id. */
 export const scanIndexEntries = async (
-  database: Database,
+  place: RowPlace,
   table: number,
   index: number,
   range: IndexRange,
@@ -291,12 +317,10 @@ export const scanIndexEntries = async (
 ): Promise<readonly IndexEntry[]> => {
   const entries: IndexEntry[] = [];
   if (options.limit < 1) return entries;
+  const sources = await indexSources(place, table, index, options.layers);
   await mergeLayers({
-    database,
-    sources: options.layers.map((layer) => ({
-      prefix: indexPrefix(layer, table, index),
-      inBlocks: false,
-    })),
+    database: place.database,
+    sources,
     bounds: indexBounds(range, options),
     reverse: options.reverse === true,
     limit: options.limit,

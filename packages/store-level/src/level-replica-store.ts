@@ -13,9 +13,16 @@ import type {
 import { BlockPlaces } from './block-places.js';
 import { del, put, type Database, type DatabaseOperation } from './database.js';
 import { EmptyTables } from './empty-tables.js';
+import { runOperations } from './index-runs.js';
+import { KnownRuns } from './known-runs.js';
 import { GroupWriter } from './group-writer.js';
 import { space, textKey } from './keys.js';
-import { blockOperations, sealedBlockBytes } from './layer-blocks.js';
+import {
+  blockOperations,
+  blockPrefix,
+  readBlocksBehind,
+  sealedBlockBytes,
+} from './layer-blocks.js';
 import { clearStep, foldStep, type FoldStep } from './layer-folding.js';
 import {
   getLayerRows,
@@ -100,6 +107,7 @@ export class LevelReplicaStore implements ReplicaStore {
       database,
       emptyTables: new EmptyTables(database),
       blockPlaces: new BlockPlaces(),
+      runs: new KnownRuns(database),
     };
     this.#sealRooms = opened.copiesBatches === true ? new SealRooms() : undefined;
     this.#hash = parts.hash;
@@ -112,7 +120,10 @@ export class LevelReplicaStore implements ReplicaStore {
       ring: opened.ring,
       ordinalAtLeast: parts.markerOrdinal,
       onReopened: (ring, before) => this.#reload(ring, before),
-      onBatch: (operations) => this.#place.emptyTables.note(operations),
+      onBatch: (operations) => {
+        this.#place.emptyTables.note(operations);
+        this.#place.runs.note(operations);
+      },
     });
   }
 
@@ -195,13 +206,21 @@ export class LevelReplicaStore implements ReplicaStore {
   ): Promise<readonly { readonly id: string; readonly value: Uint8Array | null }[]> =>
     this.#read(() => scanOneLayer(this.#database, name, table, layer, after, limit));
 
+  readonly readBlocks = (
+    table: number,
+    layer: number,
+    after: string | undefined,
+    maxBytes: number,
+  ): Promise<readonly Uint8Array[]> =>
+    this.#read(() => readBlocksBehind(this.#database, blockPrefix(layer, table), after, maxBytes));
+
   readonly scanIndex = (
     table: number,
     index: number,
     range: IndexRange,
     options: IndexScanOptions,
   ): Promise<readonly IndexEntry[]> =>
-    this.#read(() => scanIndexEntries(this.#database, table, index, range, options));
+    this.#read(() => scanIndexEntries(this.#place, table, index, range, options));
 
   readonly foldLayer = (
     from: number,
@@ -281,15 +300,16 @@ export class LevelReplicaStore implements ReplicaStore {
     if (batch.state !== undefined)
       operations.push(put(stateKey, seal(stateKey, false, batch.state)));
     const stepped = this.#stepping?.layer;
-    const { puts = [], blocks = [] } = batch;
+    const { puts = [], blocks = [], runs = [] } = batch;
     const isOfStep = ({ layer }: { readonly layer: number }): boolean => layer === stepped;
-    if (stepped !== undefined && (puts.some(isOfStep) || blocks.some(isOfStep)))
-      this.#stepping = undefined;
+    const isStepped = puts.some(isOfStep) || blocks.some(isOfStep) || runs.some(isOfStep);
+    if (stepped !== undefined && isStepped) this.#stepping = undefined;
     const room = blocks.length === 0 ? undefined : this.#sealRooms?.take(sealedBlockBytes(blocks));
     const packed = blockOperations(blocks, room);
     this.#place.blockPlaces.note(packed, sealBytes);
     append(operations, packed);
     append(operations, layerOperations(puts));
+    append(operations, runOperations(runs));
     if (batch.notes !== undefined) append(operations, noteOperations(batch.notes));
     this.#log.planned(plan.after);
     const note = encodeLogNote(plan.after.end);
@@ -364,6 +384,7 @@ export class LevelReplicaStore implements ReplicaStore {
     this.#reopenings += 1;
     this.#stepping = undefined;
     this.#place.emptyTables.forget();
+    this.#place.runs.forget();
     this.#place.blockPlaces.forget();
   }
 

@@ -6,8 +6,8 @@ import { openDatabase, type OpenedDatabase } from './open-database.js';
 import { guarded } from './storage-error.js';
 import { decodeMarker, StoreMarker, type MarkerContent } from './store-marker.js';
 
-/** Newest format of replica stores. Since 2, rows of a first fill may lie in blocks. */
-export const replicaStoreFormat = 2;
+/** Newest format of replica stores. Since 2, rows of a first fill may lie in blocks; since 3, entries of an index in runs. */
+export const replicaStoreFormat = 3;
 
 /** A replica's store, and the marker that the engine keeps beside it. */
 export interface OpenReplica {

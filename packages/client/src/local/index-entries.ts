@@ -16,14 +16,15 @@ export interface TableIndex {
   readonly fields: readonly FieldDefinition[];
 }
 
-/** Binds the stored indexes of a table to its schema. */
+/** Binds the stored indexes of a table to its schema; none is ready where they are `behind` the rows. */
 export const tableIndexes = (
   table: SchemaTable,
   metas: readonly IndexMeta[] | undefined,
+  isBehind: boolean,
 ): readonly TableIndex[] =>
   (metas ?? []).map(({ no, ready, fields }) => ({
     no,
-    ready,
+    ready: ready && !isBehind,
     fields: fields.map((id) => table.fieldsById.get(id) as FieldDefinition),
   }));
 

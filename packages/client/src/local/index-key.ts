@@ -9,7 +9,9 @@ import {
 /** Longest text in bytes that takes part in an index key; longer texts with this start sort by id. */
 export const indexTextBytesMax = 1_024;
 
-const tag = { null: 1, false: 2, true: 3, number: 4, decimal: 5, text: 6 } as const;
+/** First byte of the component of a text: its UTF-8 follows, and two NULs. */
+export const textTag = 6;
+const tag = { null: 1, false: 2, true: 3, number: 4, decimal: 5, text: textTag } as const;
 
 /** Lowest key component of a value that is not null. */
 export const firstNonNull: readonly number[] = [tag.false];

@@ -15,7 +15,13 @@ import { decodeMark, headAt, rewrapped, writeMark, type PublishedMark } from './
 import { OpenedLocalReplica } from './opened-local-replica.js';
 import { readCurrentOpen } from './open-ranges.js';
 import { customizationNote, decodeState, metaNote, ReplicaCore, schemaOf } from './replica-core.js';
-import { decodeMeta, initialMeta, type ReplicaMeta, type TableMeta } from './replica-meta.js';
+import {
+  decodeMeta,
+  initialMeta,
+  type IndexMeta,
+  type ReplicaMeta,
+  type TableMeta,
+} from './replica-meta.js';
 import { adopt, backfillIndexes, followSchema, mergeIndexes } from './schema-adoption.js';
 import { LayerStaging } from './staging.js';
 
@@ -59,6 +65,9 @@ const readCore = async (
   return new ReplicaCore(options, { meta, customization, hlc: decodeState(state) });
 };
 
+/** More runs than one batch holds: one for each index of a table. */
+const runsPerBatchMax = 1_000;
+
 /** Tells whether operations that were published are missing from the log, or differ. */
 const lostPublished = async (
   core: ReplicaCore,
@@ -77,7 +86,8 @@ const lostPublished = async (
 /**
  * State of a replica whose image lost batches: all tables are repaired by difference. The state may be older
  * than the rows: the layer that it stages, and those that the lost batches may have begun, can hold what was
- * written into them when they were current, so none of them is used again.
+ * written into them when they were current, so none of them is used again; neither are numbers of runs. Batches
+ * may have held entries of indexes without their rows, which no comparison finds: indexes are built anew.
  */
 const withDoubtedImage = (meta: ReplicaMeta, lostBatches: number): ReplicaMeta => {
   const { staging, nextLayer } = meta;
@@ -91,11 +101,16 @@ const withDoubtedImage = (meta: ReplicaMeta, lostBatches: number): ReplicaMeta =
     { length: Math.min(lostBatches, doubtedLayersMax) },
     (_, i) => nextLayer + i,
   );
+  const indexes: Record<number, readonly IndexMeta[]> = {};
+  for (const id of Object.keys(meta.indexes).map(Number))
+    indexes[id] = (meta.indexes[id] ?? []).map((index) => ({ ...index, ready: false }));
   return {
     ...meta,
     tables,
+    indexes,
     staging: null,
     nextLayer: nextLayer + lostBatches,
+    nextRun: (meta.nextRun ?? 1) + lostBatches * runsPerBatchMax,
     discarded: [...meta.discarded, ...(staging === null ? [] : [staging.layer]), ...doubted],
   };
 };
@@ -200,6 +215,11 @@ export const openLocalReplica = async (options: LocalReplicaOptions): Promise<Lo
   await core.turn.run(() => followSchema(core));
   const { customization } = options;
   if (customization !== undefined) await core.turn.run(() => adopt(core, customization));
-  await backfillIndexes(core);
+  try {
+    await backfillIndexes(core);
+  } catch (cause) {
+    // Queries do without the index; the next run repairs the rows, and the next opening goes on here.
+    if (!(cause instanceof TidemarkError) || cause.code !== 'storage-damaged') throw cause;
+  }
   return new OpenedLocalReplica(core, { staging, folding, damage });
 };

@@ -136,11 +136,11 @@ export class ReplicaCore {
     return table;
   }
 
-  /** Indexes of a table, ready or being built. */
+  /** Indexes of a table, ready or being built: those of a table that fills follow its rows before the flip. */
   indexesOf(table: SchemaTable): readonly TableIndex[] {
     let found = this.#indexes.get(table.id);
     if (found === undefined) {
-      found = tableIndexes(table, this.#meta.indexes[table.id]);
+      found = tableIndexes(table, this.#meta.indexes[table.id], this.isFilling(table.id));
       this.#indexes.set(table.id, found);
     }
     return found;

@@ -59,6 +59,8 @@ export interface StagingMeta {
   /** Set once the closing page came: views are being put on the new image. */
   readonly closing: {
     readonly info: Closing;
+    /** Last record of filled tables whose index entries are stored; null when that is done, absent in states of older versions. */
+    readonly indexed?: { readonly table: TableId; readonly id: string } | null;
     /** Index up to which operations that come back were taken in; null when that is done. */
     readonly returning: number | null;
     /** Last record whose view is staged, in the order of table and id. */
@@ -110,6 +112,8 @@ export interface ReplicaMeta {
   readonly layerEntries: Readonly<Record<number, number>>;
   /** Number of the next layer: numbers are never used twice. */
   readonly nextLayer: number;
+  /** Number of the next run of an index: numbers are never used twice. Absent before the first one. */
+  readonly nextRun?: number;
   /** Layers that are no longer read and wait to be cleared. */
   readonly discarded: readonly number[];
   readonly staging: StagingMeta | null;

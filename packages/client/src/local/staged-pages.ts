@@ -73,6 +73,8 @@ const heldRows = async (
   return core.store.getRows('image', table.id, ids, stack);
 };
 
+const noFields: ReadonlyMap<RecordId, RowFields | null> = new Map();
+
 /** Fields that the user sees of records with pending operations, by id. */
 const pendingFields = async (
   context: PageContext,
@@ -82,7 +84,7 @@ const pendingFields = async (
   const found = new Map<RecordId, RowFields | null>();
   const end = core.store.log.end().lastIndex;
   const mayHaveViews = tableMeta(core.meta, table.id).mergedTo < end || core.open.count() > 0;
-  if (context.indexes.length === 0 || !mayHaveViews) return found;
+  if (!mayHaveViews) return found;
   const views = await core.store.getRows('view', table.id, ids, stack);
   views.forEach((bytes, i) => {
     if (bytes !== undefined) found.set(ids[i] as RecordId, visibleFields(decodeView(bytes)));
@@ -140,20 +142,22 @@ const addCounts = (out: StagedPuts, table: TableId, count: StagedCounts): void =
 };
 
 const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext): Promise<void> => {
-  const { table, indexes, layer, fresh, core } = context;
+  const { table, layer, fresh, core } = context;
   const blocks = await blocksOf(context, page);
   for (const block of blocks ?? []) out.blocks.push({ layer, table: table.id, block });
   const lastBlock = blocks?.at(-1);
   if (lastBlock === undefined) out.ends.delete(table.id);
   else out.ends.set(table.id, utf8Decode(lastBlock.last));
-  if (blocks !== undefined && page.blocks.length > 0 && indexes.length === 0) {
-    // Nothing else is to be known of these rows: they are stored as they came. A later page of the same
-    // write must see that it is not the first.
+  if (blocks !== undefined && page.blocks.length > 0) {
+    // Nothing else is to be known of these rows: they are stored as they came, and indexed before the flip. A later
+    // page of the same write must see that it is not the first.
     fresh.set('', null);
     const upserts = blocks.reduce((sum, { count }) => sum + count, 0);
     addCounts(out, table.id, { upserts, touches: 0, evicts: 0 });
     return;
   }
+  // Rows in blocks are indexed before the flip.
+  const indexes = blocks === undefined ? context.indexes : [];
   const entries = entriesOf(page);
   const ids = entries.map(({ id }) => id);
   // The first full page of an empty table replaces nothing; neither does a table without indexes.
@@ -161,7 +165,7 @@ const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext)
     entries.some(({ kind }) => kind === 'touch') ||
     (indexes.length > 0 && !(page.mode === 'full' && core.isFilling(table.id)));
   const held = looksBack ? await heldRows(context, ids) : [];
-  const pending = await pendingFields(context, ids);
+  const pending = indexes.length === 0 ? noFields : await pendingFields(context, ids);
   const count = { upserts: 0, touches: 0, evicts: 0 };
   entries.forEach((entry, i) => {
     const { id } = entry;

@@ -7,6 +7,7 @@ import {
 } from '@tidemark/model';
 import type { LayerPut } from '@tidemark/ports';
 import type { TablePage } from '@tidemark/protocol';
+import { FilledIndexes, type IndexedTo } from './filled-indexes.js';
 import type { Folding } from './folding.js';
 import type { StagedCounts, Staging } from './local-replica.js';
 import { openNote, readOpenRanges, type OpenRanges } from './open-ranges.js';
@@ -155,7 +156,10 @@ export class LayerStaging implements Staging {
       await core.commit({
         meta: {
           ...core.meta,
-          staging: { ...staging, closing: { info, returning: 0, table: 0, id: '' } },
+          staging: {
+            ...staging,
+            closing: { info, indexed: { table: 0, id: '' }, returning: 0, table: 0, id: '' },
+          },
         },
       });
     });
@@ -168,6 +172,7 @@ export class LayerStaging implements Staging {
     const { staging } = core.meta;
     const info = staging?.closing?.info;
     if (staging === null || info === undefined) return;
+    await this.#index(staging);
     // Nothing more is staged, so the sync errors of the new image are known.
     const open = await readOpenRanges(core.store, core.meta, core.stagedStack());
     const rebase = new Rebase(core, {
@@ -182,6 +187,38 @@ export class LayerStaging implements Staging {
     });
     while (!(await core.turn.run(() => this.#step(rebase, info, open))));
   };
+
+  /** Stores the entries of rows that a fill stored in blocks. Blocks that are damaged end the staging. */
+  async #index(staging: StagingMeta): Promise<void> {
+    const indexes = new FilledIndexes(this.#core, staging);
+    try {
+      for (let from = staging.closing?.indexed ?? null; from !== null;)
+        from = await this.#indexPart(indexes, from);
+    } catch (cause) {
+      if (cause instanceof TidemarkError && cause.code === 'storage-damaged') await this.abandon();
+      throw cause;
+    }
+  }
+
+  /** Stores one run for each index of a filled table: others may write while its rows are read. */
+  async #indexPart(indexes: FilledIndexes, from: IndexedTo): Promise<IndexedTo | null> {
+    const core = this.#core;
+    const part = await indexes.read(from);
+    const to = part?.to ?? null;
+    await core.turn.run(async () => {
+      const { meta } = core;
+      const staging = this.#staging();
+      const first = meta.nextRun ?? 1;
+      const runs = part?.draft.runs(staging.layer, part.table, first) ?? [];
+      const entries = staging.entries + (part?.draft.count ?? 0);
+      const closing = { ...this.#closing(), indexed: to };
+      await core.commit({
+        batch: { runs },
+        meta: { ...meta, nextRun: first + runs.length, staging: { ...staging, entries, closing } },
+      });
+    });
+    return to;
+  }
 
   /**
    * One bounded step under the write turn; true after the flip. Only what was found is stored: tables without

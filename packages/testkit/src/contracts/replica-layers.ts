@@ -1,5 +1,5 @@
-import { compareBytes, packBlocks, utf8Encode } from '@tidemark/model';
-import type { IndexEntry, LayerPut, LayerSpace, ReplicaStore } from '@tidemark/ports';
+import { compareBytes, concatBytes, packBlocks, utf8Encode } from '@tidemark/model';
+import type { IndexEntry, IndexRun, LayerPut, LayerSpace, ReplicaStore } from '@tidemark/ports';
 import fc from 'fast-check';
 import { expect } from 'vitest';
 
@@ -28,6 +28,17 @@ export const indexPut = (
   id,
   present,
 });
+/** Run of index 7 of table 1. */
+export const indexRun = (
+  layer: number,
+  run: number,
+  entries: readonly (readonly [key: readonly number[], id: string])[],
+): IndexRun => {
+  const parts = entries.flatMap(([key, id]) => [new Uint8Array(key), utf8Encode(id)]);
+  let end = 0;
+  const ends = Uint32Array.from(parts, (part) => (end += part.length));
+  return { layer, table: 1, index: 7, run, bytes: concatBytes(parts), ends };
+};
 /** Orders texts by their UTF-8 bytes, as ids are. */
 export const byUtf8 = (a: string, b: string): number => compareBytes(utf8Encode(a), utf8Encode(b));
 
@@ -52,10 +63,16 @@ export type LayerStep =
       readonly ids: readonly string[];
       readonly text: string;
     }
+  | {
+      readonly tag: 'run';
+      readonly layer: number;
+      readonly entries: readonly (readonly [key: number[], id: string])[];
+    }
   | { readonly tag: 'fold'; readonly limit: number }
   | { readonly tag: 'clear'; readonly layer: number; readonly limit: number };
 
 const ids = fc.constantFrom('a', 'b', 'ba', 'c', '\u{1f600}', '\uffee', 'é');
+const keys = fc.array(fc.constantFrom(0, 1, 254, 255), { maxLength: 3 });
 /** Random steps on three layers. */
 export const layerSteps = fc.array(
   fc.oneof(
@@ -74,7 +91,7 @@ export const layerSteps = fc.array(
         tag: fc.constant('index' as const),
         layer: fc.integer({ min: 1, max: 3 }),
         id: ids,
-        key: fc.array(fc.constantFrom(0, 1, 254, 255), { maxLength: 3 }),
+        key: keys,
         present: fc.boolean(),
       }),
     },
@@ -85,6 +102,16 @@ export const layerSteps = fc.array(
         layer: fc.integer({ min: 1, max: 3 }),
         ids: fc.uniqueArray(ids, { minLength: 1, maxLength: 4 }),
         text: fc.string({ maxLength: 4 }),
+      }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        tag: fc.constant('run' as const),
+        layer: fc.integer({ min: 1, max: 3 }),
+        entries: fc.uniqueArray(fc.tuple(keys, ids), {
+          ...{ minLength: 1, maxLength: 20, selector: (one) => JSON.stringify(one) },
+        }),
       }),
     },
     fc.record({ tag: fc.constant('fold' as const), limit: fc.integer({ min: 1, max: 5 }) }),
@@ -103,6 +130,7 @@ export class LayerModel {
   readonly entries = new Map<number, Map<string, boolean>>();
   /** Greatest id of the blocks of each layer: the next block lies above it. */
   readonly blocksTo = new Map<number, string>();
+  nextRun = 1;
 
   layer<A>(maps: Map<number, Map<string, A>>, layer: number): Map<string, A> {
     const found = maps.get(layer) ?? new Map<string, A>();
@@ -177,6 +205,14 @@ export const applyStep = async (
     // A row of its own hides that of a block.
     for (const { id, value } of rows) if (!known.has(id)) known.set(id, value);
     model.blocksTo.set(step.layer, last);
+  } else if (step.tag === 'run') {
+    const known = model.layer(model.entries, step.layer);
+    const fresh = step.entries.filter((entry) => !known.has(JSON.stringify(entry)));
+    if (fresh.length === 0) return;
+    const runs = [indexRun(step.layer, model.nextRun, fresh)];
+    model.nextRun += 1;
+    await store.write({ runs }, 'os');
+    for (const entry of fresh) known.set(JSON.stringify(entry), true);
   } else if (step.tag === 'fold') {
     // A started fold is finished: half of it is not visible in any list of layers that has both.
     while (!(await store.foldLayer(2, 1, step.limit, true)))

@@ -397,7 +397,7 @@ const layerContract = (context: Context): void => {
 };
 
 const modelContract = (context: Context): void => {
-  it('[STO-27, STO-42] equals a model of maps under random puts, blocks, markers, folds and clears', async () => {
+  it('[STO-27, STO-42, STO-98] equals a model of maps under random puts, blocks, runs, markers, folds and clears', async () => {
     await fc.assert(
       fc.asyncProperty(layerSteps, async (list) => {
         await context.store.clear();
