@@ -186,10 +186,8 @@ const publish = async (world: SimWorld, random: SeededRandom): Promise<void> => 
   if (world.version === 3) return;
   const next = world.version === 1 ? 2 : 3;
   const work = (merger: Merger): Promise<unknown> => merger.publish(customizationOf(next), 'admin');
-  // A publication whose answer was lost may be in force: the same one again changes nothing.
+  // One whose answer was lost counts once it is folded.
   if (await atServer(world, random, `publish ${next}`, work)) world.version = next;
-  else if (world.servers.some((one) => one.merger()?.schema().customization.version === next))
-    world.version = next;
 };
 
 const central = async (world: SimWorld, random: SeededRandom): Promise<void> => {

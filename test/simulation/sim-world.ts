@@ -176,6 +176,10 @@ export class SimWorld implements DeviceWorld {
     return this.folded().map(({ message }) => message);
   }
 
+  #noteVersion({ version }: { readonly version: 1 | 2 | 3 }): void {
+    if (version > this.version) this.version = version;
+  }
+
   #noteFolded(message: InputMessage): void {
     const { generation, seq } = message.position;
     const place = `${generation}/${seq}`;
@@ -184,6 +188,8 @@ export class SimWorld implements DeviceWorld {
     this.#folded.set(place, folded);
     const { entry, envelope, name } = folded;
     if (entry?.kind === 'write') this.foldedUsers.add(entry.user);
+    // Published, even where the answer was lost: from now on programs bring it along.
+    if (entry?.kind === 'customization') this.#noteVersion(entry.json as { version: 1 | 2 | 3 });
     if (envelope === undefined || this.forged.has(name)) return;
     for (const one of envelope.transactions) this.foldedNames.add(one.name);
   }

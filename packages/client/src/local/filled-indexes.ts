@@ -19,12 +19,25 @@ export interface FilledPart {
   readonly to: IndexedTo | null;
 }
 
+type Blocks = Promise<readonly Uint8Array[]>;
+
+const lastIdOf = (block: Uint8Array): RecordId => {
+  let [from, to] = [0, 0];
+  visitBlock(block, (id, idEnd) => {
+    [from, to] = [id, idEnd];
+  });
+  return utf8Decode(block.subarray(from, to));
+};
+
 /** Indexes of tables that a fill stored in blocks, behind their rows. Rows of their own brought their entries along. */
 export class FilledIndexes {
   readonly #core: ReplicaCore;
   readonly #tables: readonly TableId[];
   readonly #layer: number;
   #draft: { readonly table: TableId; readonly draft: IndexDraft } | undefined;
+  /** Blocks that are read before they are asked for: nobody else writes into the layer of a staging. */
+  #ahead:
+    { readonly table: TableId; readonly after: RecordId; readonly blocks: Blocks } | undefined;
 
   constructor(core: ReplicaCore, { layer, filling }: Pick<StagingMeta, 'layer' | 'filling'>) {
     this.#core = core;
@@ -51,22 +64,34 @@ export class FilledIndexes {
 
   /** Last id that was read; null at the end of the table. */
   async #readInto(draft: IndexDraft, table: TableId, from: RecordId): Promise<RecordId | null> {
-    const { store } = this.#core;
     let last = from;
     while (!draft.isFull) {
-      const after = last === '' ? undefined : last;
-      const blocks = await store.readBlocks(table, this.#layer, after, readBytes);
-      if (blocks.length === 0) return null;
-      for (const bytes of blocks) {
-        let [lastAt, lastEnd] = [0, 0];
-        visitBlock(bytes, (id, idEnd, row, rowEnd) => {
-          draft.add(bytes, id, idEnd, bytes.subarray(row, rowEnd));
-          [lastAt, lastEnd] = [id, idEnd];
-        });
-        last = utf8Decode(bytes.subarray(lastAt, lastEnd));
-      }
+      const blocks = await this.#blocksBehind(table, last);
+      const end = blocks.at(-1);
+      if (end === undefined) return null;
+      last = lastIdOf(end);
+      // The next ones come while the keys of these are read.
+      this.#ahead = { table, after: last, blocks: this.#read(table, last) };
+      this.#ahead.blocks.catch(() => undefined);
+      for (const bytes of blocks)
+        visitBlock(bytes, (id, idEnd, row, rowEnd) =>
+          draft.add(bytes, id, idEnd, bytes.subarray(row, rowEnd)),
+        );
     }
     return last;
+  }
+
+  #blocksBehind(table: TableId, after: RecordId): Blocks {
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    return ahead?.table === table && ahead.after === after
+      ? ahead.blocks
+      : this.#read(table, after);
+  }
+
+  #read(table: TableId, after: RecordId): Blocks {
+    const { store } = this.#core;
+    return store.readBlocks(table, this.#layer, after === '' ? undefined : after, readBytes);
   }
 
   #draftOf(id: TableId): IndexDraft | undefined {

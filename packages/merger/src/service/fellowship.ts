@@ -26,12 +26,15 @@ export interface Fellowship {
   readonly stop: () => Promise<void>;
 }
 
-/** Earlier of a position and the places of all servers that are counted on. */
+/**
+ * Place before the earlier one of a position and the places of all servers that are counted on. The message at which
+ * one stands is kept: where the input lost it and gave its number away, nothing else shows that.
+ */
 export const neededByNobody = (fellows: Fellows, position: InputPosition): InputPosition => {
   let oldest = position;
   for (const word of fellows.places())
     if (comparePositions(word.position, oldest) < 0) oldest = word.position;
-  return oldest;
+  return { generation: oldest.generation, seq: Math.max(0, oldest.seq - 1) };
 };
 
 const refoldWith = async (
