@@ -50,7 +50,7 @@ const contentOf = async (database: Memory): Promise<string> => {
 
 const u48 = (bytes: Uint8Array, at: number): number => Buffer.from(bytes).readUIntBE(at, 6);
 
-const formats = { replica: 2, server: 2, input: 1 } as const;
+const formats = { replica: 3, server: 2, input: 1 } as const;
 
 describe.each(kindNames)('a store of kind %s', (kind) => {
   it('[STO-1] writes format, kind and an id of its own, and keeps them', async () => {

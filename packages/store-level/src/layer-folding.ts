@@ -3,6 +3,7 @@ import { del, plain, put, type Database, type DatabaseOperation } from './databa
 import {
   getU32,
   indexPrefix,
+  indexPrefixBytes,
   layerPrefix,
   prefixEnd,
   rowPrefixBytes,
@@ -78,18 +79,20 @@ const firstKey = async (
   }
 };
 
-/** Tables that have something in one space of a layer. */
-const tablesOf = async (database: Database, first: number, layer: number): Promise<number[]> => {
-  const tables: number[] = [];
-  const all = layerPrefix(first, layer);
+/** Beginnings of so many bytes of the keys under a prefix, each once. */
+const beginningsOf = async (
+  database: Database,
+  all: Uint8Array,
+  length: number,
+): Promise<readonly Uint8Array[]> => {
+  const found: Uint8Array[] = [];
   let key = await firstKey(database, all);
   while (key !== undefined) {
-    const table = getU32(key, 5);
-    tables.push(table);
-    const behind = prefixEnd(tablePrefix(first, layer, table)) as Uint8Array;
-    key = await firstKey(database, all, { gte: behind });
+    const beginning = plain(key).slice(0, length);
+    found.push(beginning);
+    key = await firstKey(database, all, { gte: prefixEnd(beginning) as Uint8Array });
   }
-  return tables;
+  return found;
 };
 
 /**
@@ -102,7 +105,12 @@ const placesForBlocks = async (
   into: number,
 ): Promise<Map<number, Uint8Array>> => {
   const places = new Map<number, Uint8Array>();
-  for (const table of await tablesOf(database, space.block, from)) {
+  for (const prefix of await beginningsOf(
+    database,
+    layerPrefix(space.block, from),
+    rowPrefixBytes,
+  )) {
+    const table = getU32(prefix, 5);
     if ((await firstKey(database, tablePrefix(space.image, into, table))) !== undefined) continue;
     const last = await firstKey(database, blockPrefix(into, table), { reverse: true });
     places.set(table, last === undefined ? nothing : plain(last).slice(rowPrefixBytes));
@@ -112,22 +120,28 @@ const placesForBlocks = async (
 
 /** What is known of runs where two layers are folded. */
 interface RunPlaces {
-  /** Tables whose runs may stay whole: no entry of its own lies there that would hide theirs. */
-  readonly free: ReadonlySet<number>;
-  /** Tables with runs in the older layer: markers hide entries of theirs. */
-  readonly held: Set<number>;
+  /** Indexes whose runs may stay whole: no entry of its own lies there that would hide theirs. */
+  readonly free: ReadonlySet<string>;
+  /** Indexes with runs in the older layer: markers hide entries of theirs. */
+  readonly held: Set<string>;
 }
+
+/** Table and index of a key of an index entry or of a run. */
+const indexOf = (key: Uint8Array): string => `${getU32(key, 5)} ${getU32(key, 9)}`;
 
 const placesForRuns = async (
   database: Database,
   from: number,
   into: number,
 ): Promise<RunPlaces> => {
-  const free = new Set<number>();
-  for (const table of await tablesOf(database, space.run, from))
-    if ((await firstKey(database, tablePrefix(space.index, into, table))) === undefined)
-      free.add(table);
-  return { free, held: new Set(await tablesOf(database, space.run, into)) };
+  const runsOf = (layer: number): Promise<readonly Uint8Array[]> =>
+    beginningsOf(database, layerPrefix(space.run, layer), indexPrefixBytes);
+  const free = new Set<string>();
+  for (const prefix of await runsOf(from)) {
+    const entries = indexPrefix(into, getU32(prefix, 5), getU32(prefix, 9));
+    if ((await firstKey(database, entries)) === undefined) free.add(indexOf(prefix));
+  }
+  return { free, held: new Set((await runsOf(into)).map(indexOf)) };
 };
 
 /** Moves a block of a run: whole where nothing hides its entries there, else entry by entry. */
@@ -138,14 +152,14 @@ const pushRunBlock = (
   key: Uint8Array,
   value: Uint8Array,
 ): number => {
-  const table = getU32(key, 5);
+  const index = indexOf(key);
   operations.push(del(key));
-  if (free.has(table)) {
-    held.add(table);
+  if (free.has(index)) {
+    held.add(index);
     operations.push(put(inLayer(key, into), value));
     return 1;
   }
-  const entries = entriesOfBlock(key, value, indexPrefix(into, table, getU32(key, 9)));
+  const entries = entriesOfBlock(key, value, indexPrefix(into, getU32(key, 5), getU32(key, 9)));
   for (const entry of entries) operations.push(entry);
   return entries.length;
 };
@@ -220,7 +234,7 @@ export const foldStep = async (
         else {
           const target = inLayer(key, into);
           const hides =
-            first === space.image || (first === space.index && runs.held.has(getU32(key, 5)));
+            first === space.image || (first === space.index && runs.held.has(indexOf(key)));
           const ends = isOldest && !hides && isMarker(key, true, value);
           operations.push(ends ? del(target) : put(target, value), del(key));
           moved += 1;

@@ -284,28 +284,33 @@ const indexBounds = (range: IndexRange, { after, reverse }: IndexScanOptions): S
   return reverse === true ? { gte, lt: from } : { gt: from, lt };
 };
 
-/** Where the entries of an index lie, newest first: an entry of its own hides one in a run of its layer. */
-const indexSources = async (
+/** Looks which runs an index has in layers, until that is known of all of them. */
+const lookForRuns = async (
   { runs }: RowPlace,
   table: number,
   index: number,
   layers: readonly number[],
-): Promise<readonly LayerSource[]> => {
-  for (
-    let layer = layers.find((one) => runs.of(one, table, index) === undefined);
-    layer !== undefined;
-  ) {
+): Promise<void> => {
+  const unknown = (): number | undefined =>
+    layers.find((layer) => runs.of(layer, table, index) === undefined);
+  for (let layer = unknown(); layer !== undefined; layer = unknown())
     await runs.look(layer, table, index);
-    layer = layers.find((one) => runs.of(one, table, index) === undefined);
-  }
-  return layers.flatMap((layer): LayerSource[] => [
+};
+
+/** Where the entries of an index lie, newest first: an entry of its own hides one in a run of its layer. */
+const indexSources = (
+  { runs }: RowPlace,
+  table: number,
+  index: number,
+  layers: readonly number[],
+): readonly LayerSource[] =>
+  layers.flatMap((layer): LayerSource[] => [
     { prefix: indexPrefix(layer, table, index) },
     ...[...(runs.of(layer, table, index) ?? [])].map((run) => ({
       prefix: runPrefix(layer, table, index, run),
       open: openRunBlock,
     })),
   ]);
-};
 
 /** Scans index entries of a key range over layers, by key, ties by id. */
 export const scanIndexEntries = async (
@@ -317,10 +322,11 @@ export const scanIndexEntries = async (
 ): Promise<readonly IndexEntry[]> => {
   const entries: IndexEntry[] = [];
   if (options.limit < 1) return entries;
-  const sources = await indexSources(place, table, index, options.layers);
+  await lookForRuns(place, table, index, options.layers);
   await mergeLayers({
     database: place.database,
-    sources,
+    // At once with the opening of the iterators, as for rows.
+    sources: indexSources(place, table, index, options.layers),
     bounds: indexBounds(range, options),
     reverse: options.reverse === true,
     limit: options.limit,

@@ -12,6 +12,13 @@ export interface IndexedTo {
   readonly id: RecordId;
 }
 
+/** Where indexing begins; null where no table that fills has an index. */
+export const firstIndexed = (
+  { meta }: ReplicaCore,
+  { filling }: Pick<StagingMeta, 'filling'>,
+): IndexedTo | null =>
+  filling.some((id) => (meta.indexes[id] ?? []).length > 0) ? { table: 0, id: '' } : null;
+
 /** Next part of the indexes of filled tables: entries of the rows up to `to`, which is null at the end. */
 export interface FilledPart {
   readonly table: TableId;

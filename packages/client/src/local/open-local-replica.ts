@@ -139,7 +139,9 @@ const meetDamage = async (
   const lostBatches = found.reduce((sum, one) => (one.kind === 'image' ? sum + one.count : sum), 0);
   if (found.some(({ kind }) => kind === 'image')) meta = withDoubtedImage(meta, lostBatches);
   const publishedTo = Math.max(mark?.publishedTo ?? 0, meta.publishedTo);
-  const gone = await findHoles(core, publishedTo);
+  // Where the state was lost, too, an older one takes for merged what was written under the numbers of lost operations.
+  const mergedTo = Math.min(core.meta.mergedTo, mark?.publishedTo ?? core.meta.mergedTo);
+  const gone = await findHoles(core, publishedTo, mergedTo);
   const damage = joinDamage(before, {
     found,
     newEpoch: lost || gone.mend,
@@ -170,6 +172,7 @@ const meetDamage = async (
 const findHoles = async (
   core: ReplicaCore,
   publishedTo: number,
+  mergedTo: number,
 ): Promise<{
   readonly lost: readonly LostRange[];
   readonly mend: boolean;
@@ -177,7 +180,6 @@ const findHoles = async (
 }> => {
   if (!core.store.damage.some(({ kind }) => kind === 'log-hole'))
     return { lost: [], mend: false, covered: false };
-  const { mergedTo } = core.meta;
   const found = await findLost(core);
   const lost = found.filter(({ to }) => to > mergedTo);
   // What a receipt covers is needed again when the server is put back: the next uploads look at it anew.
@@ -185,6 +187,16 @@ const findHoles = async (
   const [first] = lost;
   const mend = first !== undefined && first.from > publishedTo;
   return { lost, mend, covered: found.length > lost.length };
+};
+
+/** Finishes a flip that was cut. Blocks that are damaged end its staging alone: the next run downloads anew. */
+const finishFlip = async (core: ReplicaCore, staging: LayerStaging): Promise<void> => {
+  try {
+    await staging.finish();
+  } catch (cause) {
+    const isDamaged = cause instanceof TidemarkError && cause.code === 'storage-damaged';
+    if (!isDamaged || core.meta.staging !== null) throw cause;
+  }
 };
 
 /**
@@ -211,15 +223,20 @@ export const openLocalReplica = async (options: LocalReplicaOptions): Promise<Lo
   core.startWith(await readCurrentOpen(core.store, core.meta));
   const folding = new Folding(core);
   const staging = new LayerStaging(core, folding);
-  if ((core.meta.staging?.closing ?? null) !== null) await staging.finish();
-  await core.turn.run(() => followSchema(core));
+  if ((core.meta.staging?.closing ?? null) !== null) await finishFlip(core, staging);
+  await core.turn.run(async () => {
+    // What is staged brings no entries of new indexes along.
+    if (core.meta.customizationVersion < core.schema.customization.version)
+      await staging.abandonInTurn();
+    await followSchema(core);
+  });
   const { customization } = options;
-  if (customization !== undefined) await core.turn.run(() => adopt(core, customization));
-  try {
-    await backfillIndexes(core);
-  } catch (cause) {
-    // Queries do without the index; the next run repairs the rows, and the next opening goes on here.
-    if (!(cause instanceof TidemarkError) || cause.code !== 'storage-damaged') throw cause;
-  }
+  if (customization !== undefined)
+    await core.turn.run(async () => {
+      if (customization.version <= core.schema.customization.version) return;
+      await staging.abandonInTurn();
+      await adopt(core, customization);
+    });
+  await backfillIndexes(core);
   return new OpenedLocalReplica(core, { staging, folding, damage });
 };

@@ -303,16 +303,20 @@ export class OpenedLocalReplica implements LocalReplica {
   readonly query = async (tableName: string, query: Query = {}): Promise<readonly RecordView[]> => {
     const core = this.#core;
     const table = core.table(tableName);
-    const plan = planQuery(table, core.indexesOf(table), query);
-    const rows = await consistentRead(core, table.id, () => runQuery(core, table, plan));
+    // Planned with each read: while a table fills, its indexes are behind.
+    const rows = await consistentRead(core, table.id, async () =>
+      runQuery(core, table, planQuery(table, core.indexesOf(table), query)),
+    );
     return rows.map(({ id, row }) => recordView(table, id, row.fields));
   };
 
   readonly count = async (tableName: string, filter?: Query['filter']): Promise<number> => {
     const core = this.#core;
     const table = core.table(tableName);
-    const plan = planQuery(table, core.indexesOf(table), filter === undefined ? {} : { filter });
-    return consistentRead(core, table.id, () => countQuery(core, table, plan));
+    const query = filter === undefined ? {} : { filter };
+    return consistentRead(core, table.id, async () =>
+      countQuery(core, table, planQuery(table, core.indexesOf(table), query)),
+    );
   };
 
   readonly scan = async (

@@ -1,6 +1,7 @@
 import {
   destructiveChanges,
   problemsError,
+  TidemarkError,
   type Customization,
   type FieldId,
   type Schema,
@@ -10,7 +11,7 @@ import {
 import type { LayerPut } from '@tidemark/ports';
 import { pushIndexPuts } from './index-entries.js';
 import { schemaOf, type ReplicaCore } from './replica-core.js';
-import type { IndexMeta } from './replica-meta.js';
+import { tableMeta, type IndexMeta } from './replica-meta.js';
 import { scanVisible } from './row-reader.js';
 
 const backfillRowsPerStep = 500;
@@ -73,16 +74,35 @@ export const followSchema = async (core: ReplicaCore): Promise<void> => {
   await core.commit({ meta: { ...meta, customizationVersion: version, indexes } });
 };
 
-/** Builds the indexes that are not ready, in bounded steps between the writes of others. */
+/**
+ * Builds the indexes that are not ready, in bounded steps between the writes of others. A table whose rows are
+ * damaged is left to the next repair.
+ */
 export const backfillIndexes = async (core: ReplicaCore): Promise<void> => {
   for (const table of core.schema.tablesById.values()) {
     if (!(core.meta.indexes[table.id] ?? []).some(({ ready }) => !ready)) continue;
-    let after: string | undefined;
-    do {
-      const from = after;
-      after = await core.turn.run(() => backfillStep(core, table, from));
-    } while (after !== undefined);
+    try {
+      await backfillTable(core, table);
+    } catch (cause) {
+      if (!(cause instanceof TidemarkError) || cause.code !== 'storage-damaged') throw cause;
+      await core.turn.run(() => wantRepair(core, table.id));
+    }
   }
+};
+
+const backfillTable = async (core: ReplicaCore, table: SchemaTable): Promise<void> => {
+  let after: string | undefined;
+  do {
+    const from = after;
+    after = await core.turn.run(() => backfillStep(core, table, from));
+  } while (after !== undefined);
+};
+
+/** Damaged rows: the next run repairs the table. Queries do without its new indexes until the next opening. */
+const wantRepair = (core: ReplicaCore, table: TableId): Promise<void> => {
+  const { meta } = core;
+  const repaired = { ...tableMeta(meta, table), repair: true };
+  return core.commit({ meta: { ...meta, tables: { ...meta.tables, [table]: repaired } } });
 };
 
 /** One step; `undefined` when the table is done. */

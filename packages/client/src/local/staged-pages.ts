@@ -63,6 +63,7 @@ interface PageContext {
   readonly fresh: Map<RecordId, Uint8Array | null>;
   /** Last id that the layer holds of the table, when an earlier write left it known. */
   readonly end: RecordId | undefined;
+  readonly isFilling: boolean;
 }
 
 const heldRows = async (
@@ -100,8 +101,8 @@ const blocksOf = async (
   context: PageContext,
   { mode, entries, blocks }: TablePage,
 ): Promise<readonly RowBlock[] | undefined> => {
-  const { core, table, layer, fresh, end } = context;
-  if (mode !== 'full' || !core.isFilling(table.id) || fresh.size > 0) return undefined;
+  const { core, table, layer, fresh, end, isFilling } = context;
+  if (mode !== 'full' || !isFilling || fresh.size > 0) return undefined;
   const lastRow = { layers: [layer], limit: 1, reverse: true };
   let last = end ?? (await core.store.scanRows('image', table.id, lastRow)).rows[0]?.id ?? '';
   const [first] = blocks;
@@ -142,7 +143,7 @@ const addCounts = (out: StagedPuts, table: TableId, count: StagedCounts): void =
 };
 
 const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext): Promise<void> => {
-  const { table, layer, fresh, core } = context;
+  const { table, layer, fresh, isFilling } = context;
   const blocks = await blocksOf(context, page);
   for (const block of blocks ?? []) out.blocks.push({ layer, table: table.id, block });
   const lastBlock = blocks?.at(-1);
@@ -163,7 +164,7 @@ const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext)
   // The first full page of an empty table replaces nothing; neither does a table without indexes.
   const looksBack =
     entries.some(({ kind }) => kind === 'touch') ||
-    (indexes.length > 0 && !(page.mode === 'full' && core.isFilling(table.id)));
+    (indexes.length > 0 && !(page.mode === 'full' && isFilling));
   const held = looksBack ? await heldRows(context, ids) : [];
   const pending = indexes.length === 0 ? noFields : await pendingFields(context, ids);
   const count = { upserts: 0, touches: 0, evicts: 0 };
@@ -198,15 +199,19 @@ const stagePage = async (out: StagedPuts, page: TablePage, context: PageContext)
   addCounts(out, table.id, count);
 };
 
-/**
- * Turns pages into puts on the staged layer. Rows are stored as they came, undecoded without indexes. `ends` is
- * what the write before left known of the layer.
- */
+/** Where pages are staged: `ends` is what the write before left known of the layer. */
+export interface StagedPlace {
+  readonly layer: number;
+  /** Tables that fill for the first time, those of these pages included. */
+  readonly filling: readonly TableId[];
+  readonly ends: ReadonlyMap<TableId, RecordId>;
+}
+
+/** Turns pages into puts on the staged layer. Rows are stored as they came, undecoded without indexes. */
 export const stagePages = async (
   core: ReplicaCore,
   pages: readonly TablePage[],
-  layer: number,
-  ends: ReadonlyMap<TableId, RecordId>,
+  { layer, filling, ends }: StagedPlace,
 ): Promise<StagedPuts> => {
   const out: StagedPuts = {
     ...{ puts: [], blocks: [], counts: new Map(), missing: new Set() },
@@ -229,6 +234,7 @@ export const stagePages = async (
       stack: core.stagedStack(),
       fresh,
       end: ends.get(page.table),
+      isFilling: filling.includes(page.table),
     });
   }
   return out;

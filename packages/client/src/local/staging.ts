@@ -7,7 +7,7 @@ import {
 } from '@tidemark/model';
 import type { LayerPut } from '@tidemark/ports';
 import type { TablePage } from '@tidemark/protocol';
-import { FilledIndexes, type IndexedTo } from './filled-indexes.js';
+import { FilledIndexes, firstIndexed, type IndexedTo } from './filled-indexes.js';
 import type { Folding } from './folding.js';
 import type { StagedCounts, Staging } from './local-replica.js';
 import { openNote, readOpenRanges, type OpenRanges } from './open-ranges.js';
@@ -88,7 +88,11 @@ export class LayerStaging implements Staging {
       const { meta, filling } = this.#withFilling(pages);
       const { layer } = this.#staging();
       const known = this.#ends.layer === layer ? this.#ends.ids : new Map<TableId, RecordId>();
-      const { puts, blocks, counts, missing, ends } = await stagePages(core, pages, layer, known);
+      const { puts, blocks, counts, missing, ends } = await stagePages(core, pages, {
+        layer,
+        filling,
+        ends: known,
+      });
       // Until it is written, what was known before may be wrong.
       this.#ends = { layer, ids: new Map() };
       const rows = blocks.reduce((sum, { block }) => sum + block.count, puts.length);
@@ -158,7 +162,7 @@ export class LayerStaging implements Staging {
           ...core.meta,
           staging: {
             ...staging,
-            closing: { info, indexed: { table: 0, id: '' }, returning: 0, table: 0, id: '' },
+            closing: { info, indexed: firstIndexed(core, staging), returning: 0, table: 0, id: '' },
           },
         },
       });
@@ -204,20 +208,20 @@ export class LayerStaging implements Staging {
   async #indexPart(indexes: FilledIndexes, from: IndexedTo): Promise<IndexedTo | null> {
     const core = this.#core;
     const part = await indexes.read(from);
-    const to = part?.to ?? null;
+    if (part === null) return null;
     await core.turn.run(async () => {
       const { meta } = core;
       const staging = this.#staging();
       const first = meta.nextRun ?? 1;
-      const runs = part?.draft.runs(staging.layer, part.table, first) ?? [];
-      const entries = staging.entries + (part?.draft.count ?? 0);
-      const closing = { ...this.#closing(), indexed: to };
+      const runs = part.draft.runs(staging.layer, part.table, first);
+      const entries = staging.entries + part.draft.count;
+      const closing = { ...this.#closing(), indexed: part.to };
       await core.commit({
         batch: { runs },
         meta: { ...meta, nextRun: first + runs.length, staging: { ...staging, entries, closing } },
       });
     });
-    return to;
+    return part.to;
   }
 
   /**
@@ -329,9 +333,3 @@ export class LayerStaging implements Staging {
     });
   }
 }
-
-/** Rejects when a staging is under way that the work must not disturb. */
-export const refuseWhileStaging = (core: ReplicaCore): void => {
-  if (core.meta.staging !== null)
-    throw new TidemarkError('sync-running', 'a download is being staged');
-};

@@ -86,7 +86,7 @@ class WatchedQuery {
       });
     if (this.#stopped) return undefined;
     const plan = this.#plan();
-    const rows = (await this.#patched(plan)) ?? (await this.#run(plan));
+    const rows = (await this.#patched(plan)) ?? (await this.#run());
     this.#rows = rows;
     if (this.#isStopped()) return undefined;
     return rows.map(({ id, row }) => recordView(this.#table, id, row.fields));
@@ -96,12 +96,12 @@ class WatchedQuery {
     return this.#stopped;
   }
 
-  async #run(plan: QueryPlan): Promise<readonly VisibleRow[]> {
+  async #run(): Promise<readonly VisibleRow[]> {
     return consistentRead(this.#core, this.#table.id, async () => {
       // What changes from here on is either in the result or makes the read start again.
       this.#dirty = null;
       try {
-        return await runQuery(this.#core, this.#table, plan);
+        return await runQuery(this.#core, this.#table, this.#plan());
       } catch (cause) {
         this.#dirty = 'all';
         throw cause;

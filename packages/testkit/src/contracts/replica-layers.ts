@@ -207,12 +207,15 @@ export const applyStep = async (
     model.blocksTo.set(step.layer, last);
   } else if (step.tag === 'run') {
     const known = model.layer(model.entries, step.layer);
-    const fresh = step.entries.filter((entry) => !known.has(JSON.stringify(entry)));
-    if (fresh.length === 0) return;
-    const runs = [indexRun(step.layer, model.nextRun, fresh)];
+    // In the oldest layer a fold may have ended a marker, or not: what a run brings under it is anybody's guess.
+    const isFresh = (entry: unknown): boolean => !known.has(JSON.stringify(entry));
+    const entries = step.layer === 1 ? step.entries.filter(isFresh) : step.entries;
+    if (entries.length === 0) return;
+    const runs = [indexRun(step.layer, model.nextRun, entries)];
     model.nextRun += 1;
     await store.write({ runs }, 'os');
-    for (const entry of fresh) known.set(JSON.stringify(entry), true);
+    // An entry of its own hides that of a run, whichever was written first.
+    for (const entry of entries.filter(isFresh)) known.set(JSON.stringify(entry), true);
   } else if (step.tag === 'fold') {
     // A started fold is finished: half of it is not visible in any list of layers that has both.
     while (!(await store.foldLayer(2, 1, step.limit, true)))
