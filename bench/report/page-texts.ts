@@ -31,7 +31,7 @@ export const suiteNotes: Readonly<Record<string, string>> = {
     'A device gets a whole table for the first time. The server prepared and packed the table for an earlier device (the run that warms up), ' +
     'and passes the packs on as they lie; nothing is packed for the loopback. ' +
     '`interrupted` kills the process of the device at five random points; each next one goes on, and only time in sync counts. ' +
-    '`two indexes` declares two indexes, which are built while the table comes in.',
+    '`two indexes` declares two indexes, which are built behind the rows (decision 0016): the sync ends when they are complete.',
   'upload-merge':
     'Edits that were made offline in transactions of 100, from the start of the upload until the receipt of the last one is stored. ' +
     '`uniform-1m` edits as many records as there are, `uniform-100k` a tenth, in random order; `hot-set` a tenth as many operations on ' +
