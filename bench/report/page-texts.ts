@@ -78,7 +78,7 @@ From profiles of these cases (\`--profile\` prints them) and from the CPU second
 - **Local edits** one by one: about a third of an edit is the hop to LevelDB's thread and back, since a batch cannot be written synchronously.
   Edits that wait for each other share one write. A log file of our own for edits at \`os\` would be needed. Transactions of 100 run at half
   the speed of the floor, which itself stays below the target.
-- **Two indexes** take three quarters of the device's processor time in the first sync that builds them.
+- **Two indexes** double a first sync: three fifths of what they add is reading the rows again for their keys, the rest sorting and storing runs.
 
 - **First sync**: each copy of a page costs more in garbage collection than in copying, for V8 collects whenever some 64 MB of buffers were
   made; bytes of answers and of sealed blocks are used again therefore. Left are LevelDB's compaction on the device (a third of its processor

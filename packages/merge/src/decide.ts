@@ -221,25 +221,41 @@ const parkReferring = (decided: Decided[], context: MergeContext): void => {
     }
     return created.size > before;
   };
-  const waitsFor = ({ part }: Decided): Refused | undefined => {
+  const waitsFor = (
+    { part }: Decided,
+    own: string,
+  ): (Refused & { readonly root: string }) | undefined => {
     for (const position of part.positions) {
       const op = part.transaction.ops[position];
       for (const [table, id] of op === undefined ? [] : referencesOf(context, op)) {
         const root = created.get(recordKey(table, id));
-        if (root === undefined) continue;
+        if (root === undefined || root === own) continue;
         const message = `waits for ${root}`;
         return { kind: 'missing-reference', message, position, conflicts: [], root };
       }
     }
     return undefined;
   };
+  /** What waits under a part that comes to wait itself waits with it. */
+  const move = (from: string, root: string): void => {
+    for (const [key, one] of created) if (one === from) created.set(key, root);
+    decided.forEach(({ part, works, refused }, i) => {
+      if (refused?.root !== from) return;
+      decided[i] = { part, works, refused: { ...refused, message: `waits for ${root}`, root } };
+    });
+  };
   let grown = decided.map(note).includes(true);
   // Each round parks at least one more part, so there are at most as many rounds as parts.
   while (grown) {
     grown = false;
     decided.forEach((one, i) => {
-      const refused = one.refused === null ? waitsFor(one) : undefined;
+      // Who waits already, under an earlier transaction or a part of this one, stays where it is.
+      if (typeof one.refused?.root === 'string') return;
+      const own = rootOf(one.part);
+      const refused = waitsFor(one, own);
       if (refused === undefined) return;
+      // Also where it is in conflict itself: that is decided once the other one is.
+      if (one.refused !== null) move(own, refused.root);
       const parked = { part: one.part, works: [], refused };
       decided[i] = parked;
       grown = note(parked) || grown;

@@ -137,6 +137,28 @@ describe('parts and chains', () => {
     expect(outcomesOf(split)).toEqual(['parked', 'parked', 'same', 'parked']);
   });
 
+  test('[MRG-5] per record, what refers to a create that parks waits with it, also where it is troubled itself', () => {
+    const { world } = seeded();
+    const tooLong = 'far too long for a title';
+    const ops = [
+      operation('create', { table: 4, record: 'grandchild', set: set(5, null, 'new') }),
+      operation('create', {
+        ...{ table: 4, record: 'child' },
+        set: [...set(1, null, tooLong), ...set(5, null, 'new')],
+      }),
+      operation('create', { table: 1, record: 'new', set: set(1, null, tooLong) }),
+    ];
+    const apart = world.send('author', ops, { atomicity: 'per-record' });
+    expect(outcomesOf(apart)).toEqual(['parked', 'parked', 'parked']);
+    expect(
+      apart.parks.map(({ root, dependent, ops: parked }) => [root, dependent, parked]),
+    ).toEqual([
+      ['author/1/3', false, [3]],
+      ['author/1/3', true, [1]],
+      ['author/1/3', true, [2]],
+    ]);
+  });
+
   test('[MRG-6, MRG-7] what only the author touched is clean, also after its own recreate', () => {
     const { world, op } = seeded();
     const made = [
