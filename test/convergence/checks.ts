@@ -7,6 +7,7 @@ import { isToken, type HistoryFacts } from './history.js';
 import { readLedger, readSyncErrors } from './ledger.js';
 import { Oracle } from './oracle.js';
 import type { OracleOutcome } from './oracle-decider.js';
+import { readEntry } from './read-entry.js';
 import { storedRecords } from './world.js';
 
 /** Device as the checks see it; its name is the id of its replica. */
@@ -29,7 +30,7 @@ export interface CheckedWorld {
 /** A world with what is known of its history. */
 export interface CheckedHistory {
   readonly world: CheckedWorld;
-  readonly facts: Pick<HistoryFacts, 'typed' | 'serverTyped' | 'promised'>;
+  readonly facts: Pick<HistoryFacts, 'typed' | 'promised'>;
 }
 
 /** Fails a history with what differs. */
@@ -180,8 +181,7 @@ const checkText = (
   history: CheckedHistory,
 ): void => {
   const { facts } = history;
-  const all = [...facts.typed.values(), ...facts.serverTyped.values()];
-  const removed = new Set(all.flatMap((one) => one.removed));
+  const removed = new Set([...facts.typed.values()].flatMap((one) => one.removed));
   for (const one of typed)
     if (!removed.has(one) && !text.includes(one)) throw new Error(`${place}: ${one} was lost`);
   for (const one of text) {
@@ -194,8 +194,8 @@ const checkText = (
 /** Records, verdicts and sync errors are those of the oracle. */
 export const checkOracle = async (history: CheckedHistory): Promise<void> => {
   const { world, facts } = history;
-  const oracle = new Oracle(facts.typed, facts.serverTyped);
-  for (const { bytes, atMs } of await world.messages()) oracle.take(bytes, atMs);
+  const oracle = new Oracle();
+  for (const { bytes, atMs } of await world.messages()) oracle.take(readEntry(bytes), atMs);
   const outcomeOf = (op: string): OracleOutcome | undefined => oracle.verdicts.get(op)?.outcome;
   const state = world.merger.state();
   const ledger = await readLedger(world.store, state.incarnation);
@@ -210,9 +210,11 @@ export const checkOracle = async (history: CheckedHistory): Promise<void> => {
     const history = ledger
       .filter((entry) => entry.table === table && entry.record === record)
       .map((entry) => `${entry.n} ${entry.op} ${entry.outcome} (${outcomeOf(entry.op) ?? '-'})`);
+    const { sent } = oracle.verdicts.get(op) ?? {};
+    const changes = oracle.versions({ table, record }).map((one) => `${one.n} ${one.by}`);
     throw new Error(
       `outcome of ${op} on ${table}/${record} at ${n}\n  is       ${outcome}, at last ` +
-        `${lastWord.get(op)}\n  expected ${expected}\n  ${oracle.toldOf(op)}\n  fields ${JSON.stringify(fields)}\n  ` +
+        `${lastWord.get(op)}\n  expected ${expected}\n  ${JSON.stringify({ sent, changes })}\n  fields ${JSON.stringify(fields)}\n  ` +
         history.join('\n  '),
     );
   }
@@ -231,10 +233,11 @@ export const checkOracle = async (history: CheckedHistory): Promise<void> => {
       const expected = oracle.records.get(`${table.id}/${id}`)?.at(-1);
       expectEqual(`${place} is deleted`, deleted, expected?.deleted);
       if (deleted || expected === undefined) continue;
+      const typed = new Set(expected.ops.flatMap((op) => facts.typed.get(op)?.added ?? []));
       for (const field of table.fields) {
         const value = row.fields[field.id] ?? null;
         if (field.type === 'text')
-          checkText(`${place} ${field.name}`, String(value ?? ''), expected.typed, history);
+          checkText(`${place} ${field.name}`, String(value ?? ''), typed, history);
         else
           expectEqual(
             `${place} ${field.name}`,

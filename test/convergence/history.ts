@@ -1,5 +1,6 @@
 import type { Replica } from '@tidemark/client';
 import { TidemarkError, type ResolutionAction } from '@tidemark/model';
+import { opIdOf } from './oracle-decider.js';
 import { fieldIds, customizationOf } from './tables.js';
 import type { SeededRandom } from './seeded-random.js';
 import { storedRecords, type World, type Device } from './world.js';
@@ -17,7 +18,7 @@ const allTables = ['server_wins', 'device_wins', 'full_row', 'latest', 'manual',
 const values = ['x', 'y', 'z', 'w'];
 const firstToken = 0x4e00;
 
-/** Tokens that one operation of a device typed into a text or removed from it. */
+/** Tokens that one operation typed into a text or removed from it. */
 export interface TypedTokens {
   readonly added: readonly string[];
   readonly removed: readonly string[];
@@ -25,10 +26,8 @@ export interface TypedTokens {
 
 /** What a history did that cannot be read from the input. */
 export interface HistoryFacts {
-  /** By `replica/index`. */
+  /** By OpId of the oracle: to it, a write of the server is the operation with its version as index. */
   readonly typed: Map<string, TypedTokens>;
-  /** Characters that server writes typed and removed, by the version of the write. */
-  readonly serverTyped: Map<number, TypedTokens>;
   /** Number of operations that a device promised to keep. */
   readonly promised: Map<string, number>;
   readonly trace: string[];
@@ -56,7 +55,6 @@ export class History {
   readonly world: World;
   readonly facts: HistoryFacts = {
     typed: new Map(),
-    serverTyped: new Map(),
     promised: new Map(),
     trace: [],
   };
@@ -194,7 +192,7 @@ export class History {
           const was = String(change.before ?? '');
           const is = String(change.after ?? '');
           const typed = { added: minus(is, was), removed: minus(was, is) };
-          this.facts.typed.set(`${device.name}/${op.index}`, typed);
+          this.facts.typed.set(opIdOf(device.name, op.index), typed);
         }
   }
 
@@ -344,7 +342,7 @@ export class History {
     const state = await this.world.time.run(
       merger.submit({ kind: 'write', user: 'admin', ops: [op] }),
     );
-    if (typed !== null) this.facts.serverTyped.set(state.n, typed);
+    if (typed !== null) this.facts.typed.set(opIdOf('server', state.n), typed);
     this.#note(`server ${JSON.stringify(op)}`);
   }
 

@@ -174,7 +174,7 @@ export class MergeCrowd {
       messages: () => Promise.resolve(messages),
     };
     const promised = new Map(this.#authors.map(({ log }) => [log.replica, log.lastIndex] as const));
-    await checkOracle({ world, facts: { typed: new Map(), serverTyped: new Map(), promised } });
+    await checkOracle({ world, facts: { typed: new Map(), promised } });
   }
 
   /** Verdicts by outcome. */

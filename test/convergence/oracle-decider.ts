@@ -1,4 +1,4 @@
-import type { Operation, ResolutionChoice, TableDefinition, Value } from '@tidemark/model';
+import type { Operation, ResolutionChoice, RowFields, SchemaTable, Value } from '@tidemark/model';
 
 /** What an operation, or one field of it, came to; `combined` counts as applied. Strongest first. */
 const outcomes = ['parked', 'applied', 'superseded', 'same'] as const;
@@ -13,22 +13,24 @@ interface OracleRecord {
   /** Who began this life of the record, and when: no two are the same object. Null: there never was one. */
   readonly life: { readonly by: string; readonly n: number } | null;
   readonly fields: ReadonlyMap<number, { readonly value: Value; readonly editedAt: number }>;
-  /** Characters that were typed into its texts: more of them is not held. */
-  readonly typed: ReadonlySet<string>;
+  /** OpIds of what changed it in this life. Of its texts no more is held: they have what those typed. */
+  readonly ops: readonly string[];
 }
 
 const nothing: OracleRecord = {
   ...{ n: 0, by: '', modifiedOn: 0, deleted: true, life: null },
-  ...{ fields: new Map(), typed: new Set() },
+  ...{ fields: new Map(), ops: [] },
 };
 
-/** Operation as it arrived, under its OpId, with its author's corrected time (ms) and what it typed. */
+/** Where a record is. */
+export type Place = Pick<Operation, 'table' | 'record'>;
+
+/** Operation as it arrived, under its OpId, with its author's corrected time (ms). */
 export interface Sent extends Operation {
   readonly id: string;
   readonly author: string;
   readonly index: number;
   readonly time: number;
-  readonly typed: readonly string[];
 }
 
 /** Operations that are decided together, in order. */
@@ -41,13 +43,13 @@ interface Verdict {
   /** Life of the record that the author meant, as of this operation. */
   readonly life: OracleRecord['life'];
   /** Of a create: whether it began that life, or met a record that lived. */
-  readonly create?: 'began' | 'met';
+  readonly create?: 'began' | 'met' | undefined;
 }
 
 type Rule = (ours: number, theirs: number, earlier: OracleOutcome) => OracleOutcome;
 
 /** What becomes of a conflict, by the times of both edits and how the author's edit before this one fared. */
-const ofConflict: Readonly<Record<TableDefinition['rule'], Rule>> = {
+const ofConflict: Readonly<Record<SchemaTable['rule'], Rule>> = {
   'server-wins': () => 'superseded',
   'device-wins': () => 'applied',
   'device-wins-full': () => 'applied',
@@ -70,21 +72,32 @@ export class OracleDecider {
   readonly records = new Map<string, readonly OracleRecord[]>();
   /** By OpId text. */
   readonly verdicts = new Map<string, Verdict>();
-  tables: ReadonlyMap<number, TableDefinition> = new Map();
+  tables: ReadonlyMap<number, SchemaTable> = new Map();
   n = 0;
   now = 0;
 
-  versions(place: string): readonly OracleRecord[] {
-    return this.records.get(place) ?? [];
+  versions(at: Place): readonly OracleRecord[] {
+    return this.records.get(placeOf(at)) ?? [];
   }
 
   /** What is there of a record now. */
-  record(place: string): OracleRecord {
-    return this.versions(place).at(-1) ?? nothing;
+  record(at: Place): OracleRecord {
+    return this.versions(at).at(-1) ?? nothing;
   }
 
-  field(table: number, field: number): TableDefinition['fields'][number] | undefined {
-    return this.tables.get(table)?.fields.find(({ id }) => id === field);
+  isText(table: number, field: number): boolean {
+    return this.tables.get(table)?.fieldsById.get(field)?.type === 'text';
+  }
+
+  /** What values change of others; without those, of what a living record holds. */
+  differences(at: Place, to: RowFields, from?: RowFields): Operation['set'] {
+    const { deleted, fields } = this.record(at);
+    return Object.entries(to).flatMap(([id, after]) => {
+      const field = Number(id);
+      const held = deleted ? undefined : fields.get(field)?.value;
+      const before = (from === undefined ? held : from[field]) ?? null;
+      return same(before, after) ? [] : [{ field, before, after }];
+    });
   }
 
   /** Notes that a part waits. */
@@ -94,16 +107,12 @@ export class OracleDecider {
 
   /** Decides a part: all of it, or nothing of it, and it parks. */
   decide(part: Part, choices: readonly ResolutionChoice[] = []): boolean {
-    const before = part.map((one) => [placeOf(one), this.versions(placeOf(one))] as const);
-    for (const sent of part) {
-      const verdict = this.#decideOp(sent, choices);
-      this.verdicts.set(sent.id, verdict);
-      if (verdict.outcome !== 'parked') continue;
-      for (const [place, versions] of before) this.records.set(place, versions);
-      this.park(part);
-      return false;
-    }
-    return true;
+    const before = part.map((one) => [placeOf(one), this.versions(one)] as const);
+    for (const sent of part) this.verdicts.set(sent.id, this.#decideOp(sent, choices));
+    if (part.every(({ id }) => this.verdicts.get(id)?.outcome !== 'parked')) return true;
+    for (const [place, versions] of before) this.records.set(place, versions);
+    this.park(part);
+    return false;
   }
 
   /** Verdict that is the same for all of an operation. */
@@ -127,14 +136,14 @@ export class OracleDecider {
 
   /** The record lives by a create of the author that the operation's base does not include. */
   #isOwnLife(sent: Sent): boolean {
-    const { life } = this.record(placeOf(sent));
+    const { life } = this.record(sent);
     return sent.prev > 0 && life?.by === sent.author && life.n > (sent.base?.n ?? 0);
   }
 
   /** Life that the author meant: that which its own create began or met, else that of its base. */
   #lifeMeant(sent: Sent): OracleRecord['life'] {
     const { base, author } = sent;
-    const { life } = this.record(placeOf(sent));
+    const { life } = this.record(sent);
     const chain = this.#chain(sent);
     const own = chain.find(({ create }) => create !== undefined);
     if (own !== undefined) return own.life;
@@ -142,49 +151,47 @@ export class OracleDecider {
     if (this.#isOwnLife(sent) || author.startsWith('backend:')) return life;
     // Without a base it is what the operation before meant, and what is there for the first one.
     if (base === null) return chain[0]?.life ?? life;
-    const seen = this.versions(placeOf(sent)).filter(({ n }) => n <= base.n);
-    return seen.at(-1)?.life ?? null;
+    return (
+      this.versions(sent)
+        .filter(({ n }) => n <= base.n)
+        .at(-1)?.life ?? null
+    );
   }
 
   /** Nobody but the author changed the record since its base, and all its predecessors were applied. */
   #isClean(sent: Sent): boolean {
     const { base, author } = sent;
-    const { n, life } = this.record(placeOf(sent));
+    const { n, life } = this.record(sent);
     if (base?.n === n) return true;
     const newest = new Map<number, OracleOutcome>();
     for (const { sent: earlier, outcome, fields, create } of [...this.#chain(sent)].reverse()) {
       // Of edits of plain fields the newest count: they make up for those before.
       const { table, set, inc, crdt } = earlier;
-      const isTyped = crdt.length > 0 || set.some((one) => this.isText(table, one.field));
+      const isTyped = crdt.length > 0 || set.some(({ field }) => this.isText(table, field));
       const isMadeUp = set.length > 0 && inc.length === 0 && !isTyped;
       if (create === 'met' || (outcome !== 'applied' && !isMadeUp)) return false;
       for (const [field, one] of fields) newest.set(field, one);
     }
     if ([...newest.values()].some((one) => one !== 'applied')) return false;
     const isOfLife = base === null || this.#isOwnLife(sent);
-    return this.versions(placeOf(sent)).every(
+    return this.versions(sent).every(
       (one) => one.by === author || (isOfLife ? one.life !== life : one.n <= base.n),
     );
   }
 
-  isText(table: number, field: number): boolean {
-    return this.field(table, field)?.type === 'text';
-  }
-
   /** Decides an operation, and changes the record. */
   #decideOp(sent: Sent, choices: readonly ResolutionChoice[]): Verdict {
-    const { author: by, time } = sent;
-    const place = placeOf(sent);
+    const { author: by, time, kind } = sent;
     const table = this.tables.get(sent.table);
     if (table === undefined) return this.#whole(sent, 'parked');
     // Of several choices for a field (0: for the record's existence) the last counts.
     const choiceOf = (field: number): ResolutionChoice | undefined =>
-      choices.filter((one) => placeOf(one) === place && one.field === field).at(-1);
-    const found = this.record(place);
-    const verdict = this.#whole(sent, this.#existence(sent, table, choiceOf(0)));
-    if (verdict.outcome !== 'applied') return verdict;
-    const deleted = sent.kind === 'delete';
-    const isBegun = sent.kind === 'create' && found.deleted;
+      choices.filter((one) => placeOf(one) === placeOf(sent) && one.field === field).at(-1);
+    const existence = this.#existence(sent, table, choiceOf(0));
+    if (existence !== 'applied') return this.#whole(sent, existence);
+    const found = this.record(sent);
+    const deleted = kind === 'delete';
+    const isBegun = kind === 'create' && found.deleted;
     // What begins a life has nothing of the one before.
     const held = isBegun ? nothing : found;
     const life = isBegun ? { by, n: this.n } : found.life;
@@ -199,34 +206,33 @@ export class OracleDecider {
     }
     const isFull = table.rule === 'device-wins-full' && sent.row !== null && !this.#isClean(sent);
     const row = (isFull ? sent.row : []).filter(({ field, value }) => {
-      const { type, rule } = this.field(sent.table, field) ?? { type: 'text' };
+      const { type, rule } = table.fieldsById.get(field) ?? { type: 'text' };
       const isOfRow = type !== 'counter' && type !== 'text' && rule === undefined;
       return isOfRow && !same(state.get(field)?.value, value);
     });
-    const sums = sent.inc.map(({ field, by: more }) => {
-      return { field, value: Number(state.get(field)?.value ?? 0) + more };
-    });
-    for (const { field, value } of [...row, ...sums]) state.set(field, { value, editedAt: time });
+    for (const { field, value } of row) state.set(field, { value, editedAt: time });
+    for (const { field, by: more } of sent.inc)
+      state.set(field, { value: Number(state.get(field)?.value ?? 0) + more, editedAt: time });
     const effects = [...fields.values()];
-    if (deleted !== found.deleted || row.length + sums.length + sent.crdt.length > 0)
+    if (deleted !== found.deleted || row.length + sent.inc.length + sent.crdt.length > 0)
       effects.push('applied');
     const isOther = [...state].some(([field, one]) => one !== found.fields.get(field));
     if (isOther || effects.includes('applied')) {
       const modifiedOn = Math.max(this.now, found.modifiedOn + 1);
-      const typed = new Set([...held.typed, ...sent.typed]);
-      const made = { n: this.n, by, modifiedOn, deleted, life, fields: state, typed };
-      this.records.set(place, [...this.versions(place), made]);
+      const ops = [...held.ops, sent.id];
+      const made = { n: this.n, by, modifiedOn, deleted, life, fields: state, ops };
+      this.records.set(placeOf(sent), [...this.versions(sent), made]);
     }
     const outcome = outcomes.find((one) => effects.includes(one)) ?? 'same';
-    if (sent.kind !== 'create') return { ...verdict, outcome, fields };
-    return { ...verdict, outcome, fields, life, create: isBegun ? 'began' : 'met' };
+    const create = kind !== 'create' ? undefined : isBegun ? 'began' : 'met';
+    return { sent, outcome, fields, life, create };
   }
 
   /** Whether there is a record for an operation to change: `applied` if so. */
-  #existence(sent: Sent, table: TableDefinition, choice?: ResolutionChoice): OracleOutcome {
+  #existence(sent: Sent, table: SchemaTable, choice?: ResolutionChoice): OracleOutcome {
     if (choice?.pick === 'theirs') return 'superseded';
     if (sent.kind === 'create') return 'applied';
-    const { life, deleted } = this.record(placeOf(sent));
+    const { life, deleted } = this.record(sent);
     const isMeant = life !== null && life === this.#lifeMeant(sent);
     const isThere = isMeant && !deleted;
     if (sent.kind === 'delete' && !isThere) return 'same';
@@ -240,12 +246,12 @@ export class OracleDecider {
   /** What becomes of an edit of a field, and the value to write, if there is any. */
   #decideField(
     sent: Sent,
-    table: TableDefinition,
+    table: SchemaTable,
     held: OracleRecord,
     { field, before, after }: Operation['set'][number],
     choice: ResolutionChoice | undefined,
   ): readonly [OracleOutcome, Value?] {
-    const definition = this.field(table.id, field);
+    const definition = table.fieldsById.get(field);
     if (definition === undefined) return ['parked'];
     if (definition.type === 'text') return ['applied'];
     if (held.life === null) return ['applied', after];
@@ -269,8 +275,6 @@ export class OracleDecider {
 
 export const opIdOf = (author: string, index: number): string => `${author}/1/${index}`;
 
-export const placeOf = (at: { readonly table: number; readonly record: string }): string =>
-  `${at.table}/${at.record}`;
+export const placeOf = ({ table, record }: Place): string => `${table}/${record}`;
 
-export const same = (a: Value | undefined, b: Value | undefined): boolean =>
-  (a ?? null) === (b ?? null);
+const same = (a: Value | undefined, b: Value | undefined): boolean => (a ?? null) === (b ?? null);

@@ -1,8 +1,6 @@
-import { decodeInputEntry, type ForeignReport, type InputEntry } from '@tidemark/merger';
+import type { ForeignReport } from '@tidemark/merger';
 import {
-  decodeEnvelope,
-  decodeTransaction,
-  openTransaction,
+  indexSchema,
   resolutionFromFields,
   resolutionsTable,
   type Customization,
@@ -10,9 +8,9 @@ import {
   type ResolutionRow,
   type RowFields,
 } from '@tidemark/model';
-import type { TypedTokens } from './history.js';
-import { crypto } from './memory-parts.js';
-import { OracleDecider, opIdOf, placeOf, same, type Part, type Sent } from './oracle-decider.js';
+import { sketchOperation } from '@tidemark/testkit';
+import { OracleDecider, opIdOf, placeOf, type Part, type Sent } from './oracle-decider.js';
+import { readable, type ReadEntry, type ReadEnvelope } from './read-entry.js';
 
 /*
  * A slow, plain second opinion on what the input means, written from the design alone; of the engine it has
@@ -32,30 +30,18 @@ export interface OracleError {
   readonly parts: Part[];
 }
 
-/** Folds an input as the design says it should be. What was typed into texts is told to it. */
+/** Folds an input as the design says it should be. Of texts it knows only which operations are in them. */
 export class Oracle extends OracleDecider {
   readonly errors = new Map<string, OracleError>();
-  readonly #typed: ReadonlyMap<string, TypedTokens>;
   /** What backends said last of records, and at which version. */
   readonly #shadows = new Map<string, { fields: RowFields; rowVersion: number; n: number }>();
   /** Keys of replicas, and what else is said of identities. */
   readonly #identities = new Map<string, string>();
 
-  /** `typed` is by `replica/index` of operations, `serverTyped` by version of server writes. */
-  constructor(
-    typed: ReadonlyMap<string, TypedTokens>,
-    serverTyped: ReadonlyMap<number, TypedTokens>,
-  ) {
-    super();
-    const ofServer = [...serverTyped].map(([n, tokens]) => [`server/${n}`, tokens] as const);
-    this.#typed = new Map([...typed, ...ofServer]);
-  }
-
-  /** Takes one message of the input. */
-  take(bytes: Uint8Array, atMs: number): void {
+  /** Takes one entry of the input, and when it was received. */
+  take(entry: ReadEntry, atMs: number): void {
     this.now = Math.max(this.now, atMs);
-    const entry = decoded(decodeInputEntry(bytes));
-    if (entry.kind === 'envelope') this.#takeEnvelope(entry.envelope, atMs);
+    if (entry.kind === 'envelope') this.#takeEnvelope(entry, atMs);
     else if (entry.kind === 'foreign')
       for (const row of entry.rows) this.#takeForeign(entry.backend, row);
     else if (entry.kind === 'enroll') this.#identify(`key ${entry.replica}`, entry.publicKey);
@@ -71,16 +57,8 @@ export class Oracle extends OracleDecider {
       this.#resolve(entry.resolution);
     } else if (entry.kind === 'customization') {
       this.n += 1;
-      const { tables } = entry.json as Customization;
-      this.tables = new Map(tables.map((table) => [table.id, table]));
+      this.tables = indexSchema(entry.json as Customization, []).tablesById;
     }
-  }
-
-  /** An operation, and who changed its record when, for messages. */
-  toldOf(id: string): string {
-    const sent = this.verdicts.get(id)?.sent;
-    const changes = sent && this.versions(placeOf(sent)).map(({ n, by }) => `${n} ${by}`);
-    return JSON.stringify({ sent, changes });
   }
 
   /** What is said again takes no version. The histories enrol nobody who may not be. */
@@ -89,14 +67,8 @@ export class Oracle extends OracleDecider {
     this.#identities.set(subject, said);
   }
 
-  #takeEnvelope(bytes: Uint8Array, receivedAt: number): void {
-    const { replica, from, offsetMs, transactions } = decoded(decodeEnvelope(bytes));
-    let next = from;
-    for (const stored of transactions) {
-      const { payload } = decoded(openTransaction(stored, crypto.sha256));
-      const { ops, hlc, atomicity } = decoded(decodeTransaction(payload ?? new Uint8Array()));
-      const first = next;
-      next += ops.length;
+  #takeEnvelope({ replica, offsetMs, transactions }: ReadEnvelope, receivedAt: number): void {
+    for (const { first, ops, hlc, atomicity } of transactions) {
       // What was decided is no news, and what lies behind a gap has to come again.
       if (this.verdicts.has(opIdOf(replica, first))) continue;
       if (first > 1 && !this.verdicts.has(opIdOf(replica, first - 1))) return;
@@ -111,8 +83,7 @@ export class Oracle extends OracleDecider {
   #sent(author: string, index: number, op: Operation, wallMs: number, receivedAt: number): Sent {
     const latest = receivedAt + aheadMsMax;
     const time = Math.max(Math.min(wallMs, latest), Math.min(op.seen, latest) + 1);
-    const typed = this.#typed.get(`${author}/${index}`)?.added ?? [];
-    return { ...op, id: opIdOf(author, index), author, index, time, typed };
+    return { ...op, id: opIdOf(author, index), author, index, time };
   }
 
   /**
@@ -127,7 +98,7 @@ export class Oracle extends OracleDecider {
       for (const other of left)
         if (part.some((sent) => other.some((one) => this.#isCreateFor(sent, one)))) arrive(other);
       const [first] = part;
-      const root = this.#rootOf(part, isAsked ? parts : undefined);
+      const root = this.#rootOf(part, (other) => !isAsked || parts.includes(other));
       if (root !== undefined) {
         this.park(part);
         root.parts.push(part);
@@ -141,18 +112,14 @@ export class Oracle extends OracleDecider {
   }
 
   /** Error under which a part waits: by a predecessor, or by a reference to a create of its author. */
-  #rootOf(part: Part, among?: readonly Part[]): OracleError | undefined {
-    const waiting = [...this.errors.values()].flatMap((error) => {
-      const parts = error.state === 'resolved' ? [] : error.parts;
-      const counted = among === undefined ? parts : parts.filter((one) => among.includes(one));
-      return counted.flat().map((one) => ({ error, one }));
-    });
+  #rootOf(part: Part, counts: (other: Part) => boolean): OracleError | undefined {
+    const unresolved = [...this.errors.values()].filter(({ state }) => state !== 'resolved');
+    const under = (isIt: (one: Sent) => boolean): OracleError | undefined =>
+      unresolved.find(({ parts }) => parts.filter(counts).flat().some(isIt));
     for (const sent of part) {
       const before = opIdOf(sent.author, sent.index - sent.prev);
-      const found =
-        waiting.find(({ one }) => one.id === before) ??
-        waiting.find(({ one }) => this.#isCreateFor(sent, one));
-      if (found !== undefined) return found.error;
+      const root = under(({ id }) => id === before) ?? under((one) => this.#isCreateFor(sent, one));
+      if (root !== undefined) return root;
     }
     return undefined;
   }
@@ -161,23 +128,22 @@ export class Oracle extends OracleDecider {
   #isCreateFor(sent: Sent, { author, kind, table, record }: Sent): boolean {
     if (author !== sent.author || kind !== 'create') return false;
     const { name } = this.tables.get(table) ?? {};
-    return sent.set.some(
-      ({ field, after }) => after === record && this.field(sent.table, field)?.table === name,
-    );
+    const fields = this.tables.get(sent.table)?.fieldsById;
+    return sent.set.some((one) => one.after === record && fields?.get(one.field)?.table === name);
   }
 
   /** A device resolves by a create. */
   #resolveOn(sent: Sent): void {
     this.verdicts.set(sent.id, { sent, outcome: 'applied', fields: new Map(), life: null });
     const fields = Object.fromEntries(sent.set.map(({ field, after }) => [field, after]));
-    this.#resolve(decoded(resolutionFromFields(fields)));
+    this.#resolve(readable(resolutionFromFields(fields)));
   }
 
   /** A person's decision; the first in order holds, and only on what the person saw. */
   #resolve({ root, action, shown, choices }: ResolutionRow): void {
     const error = this.errors.get(root);
     const isStale = shown.some((one) => {
-      const { n, deleted } = this.record(placeOf(one));
+      const { n, deleted } = this.record(one);
       return one.n !== n && !(one.n === 0 && deleted);
     });
     const state = action === 'un-ignore' ? 'ignored' : 'open';
@@ -198,73 +164,47 @@ export class Oracle extends OracleDecider {
   }
 
   /** A write of the server is an edit by one who has seen everything. Returns whether it changes anything. */
-  #write(write: Extract<InputEntry, { kind: 'write' }>['ops'][number]): boolean {
-    const { table, id: record } = write;
-    const place = placeOf({ table, record });
-    const { deleted, n } = this.record(place);
+  #write(write: Extract<ReadEntry, { kind: 'write' }>['ops'][number]): boolean {
+    const at = { table: write.table, record: write.id };
+    const { deleted, n } = this.record(at);
     if (deleted && write.kind !== 'upsert') return false;
     const kind = deleted ? 'create' : write.kind === 'delete' ? 'delete' : 'update';
-    const set = this.#differences(place, 'fields' in write ? write.fields : {});
-    const inc = Object.entries('by' in write ? write.by : {});
+    const set = this.differences(at, 'fields' in write ? write.fields : {});
+    const by = Object.entries('by' in write ? write.by : {});
+    const inc = by.map(([field, more]) => ({ field: Number(field), by: more }));
     if (kind === 'update' && set.length + inc.length === 0) return false;
-    const op: Operation = {
-      ...{ ...bare, table, record, kind, base: baseAt(n), set },
-      inc: inc.map(([field, by]) => ({ field: Number(field), by })),
-    };
+    const op = sketchOperation({ ...at, kind, base: baseAt(n), set, inc });
     return this.decide([this.#sent('server', this.n, op, this.now, this.now)]);
   }
 
   /** A foreign row is an edit of its backend: the difference to what the backend said last. */
-  #takeForeign(backend: string, row: ForeignReport): void {
-    const { table, id: record } = row;
-    const place = placeOf({ table, record });
-    const shadow = this.#shadows.get(place);
-    const rowVersion = row.rowVersion ?? (shadow?.rowVersion ?? 0) + 1;
+  #takeForeign(backend: string, report: ForeignReport): void {
+    const at = { table: report.table, record: report.id };
+    const shadow = this.#shadows.get(placeOf(at));
+    const rowVersion = report.rowVersion ?? (shadow?.rowVersion ?? 0) + 1;
     if (shadow !== undefined && rowVersion <= shadow.rowVersion) return;
-    const { deleted } = this.record(place);
-    const defined = this.tables.get(table)?.fields.filter(({ type }) => type !== 'counter') ?? [];
-    const fields = Object.fromEntries(defined.map(({ id }) => [id, row.fields[id] ?? null]));
-    const changed = this.#differences(place, fields, shadow?.fields);
+    const defined =
+      this.tables.get(at.table)?.fields.filter(({ type }) => type !== 'counter') ?? [];
+    const row = defined.map(({ id }) => ({ field: id, value: report.fields[id] ?? null }));
+    const fields = Object.fromEntries(row.map(({ field, value }) => [field, value]));
+    const changed = this.differences(at, fields, shadow?.fields);
     // Texts are not held here: without a shadow, the rows of the histories name the one that is there.
-    const plain = changed.filter(({ field }) => !this.isText(table, field));
-    const isNew = shadow === undefined;
-    const isEcho = !(isNew && deleted) && (isNew ? plain : changed).length === 0;
-    if (!isEcho) this.n += 1;
-    this.#shadows.set(place, { fields, rowVersion, n: this.n });
-    if (isEcho) return;
-    const op: Operation = {
-      ...{ ...bare, table, record, kind: isNew ? 'create' : 'update' },
-      base: isNew ? null : baseAt(shadow.n),
-      // Without a shadow it is not known what the backend saw, and what it holds on purpose.
-      set: isNew ? plain.map((one) => ({ ...one, before: null })) : plain,
-      row: isNew ? null : defined.map(({ id }) => ({ field: id, value: fields[id] ?? null })),
-    };
-    const sent = this.#sent(`backend:${backend}`, this.n, op, row.modifiedOn, this.now);
+    const plain = changed.filter(({ field }) => !this.isText(at.table, field));
+    const isNews = shadow ? changed.length > 0 : plain.length > 0 || this.record(at).deleted;
+    if (isNews) this.n += 1;
+    this.#shadows.set(placeOf(at), { fields, rowVersion, n: this.n });
+    if (!isNews) return;
+    // Without a shadow it is not known what the backend saw, and what it holds on purpose.
+    const op = shadow
+      ? { kind: 'update' as const, base: baseAt(shadow.n), set: plain, row }
+      : { kind: 'create' as const, set: plain.map((one) => ({ ...one, before: null })) };
+    const whole = sketchOperation({ ...at, ...op });
+    const sent = this.#sent(`backend:${backend}`, this.n, whole, report.modifiedOn, this.now);
     this.#arrive([[sent]], true);
-  }
-
-  /** What values change of others; without those, of what a living record holds. */
-  #differences(place: string, to: RowFields, from?: RowFields): Operation['set'] {
-    const { deleted, fields } = this.record(place);
-    return Object.entries(to).flatMap(([id, after]) => {
-      const field = Number(id);
-      const held = deleted ? undefined : fields.get(field)?.value;
-      const before = (from === undefined ? held : from[field]) ?? null;
-      return same(before, after) ? [] : [{ field, before, after }];
-    });
   }
 }
 
-/** What operations have that only devices make. */
-const bare = { prev: 0, since: 0, seen: 0, set: [], inc: [], crdt: [], row: null } as const;
-
 const baseAt = (n: number) => ({ incarnation: 1, n, born: '', modifiedOn: 0 });
-
-/** What the histories hold can be read, all of it. */
-const decoded = <A>(result: { _tag: 'Left' } | { _tag: 'Right'; right: A }): A => {
-  if (result._tag === 'Left') throw new Error('the histories hold nothing that cannot be read');
-  return result.right;
-};
 
 /** The operations of each record as a part of their own, in the order of their first. */
 const byRecord = (part: Part): readonly Part[] => {

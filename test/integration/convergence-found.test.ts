@@ -242,7 +242,7 @@ describe('found by random histories', () => {
       ['device-A', 6],
       ['device-B', 2],
     ]);
-    const facts = { typed: new Map(), serverTyped: new Map(), promised };
+    const facts = { typed: new Map(), promised };
     await checkOracle({ world, facts });
   });
 });

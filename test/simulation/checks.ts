@@ -9,6 +9,7 @@ import {
   type CheckedWorld,
 } from '../convergence/checks.js';
 import { crypto } from '../convergence/memory-parts.js';
+import { opIdOf } from '../convergence/oracle-decider.js';
 import { checkCheckpoint, checkOtherWindows, contentOf } from '../convergence/refold.js';
 import { storedRecords } from '../convergence/world.js';
 import { decodeRow } from '@tidemark/model';
@@ -95,7 +96,7 @@ const typedByOperation = (world: SimWorld): Map<string, TypedTokens> => {
       ops.forEach(({ table, record, crdt }, i) => {
         if (crdt.length === 0) return;
         const found = world.typed.get(`${name}/${names.get(table)}/${record}`);
-        if (found !== undefined) typed.set(`${envelope?.replica}/${index + i}`, found);
+        if (found !== undefined) typed.set(opIdOf(envelope?.replica ?? '', index + i), found);
       });
       index += opCount;
     }
@@ -228,7 +229,7 @@ export const checkRest = async (world: SimWorld): Promise<void> => {
   const promised = new Map(
     checked.devices.map(({ name, local }) => [name, local.logEnd().lastIndex] as const),
   );
-  const facts = { typed: typedByOperation(world), serverTyped: new Map(), promised };
+  const facts = { typed: typedByOperation(world), promised };
   await under(world, 'I2', () => checkVerdicts({ world: checked, facts }));
   await under(world, 'I6', () => checkOracle({ world: checked, facts }));
 };
