@@ -1,7 +1,6 @@
 import { tableMeta } from '@tidemark/client';
 import { TidemarkError } from '@tidemark/model';
 import type { DeviceActor } from './device-actor.js';
-import type { Shown } from './own-edits.js';
 import type { SimWorld } from './sim-world.js';
 
 /** Highest index that a page has covered in a table; undefined when the device holds no such table. */
@@ -30,12 +29,7 @@ export const awaitsPage = ({ local, own }: DeviceActor): boolean => {
   return false;
 };
 
-const lookAt = async (
-  world: SimWorld,
-  device: DeviceActor,
-  place: string,
-  fields: Map<string, Shown>,
-): Promise<void> => {
+const lookAt = async (world: SimWorld, device: DeviceActor, place: string): Promise<void> => {
   const { replica, local, own } = device;
   if (replica === null || local === null) return;
   const at = place.indexOf('/');
@@ -44,6 +38,9 @@ const lookAt = async (
   const { mergedTo } = local.meta();
   const row = (await replica.get(table, record)) as Readonly<Record<string, unknown>> | undefined;
   if (device.local !== local || device.isEditing || own.changes !== changes) return;
+  // Asked for only now: what was known when the look began may be of an edit that others have followed.
+  const fields = own.fieldsOf(place);
+  if (fields === undefined) return;
   const covered = coveredTo(local, table);
   if (covered === undefined || world.inexact.size > 0) return own.drop(place);
   for (const [field, { index, value }] of [...fields]) {
@@ -73,9 +70,9 @@ export const checkOwnEdits = async (world: SimWorld, device: DeviceActor): Promi
   if (own.size === 0 || device.isEditing) return;
   if (world.inexact.size > 0) return own.forget();
   try {
-    for (const [place, fields] of own.places()) {
+    for (const place of own.places()) {
       if (device.local !== local) return;
-      await lookAt(world, device, place, fields);
+      await lookAt(world, device, place);
     }
   } catch (cause) {
     // A disk that fails and a device that closes show nothing at all.

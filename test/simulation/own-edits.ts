@@ -49,8 +49,14 @@ export class OwnEdits {
     return this.#places;
   }
 
-  places(): readonly (readonly [place: string, fields: Map<string, Shown>])[] {
-    return [...this.#places];
+  /** The records for a look at each of them. */
+  places(): readonly string[] {
+    return [...this.#places.keys()];
+  }
+
+  /** What a record must show now. Edits replace it: it is no longer true after an await. */
+  fieldsOf(place: string): Map<string, Shown> | undefined {
+    return this.#places.get(place);
   }
 
   drop(place: string): void {
