@@ -1,6 +1,6 @@
 import { openInputLog, openServerStore } from '@tidemark/store-level';
 import type { InputLog, ServerStore } from '@tidemark/ports';
-import type { MergerOptions, ServerEvent } from '@tidemark/merger';
+import { createFellows, type MergerOptions, type ServerEvent } from '@tidemark/merger';
 import { createMemoryCheckpoints } from '@tidemark/testkit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Disk, nodeCrypto, schema, World, type DeviceHandle } from './world.js';
@@ -208,6 +208,31 @@ describe('a server whose whole folder was put back', () => {
     expect(rewinds()).toHaveLength(1);
   });
 
+  test('[SRV-73] so does one of a new incarnation that begins where the store that was put back stands', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device();
+    const id = await a.replica.create('visits', { subject: 'one', count: 1 });
+    await syncAll(a);
+    const cut = await folder.input.copy();
+    await a.replica.increment('visits', id, 'count', 10);
+    await syncAll(a);
+    await world.stopServer();
+    const store = await folder.store.copy();
+    // The input lost its end: it goes on with a new incarnation from the store.
+    await serve({ store: folder.store, input: cut });
+    expect(world.merger.state()).toMatchObject({ incarnation: 2, position: { generation: 2 } });
+    const input = await cut.copy();
+    await a.replica.increment('visits', id, 'count', 100);
+    await syncAll(a, a);
+    await world.merger.checkpoint();
+    await serve({ store, input });
+    expect(rewinds()).toMatchObject([{ incarnation: 3, by: 'checkpoint' }]);
+    await syncAll(a, a);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(111);
+    await expectEqual(a);
+  });
+
   test('[SRV-57] a store from before a new incarnation, or none, takes the checkpoint that the trimmed input stands on', async () => {
     await world.close();
     const checkpoints = { folder: createMemoryCheckpoints(), keep: 1, trimInput: true };
@@ -262,6 +287,43 @@ describe('a server whose whole folder was put back', () => {
     await syncAll(a);
     expect(world.merger.state().incarnation).toBe(2);
     expect((await world.rows(1)).get(id)?.fields[3]).toBe(111);
+    await expectEqual(a);
+  });
+
+  test('[SRV-57] [SRV-73] a lost store among others takes the newest checkpoint that leads on, and goes above the newest', async () => {
+    await world.close();
+    const checkpoints = createMemoryCheckpoints();
+    // A server that went on without an opening has not looked at the newest checkpoint.
+    let hidden: string | undefined;
+    const list = async (): Promise<readonly string[]> =>
+      (await checkpoints.list()).filter((name) => name !== hidden);
+    const alone = { say: () => undefined, onWord: () => () => undefined };
+    world = await World.open({
+      onEvent: (event) => events.push(event),
+      checkpoints: { folder: { ...checkpoints, list }, trimInput: true },
+      fellows: createFellows(alone, { nowMs: () => 0 }, 'one'),
+    });
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device();
+    await a.replica.create('visits', { subject: 'lost' });
+    const backup = await copyOf(folder);
+    for (let i = 0; i < 30; i += 1) await a.replica.create('visits', { subject: `lost ${i}` });
+    await syncAll(a);
+    const lost = await world.merger.checkpoint();
+    [hidden] = await checkpoints.list();
+    // The input lost that, and goes on with fewer versions in more messages.
+    await serve(backup);
+    for (let i = 0; i < 10; i += 1)
+      await world.write({ kind: 'upsert', table: 1, id: `v${i}`, fields: { 1: 'kept' } });
+    const kept = await world.merger.checkpoint();
+    expect(kept?.n).toBeLessThan(lost?.n ?? 0);
+    expect((await world.input.extent()).first).toBeGreaterThan((lost?.position.seq ?? 0) + 1);
+    hidden = undefined;
+    await serve({ store: new Disk(), input: backup.input });
+    expect(rewinds()).toMatchObject([{ incarnation: 2, by: 'checkpoint', shown: { n: lost?.n } }]);
+    expect([...(await world.rows(1)).keys()].filter((id) => id.startsWith('v'))).toHaveLength(10);
+    await syncAll(a, a);
     await expectEqual(a);
   });
 

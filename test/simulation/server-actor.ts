@@ -282,8 +282,12 @@ export class ServerActor implements NetworkServer {
       marker: this.storeDisk.markerOf(life),
       hash,
     });
-    // A process that finds no stream makes the first generation, as the real input log does.
-    if (stream !== null && !stream.faults.isDown) stream.create();
+    // A process that finds no stream makes the first generation, as the real input log does; one that finds
+    // the newest without a message begins it again.
+    if (stream !== null && !stream.faults.isDown) {
+      stream.create();
+      stream.beginAgain();
+    }
     const input =
       stream === null
         ? await openInputLog({

@@ -67,8 +67,8 @@ export class SimStream {
   clockErrorMs = 0;
   readonly scheduler: Scheduler;
   readonly #generations = new Map<number, Generation>();
-  /** Last number of each generation that has ended. */
-  readonly #ends = new Map<number, number>();
+  /** Last number of each generation that has ended, and the message with which the next one begins. */
+  readonly #ends = new Map<number, { readonly last: number; readonly next: Uint8Array }>();
   readonly #ids = new Map<string, { readonly position: InputPosition; readonly atMs: number }>();
   readonly #watchers = new Set<() => void>();
   #current = 1;
@@ -108,7 +108,7 @@ export class SimStream {
     const { generation, last } = this.extent();
     if (generation !== expected.generation || last !== expected.last)
       throw new TidemarkError('behind', 'the input does not end where it was expected');
-    this.#ends.set(generation, last);
+    this.#ends.set(generation, { last, next: first.slice() });
     this.#current = generation + 1;
     this.#generations.set(this.#current, { messages: [], first: 1 });
     const position = this.#store(first);
@@ -134,7 +134,7 @@ export class SimStream {
     let bytes = 0;
     let { generation, seq } = after.generation < 1 ? { generation: 1, seq: 0 } : after;
     while (messages.length < bounds.maxMessages && generation <= this.#current) {
-      const end = this.#ends.get(generation);
+      const end = this.#ends.get(generation)?.last;
       if (end !== undefined && seq >= end) {
         generation += 1;
         seq = 0;
@@ -207,6 +207,16 @@ export class SimStream {
     if (this.exists()) return;
     this.#current = 1;
     this.#generations.set(1, { messages: [], first: 1 });
+  }
+
+  /** A generation that lost all its messages is begun again, as long as the one before tells how. */
+  beginAgain(): void {
+    const { generation, first, last } = this.extent();
+    const end = this.#ends.get(generation - 1);
+    if (first > 1 || last > 0 || end === undefined || !this.#generations.has(generation - 1))
+      return;
+    this.#store(end.next);
+    this.#tell();
   }
 
   watch(callback: () => void): () => void {

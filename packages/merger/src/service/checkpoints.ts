@@ -63,39 +63,54 @@ export const readManifest = async (
   return manifest;
 };
 
-/** Newest checkpoint that can be read, with the names that cannot; those known as `damaged` are not tried again. */
+/** A checkpoint that can be read, with the names of newer ones that cannot. */
+export interface ReadableCheckpoint {
+  readonly name: string;
+  readonly manifest: CheckpointManifest;
+  readonly unreadable: readonly string[];
+}
+
+/**
+ * Checkpoints that can be read, newest first; those known as `damaged` are not tried again. Rejects with
+ * `checkpoint-invalid` when there are some and none can be read.
+ */
+export const readableCheckpoints = async function* (
+  folder: CheckpointFolder,
+  tenant: string,
+  hash: Hash,
+  damaged: ReadonlySet<string>,
+): AsyncGenerator<ReadableCheckpoint, undefined> {
+  const names = await folder.list();
+  const unreadable: string[] = [];
+  for (const name of [...names].reverse()) {
+    if (damaged.has(name)) {
+      unreadable.push(name);
+      continue;
+    }
+    let manifest: CheckpointManifest;
+    try {
+      manifest = await readManifest(folder, name, tenant, hash);
+    } catch (cause) {
+      if (!(cause instanceof TidemarkError) || cause.code !== 'checkpoint-invalid') throw cause;
+      unreadable.push(name);
+      continue;
+    }
+    yield { name, manifest, unreadable: [...unreadable] };
+  }
+  if (unreadable.length > 0 && unreadable.length === names.length)
+    throw new TidemarkError('checkpoint-invalid', 'no checkpoint can be read', {
+      checkpoints: unreadable,
+    });
+};
+
+/** Newest checkpoint that can be read; rejects as `readableCheckpoints` does. */
 export const newestCheckpoint = async (
   folder: CheckpointFolder,
   tenant: string,
   hash: Hash,
   damaged: ReadonlySet<string> = new Set(),
-): Promise<
-  | {
-      readonly name: string;
-      readonly manifest: CheckpointManifest;
-      readonly unreadable: readonly string[];
-    }
-  | undefined
-> => {
-  const unreadable: string[] = [];
-  for (const name of [...(await folder.list())].reverse()) {
-    if (damaged.has(name)) {
-      unreadable.push(name);
-      continue;
-    }
-    try {
-      return { name, manifest: await readManifest(folder, name, tenant, hash), unreadable };
-    } catch (cause) {
-      if (!(cause instanceof TidemarkError) || cause.code !== 'checkpoint-invalid') throw cause;
-      unreadable.push(name);
-    }
-  }
-  if (unreadable.length > 0)
-    throw new TidemarkError('checkpoint-invalid', 'no checkpoint can be read', {
-      checkpoints: unreadable,
-    });
-  return undefined;
-};
+): Promise<ReadableCheckpoint | undefined> =>
+  (await readableCheckpoints(folder, tenant, hash, damaged).next()).value;
 
 const readReceipts = async (
   applied: AppliedStore,

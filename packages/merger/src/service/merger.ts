@@ -397,7 +397,12 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     driver.nudge();
     if (line.isRewound && line.checkpoint !== undefined) {
       const { incarnation, n } = line.checkpoint.manifest;
-      await guard.rewind(() => Promise.resolve({ incarnation, n }), 'checkpoint');
+      // Another server may have begun an incarnation above it meanwhile.
+      const isAbove = (): boolean => applied.applied().incarnation > incarnation;
+      await guard.rewind(
+        () => Promise.resolve(isAbove() ? undefined : { incarnation, n }),
+        'checkpoint',
+      );
     }
     if (fellows !== undefined) await bringBackLost(parts, settle);
     if (line.isNewIncarnation) {

@@ -5,9 +5,14 @@ import { encodeInputEntry } from '../fold/input-entry.js';
 import { setKeptAside } from '../fold/input-memory.js';
 import type { AppliedStore } from './applied-store.js';
 import { noteLeftOver } from './bring-back.js';
-import { newestCheckpoint, type CheckpointManifest } from './checkpoints.js';
+import {
+  newestCheckpoint,
+  readableCheckpoints,
+  type CheckpointManifest,
+  type ReadableCheckpoint,
+} from './checkpoints.js';
 import { standForIncarnation } from './election.js';
-import type { Fellows } from './fellows.js';
+import { comparePositions, type Fellows } from './fellows.js';
 import { findInput, type InputFound } from './find-input.js';
 import type { ServerEvent } from './server-event.js';
 
@@ -50,23 +55,16 @@ const refused = (incarnation: number): TidemarkError =>
     { incarnation },
   );
 
-type Newest = NonNullable<Awaited<ReturnType<typeof newestCheckpoint>>>;
-
 const isOlder = (state: FoldState, manifest: CheckpointManifest): boolean =>
   state.incarnation < manifest.incarnation ||
   (state.incarnation === manifest.incarnation && state.n < manifest.n);
 
 /** Older, or of the same version and not as far in the input: grants and lives take no version. */
-const liesBehind = (state: FoldState, manifest: CheckpointManifest): boolean => {
-  if (isOlder(state, manifest)) return true;
-  const { generation, seq } = manifest.position;
-  return (
-    state.incarnation === manifest.incarnation &&
+const liesBehind = (state: FoldState, manifest: CheckpointManifest): boolean =>
+  isOlder(state, manifest) ||
+  (state.incarnation === manifest.incarnation &&
     state.n === manifest.n &&
-    (state.position.generation < generation ||
-      (state.position.generation === generation && state.position.seq < seq))
-  );
-};
+    comparePositions(state.position, manifest.position) < 0);
 
 const asState = ({
   n,
@@ -80,18 +78,26 @@ const asState = ({
   lastHash: inputHash,
 });
 
+/** Name of the checkpoint that was loaded, and the newest one. */
+interface CheckpointsFound {
+  readonly loaded: string | null;
+  readonly newest: ReadableCheckpoint | undefined;
+}
+
 const startIncarnation = async (
   options: OpenLineOptions,
   state: FoldState,
   extent: InputExtent,
-  checkpoint: string | null,
+  { loaded: checkpoint, newest }: CheckpointsFound,
 ): Promise<void> => {
   const { input, applied, fellows, hash: digestOf, onEvent } = options;
   const last = { generation: extent.generation, seq: extent.last };
   const hash = extent.last === 0 ? undefined : await input.hashAt(last);
+  // The newest checkpoint may be of a lost line above this one: its number was given.
+  const incarnation = Math.max(state.incarnation, newest?.manifest.incarnation ?? 0) + 1;
   const message = encodeInputEntry({
     kind: 'incarnation',
-    incarnation: state.incarnation + 1,
+    incarnation,
     position: state.position,
     digest: state.digest,
     checkpoint,
@@ -123,7 +129,7 @@ const startIncarnation = async (
       : 0;
   onEvent({
     type: 'incarnation',
-    incarnation: state.incarnation + 1,
+    incarnation,
     n: state.n,
     missingMessages: missing,
     checkpoint,
@@ -134,7 +140,7 @@ class LineOpening {
   readonly #options: OpenLineOptions;
   #state: FoldState;
   #extent: InputExtent;
-  #newest: Newest | undefined;
+  #newest: ReadableCheckpoint | undefined;
   #loaded: string | null = null;
   readonly #damaged = new Set<string>();
 
@@ -173,11 +179,11 @@ class LineOpening {
       checkpoint: this.#newest,
       damaged: this.#damaged,
       isNewIncarnation: hasBegun || found === 'announced',
-      isRewound: found === 'continues' && (await this.#isRewound()),
+      isRewound: !hasBegun && (await this.#isRewound()),
     };
   }
 
-  async #newestCheckpoint(): Promise<Newest | undefined> {
+  async #newestCheckpoint(): Promise<ReadableCheckpoint | undefined> {
     const { checkpoints, tenant, hash } = this.#options;
     return checkpoints === undefined
       ? undefined
@@ -196,7 +202,7 @@ class LineOpening {
   }
 
   /** Loads a checkpoint; where its bytes are damaged, the next older one. */
-  async #load(newest: Newest | undefined): Promise<void> {
+  async #load(newest: ReadableCheckpoint | undefined): Promise<void> {
     const { checkpoints, damage, applied, fellows } = this.#options;
     if (newest === undefined || checkpoints === undefined)
       throw new TidemarkError(
@@ -219,7 +225,7 @@ class LineOpening {
     }
   }
 
-  async #loadOne(found: Newest, checkpoints: CheckpointFolder): Promise<void> {
+  async #loadOne(found: ReadableCheckpoint, checkpoints: CheckpointFolder): Promise<void> {
     const { name, manifest, unreadable } = found;
     this.#state = await this.#options.applied.reload(checkpoints.readChunks(name));
     if (this.#state.digest !== manifest.digest)
@@ -240,18 +246,23 @@ class LineOpening {
     // Nobody else may know by now what the input has lost.
     await applied.store.sync();
     if (fellows === undefined) {
-      await startIncarnation(this.#options, this.#state, this.#extent, this.#loaded);
+      await this.#start();
       return true;
     }
     const chosen = await standForIncarnation({ fellows, timer, input }, this.#state);
     if (chosen === 'look-again' || (await this.#find()) !== 'missing') return false;
     try {
-      await startIncarnation(this.#options, this.#state, this.#extent, this.#loaded);
+      await this.#start();
       return true;
     } catch (cause) {
       if (cause instanceof TidemarkError && cause.code === 'behind') return false;
       throw cause;
     }
+  }
+
+  #start(): Promise<void> {
+    const found = { loaded: this.#loaded, newest: this.#newest };
+    return startIncarnation(this.#options, this.#state, this.#extent, found);
   }
 
   /** Takes a checkpoint from which the input can be folded; waits for one that another server writes. */
@@ -273,27 +284,45 @@ class LineOpening {
       ...this.#state.position,
     });
     for (let waited = 0; ; waited += lineCheckpointEveryMs) {
-      const newest = await this.#newestCheckpoint();
-      this.#newest = newest;
       const isOver = waited >= lineCheckpointMsMax;
-      if (newest !== undefined && isOlder(this.#state, newest.manifest)) {
-        const state = asState(newest.manifest);
-        const would = await findInput(state, this.#lookAt());
-        if (would === 'continues' || would === 'announced') return this.#load(newest);
-        // The line of that checkpoint was the last, and lost its end: a new incarnation begins from it.
-        if (isOver && would === 'missing') return this.#load(newest);
-      }
+      const leading = await this.#leadingCheckpoint(isOver);
+      if (leading !== undefined) return this.#load(leading);
       if (isOver) throw missing;
       await timer.sleep(lineCheckpointEveryMs);
       this.#extent = await this.#options.input.extent();
     }
   }
 
+  /**
+   * Newest checkpoint beyond this state from which the input can be folded. The newest of all may be of a line
+   * that was lost, while the input went on from an older state and was cut behind that line's end.
+   */
+  async #leadingCheckpoint(isOver: boolean): Promise<ReadableCheckpoint | undefined> {
+    const { checkpoints, tenant, hash } = this.#options;
+    this.#newest = undefined;
+    if (checkpoints === undefined) return undefined;
+    for await (const found of readableCheckpoints(checkpoints, tenant, hash, this.#damaged)) {
+      this.#newest ??= found;
+      const { manifest } = found;
+      const isBeyond =
+        isOlder(this.#state, manifest) ||
+        comparePositions(this.#state.position, manifest.position) < 0;
+      if (!isBeyond) continue;
+      const would = await findInput(asState(manifest), this.#lookAt());
+      if (would === 'continues' || would === 'announced') return found;
+      // The line of that checkpoint was the last, and lost its end: a new incarnation begins from it.
+      if (would === 'missing') return isOver ? found : undefined;
+    }
+    return undefined;
+  }
+
+  /** Whether the newest checkpoint holds versions that the line on which this state stands does not. */
   async #isRewound(): Promise<boolean> {
     const newest = this.#newest;
     if (newest === undefined || !isOlder(this.#state, newest.manifest)) return false;
-    const state = { ...this.#state, ...asState(newest.manifest) };
-    return (await findInput(state, this.#lookAt())) === 'missing';
+    // On one line versions only rise: whoever was there and is older has folded other input.
+    if (comparePositions(this.#state.position, newest.manifest.position) >= 0) return true;
+    return (await findInput(asState(newest.manifest), this.#lookAt())) === 'missing';
   }
 }
 
