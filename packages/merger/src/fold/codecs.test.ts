@@ -200,7 +200,10 @@ describe('segments', () => {
     const bytes = written(new FeedDraft(), feed);
     expect(bytes[0]).toBe(2);
     expect(decodeFeedSegment(bytes).entries()).toEqual(feed);
-    expect(decodeLedgerSegment(written(new LedgerDraft(), ledger)).entries()).toEqual(ledger);
+    const opened = decodeLedgerSegment(written(new LedgerDraft(), ledger));
+    expect(opened.entries()).toEqual(ledger);
+    for (const id of ['a', 'b', 'x'])
+      expect(opened.entriesOf(id)).toEqual(ledger.filter(({ record }) => record === id));
   });
 
   it('[SRV-25] joins the ranges of dependents, but never with the root', () => {

@@ -51,6 +51,8 @@ export interface LedgerSegment {
   readonly last: number;
   readonly count: number;
   readonly entries: () => readonly LedgerEntry[];
+  /** Entries of one record: a segment that does not name it is searched, not decoded. */
+  readonly entriesOf: (record: RecordId) => readonly LedgerEntry[];
 }
 
 /** Newest format of ledger segments: in the second, long texts are written as changes. */
@@ -181,23 +183,29 @@ const openLedgerSegment = (bytes: Uint8Array): LedgerSegment => {
     number,
     readonly (readonly [string, string, number])[],
   ];
-  const readEntries = (): readonly LedgerEntry[] => {
+  const readText = (): string => utf8Decode(bytes.subarray(5 + length));
+  const parsed = (text: string): readonly EntryJson[] => JSON.parse(text) as readonly EntryJson[];
+  const readRows = (rows: readonly EntryJson[]): readonly LedgerEntry[] => {
     const deltas = new TextDeltas();
-    return (JSON.parse(utf8Decode(bytes.subarray(5 + length))) as readonly EntryJson[]).map(
-      ([nOffset, op, text, record, outcome, fields]) => {
-        const [user, decider, time] = texts[text] as readonly [string, string, number];
-        return {
-          n: first + nOffset,
-          op,
-          user,
-          record,
-          outcome: outcomes[outcome] as LedgerOutcome,
-          fields: fields === 0 ? [] : fields.map((field) => fieldFromJson(deltas, record, field)),
-          decider,
-          time,
-        };
-      },
-    );
+    return rows.map(([nOffset, op, place, record, outcome, fields]) => {
+      const [user, decider, time] = texts[place] as readonly [string, string, number];
+      return {
+        n: first + nOffset,
+        op,
+        user,
+        record,
+        outcome: outcomes[outcome] as LedgerOutcome,
+        fields: fields === 0 ? [] : fields.map((field) => fieldFromJson(deltas, record, field)),
+        decider,
+        time,
+      };
+    });
+  };
+  const readEntriesOf = (record: RecordId): readonly LedgerEntry[] => {
+    const text = readText();
+    if (!text.includes(JSON.stringify(record))) return [];
+    // A text is written as a change of what stood before in the same record: the others are not needed for it.
+    return readRows(parsed(text).filter((row) => row[3] === record));
   };
   let entries: readonly LedgerEntry[] | undefined;
   return {
@@ -206,6 +214,7 @@ const openLedgerSegment = (bytes: Uint8Array): LedgerSegment => {
     first,
     last,
     count,
-    entries: () => (entries ??= storedForm(what, readEntries)),
+    entries: () => (entries ??= storedForm(what, () => readRows(parsed(readText())))),
+    entriesOf: (record) => storedForm(what, () => readEntriesOf(record)),
   };
 };

@@ -64,7 +64,8 @@ const explainField = (
  * Reads the ledger of a record or field, oldest first. Rejects with `unknown-table`, `unknown-field`,
  * `invalid-option` for a limit that is none.
  *
- * It scans the table's segments of the ledger: cost follows the ledger, memory the limit.
+ * It searches the table's segments of the ledger, and decodes those that name the record: cost follows the
+ * ledger, memory the limit.
  */
 export const explainValue = async (
   applied: AppliedStore,
@@ -82,7 +83,6 @@ export const explainValue = async (
   if (limit === 0) return [];
   let found: Explanation[] = [];
   const take = (entry: LedgerEntry, incarnation: number): void => {
-    if (entry.record !== request.id) return;
     if (entry.fields.length === 0 && wanted === undefined)
       found.push(explainField(entry, incarnation, '', undefined));
     for (const field of entry.fields) {
@@ -107,7 +107,8 @@ export const explainValue = async (
       for (const segment of segments) {
         from = { last: segment.last, table: segment.table };
         if (segment.table !== table.id) continue;
-        for (const entry of decodeLedgerSegment(segment.bytes).entries()) take(entry, incarnation);
+        for (const entry of decodeLedgerSegment(segment.bytes).entriesOf(request.id))
+          take(entry, incarnation);
         if (found.length > 2 * limit) found = found.slice(-limit);
       }
     }
