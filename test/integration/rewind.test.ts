@@ -290,7 +290,7 @@ describe('a server whose whole folder was put back', () => {
     await expectEqual(a);
   });
 
-  test('[SRV-57] [SRV-73] a lost store among others takes the newest checkpoint that leads on, and goes above the newest', async () => {
+  test('[SRV-57] [SRV-73] [SRV-103] a lost store among others takes the newest checkpoint that leads on, and goes above the newest', async () => {
     await world.close();
     const checkpoints = createMemoryCheckpoints();
     // A server that went on without an opening has not looked at the newest checkpoint.
@@ -300,7 +300,7 @@ describe('a server whose whole folder was put back', () => {
     const alone = { say: () => undefined, onWord: () => () => undefined };
     world = await World.open({
       onEvent: (event) => events.push(event),
-      checkpoints: { folder: { ...checkpoints, list }, trimInput: true },
+      checkpoints: { folder: { ...checkpoints, list }, trimInput: true, keep: 1 },
       fellows: createFellows(alone, { nowMs: () => 0 }, 'one'),
     });
     const folder = newFolder();
@@ -316,10 +316,12 @@ describe('a server whose whole folder was put back', () => {
     await serve(backup);
     for (let i = 0; i < 10; i += 1)
       await world.write({ kind: 'upsert', table: 1, id: `v${i}`, fields: { 1: 'kept' } });
+    await world.merger.checkpoint();
+    hidden = undefined;
+    await world.write({ kind: 'upsert', table: 1, id: 'v9', fields: { 1: 'newest' } });
     const kept = await world.merger.checkpoint();
     expect(kept?.n).toBeLessThan(lost?.n ?? 0);
     expect((await world.input.extent()).first).toBeGreaterThan((lost?.position.seq ?? 0) + 1);
-    hidden = undefined;
     await serve({ store: new Disk(), input: backup.input });
     expect(rewinds()).toMatchObject([{ incarnation: 2, by: 'checkpoint', shown: { n: lost?.n } }]);
     expect([...(await world.rows(1)).keys()].filter((id) => id.startsWith('v'))).toHaveLength(10);

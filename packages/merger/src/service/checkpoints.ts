@@ -204,7 +204,9 @@ export const createCheckpoints = (
     if (begun !== undefined) {
       await store(begun.manifest, begun.chunks);
       newest = begun.manifest;
-      const names = await folder.list();
+      const own = checkpointName(newest.incarnation, newest.n);
+      // What sorts above it is another server's, or of a line that was lost: with that no server of this line begins.
+      const names = (await folder.list()).filter((name) => name <= own);
       for (const old of names.slice(0, Math.max(0, names.length - keep))) await folder.remove(old);
     }
     // Also without a new one: what others still needed at the last time may have become superfluous.
