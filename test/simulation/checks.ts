@@ -9,7 +9,6 @@ import {
   type CheckedWorld,
 } from '../convergence/checks.js';
 import { crypto } from '../convergence/memory-parts.js';
-import { opIdOf } from '../convergence/oracle-decider.js';
 import { checkCheckpoint, checkOtherWindows, contentOf } from '../convergence/refold.js';
 import { storedRecords } from '../convergence/world.js';
 import { decodeRow } from '@tidemark/model';
@@ -20,6 +19,7 @@ import type { ServerActor } from './server-actor.js';
 import type { FoldedMessage } from './folded-message.js';
 import { checkForgeries, forgedMessages } from './forgery-checks.js';
 import type { SimWorld } from './sim-world.js';
+import { typedByOperation } from './typed-by-operation.js';
 import { pairRecords, pairTableId } from './workload.js';
 import type { TypedTokens } from '../convergence/history.js';
 
@@ -83,26 +83,17 @@ const goodMessages = (world: SimWorld): readonly FoldedMessage[] =>
 const isAttack = (entry: InputEntry): boolean =>
   entry.kind === 'envelope' && entry.caller.replica === 'mallory';
 
-/** What each operation typed, by `replica/index`, out of what devices noted by the name of transactions. */
-const typedByOperation = (world: SimWorld): Map<string, TypedTokens> => {
-  const names = new Map<number, string>();
-  for (const server of world.servers)
-    for (const { id, name } of server.merger()?.schema().customization.tables ?? [])
-      names.set(id, name);
-  const typed = new Map<string, TypedTokens>();
-  for (const { envelope } of goodMessages(world)) {
-    let index = envelope?.from ?? 0;
-    for (const { name, opCount, ops } of envelope?.transactions ?? []) {
-      ops.forEach(({ table, record, crdt }, i) => {
-        if (crdt.length === 0) return;
-        const found = world.typed.get(`${name}/${names.get(table)}/${record}`);
-        if (found !== undefined) typed.set(opIdOf(envelope?.replica ?? '', index + i), found);
-      });
-      index += opCount;
-    }
-  }
-  return typed;
-};
+/** What each operation typed that was folded. */
+const typedOf = (world: SimWorld): Map<string, TypedTokens> =>
+  typedByOperation(
+    goodMessages(world).flatMap(({ envelope }) => envelope ?? []),
+    {
+      tables: world.servers.flatMap(
+        (server) => server.merger()?.schema().customization.tables ?? [],
+      ),
+      typed: world.typed,
+    },
+  );
 
 /** Everything that a device promised is in the input, unless what held it was destroyed. */
 const checkPromises = (world: SimWorld): void => {
@@ -229,7 +220,7 @@ export const checkRest = async (world: SimWorld): Promise<void> => {
   const promised = new Map(
     checked.devices.map(({ name, local }) => [name, local.logEnd().lastIndex] as const),
   );
-  const facts = { typed: typedByOperation(world), promised };
+  const facts = { typed: typedOf(world), promised };
   await under(world, 'I2', () => checkVerdicts({ world: checked, facts }));
   await under(world, 'I6', () => checkOracle({ world: checked, facts }));
 };
