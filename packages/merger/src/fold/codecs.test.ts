@@ -177,7 +177,7 @@ describe('segments', () => {
     const feed: FeedEntry[] = [];
     const ledger: LedgerEntry[] = [];
     for (let i = 0; i < 12; i += 1) {
-      const id = i % 3 === 0 ? 'a' : 'b';
+      const id = i % 3 === 0 ? 'a' : 'b "é" \\';
       const before: FeedEntry['before'] = {
         ...{ kind: 'fields', version: { incarnation: 1, n: 3 } },
         ...{ modifiedOn: 10, modifiedBy: 'ann', owner: 'bob', docs: [], editedAt: {} },
@@ -202,7 +202,7 @@ describe('segments', () => {
     expect(decodeFeedSegment(bytes).entries()).toEqual(feed);
     const opened = decodeLedgerSegment(written(new LedgerDraft(), ledger));
     expect(opened.entries()).toEqual(ledger);
-    for (const id of ['a', 'b', 'x'])
+    for (const id of ['a', 'b "é" \\', 'b', 'x'])
       expect(opened.entriesOf(id)).toEqual(ledger.filter(({ record }) => record === id));
   });
 
