@@ -1,9 +1,14 @@
 import { openInputLog, openServerStore } from '@tidemark/store-level';
-import type { InputLog, ServerStore } from '@tidemark/ports';
-import { createFellows, type MergerOptions, type ServerEvent } from '@tidemark/merger';
+import type { CheckpointFolder, InputLog, ServerStore } from '@tidemark/ports';
+import {
+  createFellows,
+  type CheckpointManifest,
+  type MergerOptions,
+  type ServerEvent,
+} from '@tidemark/merger';
 import { createMemoryCheckpoints } from '@tidemark/testkit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { Disk, nodeCrypto, schema, World, type DeviceHandle } from './world.js';
+import { Disk, fastTimer, nodeCrypto, schema, World, type DeviceHandle } from './world.js';
 
 interface Folder {
   readonly store: Disk;
@@ -11,12 +16,37 @@ interface Folder {
 }
 
 let world: World;
+let checkpoints: CheckpointFolder;
+/** Checkpoints that a server which went on without an opening has not looked at. */
+let hidden: readonly string[] = [];
+let failing = false;
 const events: ServerEvent[] = [];
+
+const openWorld = async (
+  options: Partial<MergerOptions> = {},
+  keeping: { readonly keep?: number; readonly trimInput?: boolean } = {},
+): Promise<World> => {
+  const memory = createMemoryCheckpoints();
+  const list = async (): Promise<readonly string[]> =>
+    (await memory.list()).filter((name) => !hidden.includes(name));
+  const write: CheckpointFolder['write'] = (...args) =>
+    failing ? Promise.reject(new Error('no room')) : memory.write(...args);
+  checkpoints = { ...memory, list, write };
+  return World.open({
+    onEvent: (event) => events.push(event),
+    checkpoints: { folder: checkpoints, ...keeping },
+    ...options,
+  });
+};
+
 beforeEach(async () => {
   events.length = 0;
-  world = await World.open({ onEvent: (event) => events.push(event) });
+  [hidden, failing] = [[], false];
+  world = await openWorld();
 });
 afterEach(() => world.close());
+
+async function* none(): AsyncGenerator<Uint8Array, void, undefined> {}
 
 const newFolder = (): Folder => ({ store: new Disk(), input: new Disk() });
 
@@ -235,8 +265,7 @@ describe('a server whose whole folder was put back', () => {
 
   test('[SRV-57] a store from before a new incarnation, or none, takes the checkpoint that the trimmed input stands on', async () => {
     await world.close();
-    const checkpoints = { folder: createMemoryCheckpoints(), keep: 1, trimInput: true };
-    world = await World.open({ onEvent: (event) => events.push(event), checkpoints });
+    world = await openWorld({}, { keep: 1, trimInput: true });
     const folder = newFolder();
     await serve(folder, true);
     const a = await world.device();
@@ -265,6 +294,35 @@ describe('a server whose whole folder was put back', () => {
     await expectEqual(a);
   });
 
+  test('[SRV-57] so does a store whose line the input left at a message that it holds no more', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device();
+    const id = await a.replica.create('visits', { subject: 'one', count: 1 });
+    await syncAll(a);
+    const [old, backup] = [await folder.store.copy(), await copyOf(folder)];
+    await a.replica.increment('visits', id, 'count', 10);
+    await syncAll(a);
+    await world.merger.checkpoint();
+    // The input lost that, and holds other messages under the same numbers and above.
+    hidden = await checkpoints.list();
+    await serve(backup);
+    for (const subject of ['other', 'and more', 'and more still'])
+      await world.write({ kind: 'upsert', table: 1, id: 'w', fields: { 1: subject } });
+    hidden = [];
+    await serve({ store: new Disk(), input: backup.input });
+    expect(world.merger.state()).toMatchObject({ incarnation: 2, position: { generation: 2 } });
+    await a.replica.increment('visits', id, 'count', 100);
+    await syncAll(a);
+    events.length = 0;
+    await serve({ store: old, input: backup.input });
+    expect(events.map(({ type }) => type)).toContain('checkpoint-loaded');
+    expect(events.map(({ type }) => type)).not.toContain('fold-failed');
+    await syncAll(a);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(111);
+    await expectEqual(a);
+  });
+
   test('[SRV-57] so does a store in whose line the input held more before it went on from that checkpoint', async () => {
     const folder = newFolder();
     await serve(folder, true);
@@ -290,43 +348,128 @@ describe('a server whose whole folder was put back', () => {
     await expectEqual(a);
   });
 
-  test('[SRV-57] [SRV-73] [SRV-103] a lost store among others takes the newest checkpoint that leads on, and goes above the newest', async () => {
-    await world.close();
-    const checkpoints = createMemoryCheckpoints();
-    // A server that went on without an opening has not looked at the newest checkpoint.
-    let hidden: string | undefined;
-    const list = async (): Promise<readonly string[]> =>
-      (await checkpoints.list()).filter((name) => name !== hidden);
-    const alone = { say: () => undefined, onWord: () => () => undefined };
-    world = await World.open({
-      onEvent: (event) => events.push(event),
-      checkpoints: { folder: { ...checkpoints, list }, trimInput: true, keep: 1 },
-      fellows: createFellows(alone, { nowMs: () => 0 }, 'one'),
+  describe('among others', () => {
+    beforeEach(async () => {
+      await world.close();
+      const alone = { say: () => undefined, onWord: () => () => undefined };
+      const fellows = createFellows(alone, { nowMs: () => 0 }, 'one');
+      world = await openWorld({ fellows, timer: fastTimer }, { trimInput: true, keep: 1 });
     });
-    const folder = newFolder();
-    await serve(folder, true);
-    const a = await world.device();
-    await a.replica.create('visits', { subject: 'lost' });
-    const backup = await copyOf(folder);
-    for (let i = 0; i < 30; i += 1) await a.replica.create('visits', { subject: `lost ${i}` });
-    await syncAll(a);
-    const lost = await world.merger.checkpoint();
-    [hidden] = await checkpoints.list();
-    // The input lost that, and goes on with fewer versions in more messages.
-    await serve(backup);
-    for (let i = 0; i < 10; i += 1)
-      await world.write({ kind: 'upsert', table: 1, id: `v${i}`, fields: { 1: 'kept' } });
-    await world.merger.checkpoint();
-    hidden = undefined;
-    await world.write({ kind: 'upsert', table: 1, id: 'v9', fields: { 1: 'newest' } });
-    const kept = await world.merger.checkpoint();
-    expect(kept?.n).toBeLessThan(lost?.n ?? 0);
-    expect((await world.input.extent()).first).toBeGreaterThan((lost?.position.seq ?? 0) + 1);
-    await serve({ store: new Disk(), input: backup.input });
-    expect(rewinds()).toMatchObject([{ incarnation: 2, by: 'checkpoint', shown: { n: lost?.n } }]);
-    expect([...(await world.rows(1)).keys()].filter((id) => id.startsWith('v'))).toHaveLength(10);
-    await syncAll(a, a);
-    await expectEqual(a);
+
+    const visit = (id: string, subject = 'kept'): Promise<unknown> =>
+      world.write({ kind: 'upsert', table: 1, id, fields: { 1: subject } });
+
+    const visits = async (prefix: string): Promise<readonly string[]> =>
+      [...(await world.rows(1)).keys()].filter((id) => id.startsWith(prefix));
+
+    /** A folder whose store holds lost input with a checkpoint, while its input went on from before. */
+    const fork = async (
+      lostWrites: number,
+      keptWrites: number,
+      checkpoint: 'checkpoint' | 'no checkpoint' = 'checkpoint',
+    ): Promise<{
+      readonly lost: CheckpointManifest | undefined;
+      readonly kept: CheckpointManifest | undefined;
+      readonly old: Folder;
+      readonly folder: Folder;
+      readonly a: DeviceHandle;
+    }> => {
+      const folder = newFolder();
+      await serve(folder, true);
+      const a = await world.device();
+      await a.replica.create('visits', { subject: 'lost' });
+      const before = await copyOf(folder);
+      for (let i = 0; i < 30; i += 1) await a.replica.create('visits', { subject: `lost ${i}` });
+      await syncAll(a);
+      for (let i = 0; i < lostWrites; i += 1) await visit(`lost ${i}`);
+      const lost = await world.merger.checkpoint();
+      await visit('back');
+      hidden = await checkpoints.list();
+      await serve(before);
+      for (let i = 0; i < keptWrites; i += 1) await visit(`v${i}`);
+      if (checkpoint === 'checkpoint') await world.merger.checkpoint();
+      await visit('v0', 'newest');
+      const kept = checkpoint === 'checkpoint' ? await world.merger.checkpoint() : undefined;
+      hidden = [];
+      await world.stopServer();
+      return { lost, kept, old: folder, folder: before, a };
+    };
+
+    test('[SRV-57] [SRV-73] [SRV-103] a lost store takes the newest checkpoint that leads on, and goes above the newest', async () => {
+      // Fewer versions in more messages.
+      const { lost, kept, folder, a } = await fork(0, 10);
+      expect(kept?.n).toBeLessThan(lost?.n ?? 0);
+      expect((await world.input.extent()).first).toBeGreaterThan((lost?.position.seq ?? 0) + 1);
+      await serve({ store: new Disk(), input: folder.input });
+      expect(rewinds()).toMatchObject([
+        { incarnation: 2, by: 'checkpoint', shown: { n: lost?.n } },
+      ]);
+      expect(await visits('v')).toHaveLength(10);
+      await syncAll(a, a);
+      await expectEqual(a);
+    });
+
+    test('[SRV-104] a lost store joins the line that was cut above the fork, and not the newest checkpoint', async () => {
+      const { lost, folder, a } = await fork(20, 2);
+      const { first, last } = await world.input.extent();
+      expect(first).toBeGreaterThan(1);
+      expect(last).toBeLessThan(lost?.position.seq ?? 0);
+      await serve({ store: new Disk(), input: folder.input });
+      expect(rewinds()).toMatchObject([
+        { incarnation: 2, by: 'checkpoint', shown: { n: lost?.n } },
+      ]);
+      expect(await visits('v')).toEqual(['v0', 'v1']);
+      await syncAll(a, a);
+      await expectEqual(a);
+    });
+
+    test('[SRV-104] so does a store that stands on the lost line, and what it keeps of that comes again', async () => {
+      const { old, folder, a } = await fork(20, 2);
+      await serve({ store: old.store, input: folder.input });
+      await world.merger.settle();
+      expect(rewinds()).toMatchObject([{ incarnation: 2, by: 'store' }]);
+      expect(await visits('v')).toEqual(['v0', 'v1']);
+      expect(await visits('back')).toEqual(['back']);
+      await syncAll(a, a);
+      await expectEqual(a);
+    });
+
+    test('[SRV-57] a store ahead of every checkpoint of the line that the input left it for takes an older one in the end', async () => {
+      const { kept, old, folder, a } = await fork(20, 2);
+      const [lost] = (await checkpoints.list()).slice(-1);
+      hidden = [lost as string];
+      await serve(folder);
+      // Whoever began the new incarnation died before its first checkpoint.
+      failing = true;
+      await syncAll(a, a);
+      expect(rewinds()).toMatchObject([{ incarnation: 2, by: 'cursor' }]);
+      await world.stopServer();
+      [failing, hidden] = [false, []];
+      events.length = 0;
+      await serve({ store: old.store, input: folder.input });
+      expect(events).toContainEqual(
+        expect.objectContaining({ type: 'checkpoint-loaded', n: kept?.n }),
+      );
+      await world.merger.settle();
+      expect(await visits('v')).toEqual(['v0', 'v1']);
+      expect(await visits('back')).toEqual(['back']);
+      await syncAll(a, a);
+      await expectEqual(a);
+    });
+
+    test('[SRV-104] where nothing is cut the newest checkpoint goes on, and what the input holds comes again', async () => {
+      const { lost, folder, a } = await fork(20, 2, 'no checkpoint');
+      expect((await world.input.extent()).first).toBe(1);
+      await serve({ store: new Disk(), input: folder.input });
+      await world.merger.settle();
+      expect(rewinds()).toEqual([]);
+      expect(world.merger.state().incarnation).toBe(2);
+      expect(world.merger.state().n).toBeGreaterThan(lost?.n ?? 0);
+      expect(await visits('v')).toEqual(['v0', 'v1']);
+      await syncAll(a, a);
+      expect((await world.rows(1)).size).toBe(53);
+      await expectEqual(a);
+    });
   });
 
   test('[SRV-74] an incarnation that was given before is never given again', async () => {
@@ -348,6 +491,33 @@ describe('a server whose whole folder was put back', () => {
     expect(world.merger.state().incarnation).toBe(3);
     expect(rewinds()).toHaveLength(2);
     expect((await world.rows(1)).get(id)?.fields[3]).toBe(1_111);
+  });
+
+  test('[SRV-74] nor is one that only the name of a damaged checkpoint tells of', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device();
+    await a.replica.create('visits', { subject: 'one' });
+    await syncAll(a);
+    const [backup, cut] = [await copyOf(folder), await folder.input.copy()];
+    await a.replica.create('visits', { subject: 'two' });
+    await syncAll(a);
+    const damaged = (incarnation: number): Promise<void> =>
+      checkpoints.write(`00000${incarnation}-000000000000001`, new Uint8Array(3), none());
+    await world.merger.checkpoint();
+    await damaged(4);
+    await world.stopServer();
+    const store = await folder.store.copy();
+    // Input that the store holds is missing.
+    await serve({ store, input: cut });
+    expect(world.merger.state().incarnation).toBe(5);
+    await syncAll(a, a);
+    await damaged(7);
+    // A cursor shows that the server was put back.
+    await serve(backup);
+    await syncAll(a, a);
+    expect(rewinds()).toMatchObject([{ incarnation: 8 }]);
+    await expectEqual(a);
   });
 
   test('[SYN-32] a log that was trimmed beyond what an old copy knows goes on above the gap', async () => {
@@ -400,7 +570,7 @@ describe('a server whose whole folder was put back', () => {
   test('[SYN-33] a clone that an old copy does not know offers its own part only', async () => {
     // Without checkpoints the logs keep everything.
     await world.close();
-    world = await World.open({ checkpoints: undefined } as unknown as Partial<MergerOptions>);
+    world = await openWorld({ checkpoints: undefined } as unknown as Partial<MergerOptions>);
     const folder = newFolder();
     await serve(folder, true);
     const a = await world.device();

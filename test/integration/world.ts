@@ -170,7 +170,7 @@ export const seededEntropy = (seed: string): Entropy => {
 };
 
 /** Timer for pauses: a twentieth of the time, so that back-off does not slow the tests. */
-const fastTimer: Timer = { sleep: (ms, signal) => systemTimer.sleep(ms / 20, signal) };
+export const fastTimer: Timer = { sleep: (ms, signal) => systemTimer.sleep(ms / 20, signal) };
 
 /** A device with its disk; `replica` is replaced at each opening. */
 export interface DeviceHandle {

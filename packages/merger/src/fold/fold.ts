@@ -20,7 +20,12 @@ import type {
   InputPosition,
   ServerStore,
 } from '@tidemark/ports';
-import { isAnnounced, nextGeneration } from './announced-incarnation.js';
+import {
+  continuesFrom,
+  isReachable,
+  nextGeneration,
+  nextIncarnation,
+} from './announced-incarnation.js';
 import { customizationId } from './decide-entry.js';
 import { decodeFoldState, emptyFoldState, encodeFoldState, type FoldState } from './fold-state.js';
 import { decodeMessageEntry, type DecodedMessage } from './decoded-message.js';
@@ -363,8 +368,12 @@ const checkInput = async (
   };
   if (generation > extent.generation) fail('rewound');
   if (generation === extent.generation && seq > extent.last) fail('rewound');
-  if (generation < extent.generation && (await isAnnounced(input, state)))
-    return nextGeneration(state);
+  if (generation < extent.generation) {
+    const begun = await nextIncarnation(input, state);
+    if (begun !== undefined && continuesFrom(begun, state)) return nextGeneration(state);
+    // What is left of this generation leads to nowhere.
+    if (begun !== undefined && !isReachable(begun, state)) fail('incarnation');
+  }
   const hash = seq === 0 ? undefined : await input.hashAt(state.position);
   if (hash !== undefined && toHex(hash) !== state.lastHash) fail('different');
   if (hash !== undefined || seq === 0) return state.position;

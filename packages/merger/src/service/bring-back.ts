@@ -54,28 +54,61 @@ const commonUpTo = async ({ store, state, input, extent }: NoteParts): Promise<n
   return low;
 };
 
+/**
+ * Whether the input's own line was cut above the place where it left this state's: what it held there would
+ * not come back behind a new incarnation of this state. False where it cannot be told.
+ */
+export const isCutAboveFork = async ({
+  store,
+  state,
+  input,
+  extent,
+}: Omit<NoteParts, 'hash'>): Promise<boolean> => {
+  const { generation, first, last } = extent;
+  if (first <= 1 || last < first || generation !== state.position.generation) return false;
+  const oldest = await input.hashAt({ generation, seq: first });
+  if (oldest === undefined) return false;
+  const { messages } = state.counts;
+  const short = oldest.subarray(0, 16);
+  return (await lookUpInput(store, messages, { generation, seq: first }, short)) === 'other';
+};
+
 const putNote = (store: Space, note: LeftOver | null): Promise<void> => {
   const value = note === null ? null : utf8Encode(JSON.stringify(note));
   return store.putEntries([{ space: 'kept-input', key: leftOverKey, value }]);
 };
 
+const readNote = async (store: Space): Promise<LeftOver | undefined> => {
+  const [note] = await store.getEntries('kept-input', [leftOverKey]);
+  return note === undefined ? undefined : (JSON.parse(utf8Decode(note)) as LeftOver);
+};
+
+/** Place behind which the input is read once more; undefined when nothing is left over. */
+export const leftOverFrom = async (store: Space): Promise<InputPosition | undefined> => {
+  const note = await readNote(store);
+  return note === undefined ? undefined : { generation: note.generation, seq: note.after };
+};
+
 /**
  * Notes which messages of the input the state lacks, before the state's server begins a new incarnation:
- * they are stored again behind it.
+ * they are stored again behind it. Until then nobody may trim what comes after `from`.
  */
 export const noteLeftOver = async (
   parts: NoteParts,
-): Promise<{ readonly drop: () => Promise<void> }> => {
+): Promise<{ readonly from: InputPosition | undefined; readonly drop: () => Promise<void> }> => {
+  const { store, extent } = parts;
+  const { generation, last } = extent;
   const after = await commonUpTo(parts);
-  const { generation, last } = parts.extent;
-  if (after < last) await putNote(parts.store, { generation, after, last });
-  return { drop: () => putNote(parts.store, null) };
+  if (after < last) await putNote(store, { generation, after, last });
+  return {
+    from: after < last ? { generation, seq: after } : undefined,
+    drop: () => putNote(store, null),
+  };
 };
 
 /** Whether there is anything to bring back. */
 export const hasLost = async (store: Space): Promise<boolean> => {
-  const [note] = await store.getEntries('kept-input', [leftOverKey]);
-  if (note !== undefined) return true;
+  if ((await readNote(store)) !== undefined) return true;
   return (await keptAside(store).next()).done !== true;
 };
 
@@ -153,9 +186,9 @@ export const bringBack = async (parts: BringBackParts): Promise<BroughtBack> => 
     await back.takeAll(messages);
     await drop();
   }
-  const [note] = await store.getEntries('kept-input', [leftOverKey]);
+  const note = await readNote(store);
   if (note !== undefined) {
-    const { generation, after, last } = JSON.parse(utf8Decode(note)) as LeftOver;
+    const { generation, after, last } = note;
     let position: InputPosition = { generation, seq: after };
     while (position.generation === generation && position.seq < last) {
       const bounds = { maxBytes: leftOverReadBytes, maxMessages: leftOverReadMax };

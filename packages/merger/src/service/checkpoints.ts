@@ -39,6 +39,18 @@ const checkOf = (body: ManifestBody, hash: Hash): string =>
 export const checkpointName = (incarnation: number, n: number): string =>
   `${String(incarnation).padStart(6, '0')}-${String(n).padStart(15, '0')}`;
 
+/** Greatest incarnation that a checkpoint's name tells of, also of one that cannot be read; 0 without any. */
+export const greatestIncarnation = async (
+  folder: CheckpointFolder | undefined,
+): Promise<number> => {
+  let greatest = 0;
+  for (const name of (await folder?.list()) ?? []) {
+    const [, incarnation] = /^(\d+)-\d+$/.exec(name) ?? [];
+    greatest = Math.max(greatest, Number(incarnation ?? 0));
+  }
+  return greatest;
+};
+
 /** Reads a manifest. Rejects with `checkpoint-invalid` or `newer-format`. */
 export const readManifest = async (
   folder: CheckpointFolder,

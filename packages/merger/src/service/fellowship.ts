@@ -57,16 +57,16 @@ const refoldWith = async (
       scratch,
       upTo,
     );
-    if (state === undefined) {
-      await scratch.dispose();
-      return undefined;
-    }
     // Of other input another state is right, and this one is the proof that input was lost: it is kept.
     await fold.check().catch(async (cause: unknown) => {
       if (cause instanceof TidemarkError && cause.code === 'input-mismatch')
         await driver.halt(cause);
       throw cause;
     });
+    if (state === undefined) {
+      await scratch.dispose();
+      return undefined;
+    }
     return {
       digest: state.digest,
       replace: async () => {

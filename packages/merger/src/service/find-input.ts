@@ -1,8 +1,7 @@
 import { TidemarkError, toHex } from '@tidemark/model';
 import type { InputExtent, InputLog, InputMessage } from '@tidemark/ports';
-import { isAnnounced } from '../fold/announced-incarnation.js';
+import { continuesFrom, isReachable, nextIncarnation } from '../fold/announced-incarnation.js';
 import type { FoldState } from '../fold/fold-state.js';
-import { decodeInputEntry } from '../fold/input-entry.js';
 
 /** What an input is looked at with. */
 export interface FindInputParts {
@@ -49,19 +48,18 @@ const findBehind = async (
 ): Promise<InputFound> => {
   const { position } = state;
   // Alone: an opening that ended before it folded the message that it had stored.
-  const announced = await unlessGap(() => isAnnounced(input, state));
-  if (announced === true) return 'announced';
+  const begun = await unlessGap(() => nextIncarnation(input, state));
+  if (begun !== 'gap' && begun !== undefined && continuesFrom(begun, state)) return 'announced';
   const own = position.seq === 0 ? true : await isOwn(input, state);
   // Nobody else writes here: a new incarnation begins, from what this store holds.
-  if (!isShared && own !== true) return announced === 'gap' ? 'begins-later' : 'missing';
+  if (!isShared && own !== true) return begun === 'gap' ? 'begins-later' : 'missing';
+  if (begun !== 'gap' && begun !== undefined && !isReachable(begun, state)) return 'elsewhere';
   const next = await nextMessage(input, state);
   // Cut off beyond the beginning of the next generation: only a checkpoint leads there.
   if (next === 'gap') return 'begins-later';
   // Behind the end of its generation the input goes on with another state's incarnation.
-  if (next !== undefined && next.position.generation > position.generation) {
-    const decoded = decodeInputEntry(next.bytes);
-    if (decoded._tag === 'Right' && decoded.right.kind === 'incarnation') return 'elsewhere';
-  }
+  const isAtEnd = next !== undefined && next.position.generation > position.generation;
+  if (isAtEnd && begun !== 'gap' && begun !== undefined) return 'elsewhere';
   if (own === true) return 'continues';
   if (own === false) return 'elsewhere';
   // Cut off up to here, or the stream is gone: what follows is there.

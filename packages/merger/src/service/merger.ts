@@ -6,10 +6,11 @@ import type { FoldState } from '../fold/fold-state.js';
 import { encodeInputEntry, type InputEntry } from '../fold/input-entry.js';
 import { openAppliedStore, type AppliedStore } from './applied-store.js';
 import { checkpointsKeptDefault, createCheckpoints, type Checkpoints } from './checkpoints.js';
-import { bringBack, hasLost } from './bring-back.js';
+import { bringBack, hasLost, leftOverFrom } from './bring-back.js';
 import { behindWaitMs, createEndpoints } from './endpoints.js';
 import { explainValue } from './explain.js';
 import { horizonDefault, openFeedHorizon, type FeedHorizon } from './feed-horizon.js';
+import { comparePositions } from './fellows.js';
 import { joinFellows, neededByNobody, type Fellowship } from './fellowship.js';
 import { awaitApplied, awaitEnd } from './await-applied.js';
 import { isApplied, startFoldDriver, type FoldDriver } from './fold-driver.js';
@@ -324,9 +325,10 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
           onWritten: async (oldest) => {
             await fold.forgetInput(oldest);
             if (options.checkpoints?.trimInput !== true) return;
-            await options.input.trim(
-              fellows === undefined ? oldest : neededByNobody(fellows, oldest),
-            );
+            // Not either what an opening has still to bring back.
+            const left = await leftOverFrom(applied.store);
+            const kept = left !== undefined && comparePositions(left, oldest) < 0 ? left : oldest;
+            await options.input.trim(fellows === undefined ? kept : neededByNobody(fellows, kept));
           },
         });
   const ticks = new Set<() => void>();
@@ -366,6 +368,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     driver,
     mac,
     waitMs: behindWaitMs,
+    checkpoints: options.checkpoints?.folder,
     onEvent: emit,
     // A line without a checkpoint of its own could not tell its replicas what is archived.
     onRewound: upkeep.writeCheckpoint,
@@ -395,14 +398,11 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
       return writer.append(life);
     });
     driver.nudge();
-    if (line.isRewound && line.checkpoint !== undefined) {
-      const { incarnation, n } = line.checkpoint.manifest;
+    const { lost } = line;
+    if (lost !== undefined) {
       // Another server may have begun an incarnation above it meanwhile.
-      const isAbove = (): boolean => applied.applied().incarnation > incarnation;
-      await guard.rewind(
-        () => Promise.resolve(isAbove() ? undefined : { incarnation, n }),
-        'checkpoint',
-      );
+      const isAbove = (): boolean => applied.applied().incarnation > lost.incarnation;
+      await guard.rewind(() => Promise.resolve(isAbove() ? undefined : lost), lost.by);
     }
     if (fellows !== undefined) await bringBackLost(parts, settle);
     if (line.isNewIncarnation) {

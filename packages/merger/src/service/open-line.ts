@@ -4,16 +4,18 @@ import type { FoldState } from '../fold/fold-state.js';
 import { encodeInputEntry } from '../fold/input-entry.js';
 import { setKeptAside } from '../fold/input-memory.js';
 import type { AppliedStore } from './applied-store.js';
-import { noteLeftOver } from './bring-back.js';
+import { isCutAboveFork, noteLeftOver } from './bring-back.js';
 import {
+  greatestIncarnation,
   newestCheckpoint,
   readableCheckpoints,
   type CheckpointManifest,
   type ReadableCheckpoint,
 } from './checkpoints.js';
 import { standForIncarnation } from './election.js';
-import { comparePositions, type Fellows } from './fellows.js';
+import { comparePositions, standOf, type Fellows } from './fellows.js';
 import { findInput, type InputFound } from './find-input.js';
+import type { LostVersion } from './rewind-guard.js';
 import type { ServerEvent } from './server-event.js';
 
 /** Longest wait for a checkpoint of the line on which the other servers go on, ms. */
@@ -23,14 +25,26 @@ const lineCheckpointEveryMs = 250;
 /** Times that an opening looks at the input anew, because others changed it meanwhile. */
 const looksMax = 8;
 
+/** A version that was given, and what shows it: a checkpoint, or the store as it was before it took one. */
+type ShownVersion = LostVersion & { readonly by: 'checkpoint' | 'store' };
+
+const laterOf = (
+  a: ShownVersion | undefined,
+  b: ShownVersion | undefined,
+): ShownVersion | undefined => {
+  if (a === undefined || b === undefined) return a ?? b;
+  const order = a.incarnation - b.incarnation || a.n - b.n;
+  return order < 0 ? b : a;
+};
+
 /** What opening found. */
 export interface OpenedLine {
   readonly checkpoint: { readonly name: string; readonly manifest: CheckpointManifest } | undefined;
   readonly isNewIncarnation: boolean;
   /** Names of checkpoints that could not be loaded. */
   readonly damaged: ReadonlySet<string>;
-  /** The newest checkpoint is of input that is missing now: store and input were put back together. */
-  readonly isRewound: boolean;
+  /** A version that was given once, and that the line on which the store stands now does not have. */
+  readonly lost: ShownVersion | undefined;
 }
 
 interface OpenLineOptions {
@@ -78,23 +92,17 @@ const asState = ({
   lastHash: inputHash,
 });
 
-/** Name of the checkpoint that was loaded, and the newest one. */
-interface CheckpointsFound {
-  readonly loaded: string | null;
-  readonly newest: ReadableCheckpoint | undefined;
-}
-
 const startIncarnation = async (
   options: OpenLineOptions,
   state: FoldState,
   extent: InputExtent,
-  { loaded: checkpoint, newest }: CheckpointsFound,
+  checkpoint: string | null,
 ): Promise<void> => {
-  const { input, applied, fellows, hash: digestOf, onEvent } = options;
+  const { input, applied, fellows, checkpoints, hash: digestOf, onEvent } = options;
   const last = { generation: extent.generation, seq: extent.last };
   const hash = extent.last === 0 ? undefined : await input.hashAt(last);
-  // The newest checkpoint may be of a lost line above this one: its number was given.
-  const incarnation = Math.max(state.incarnation, newest?.manifest.incarnation ?? 0) + 1;
+  // Checkpoints may be of lost lines above this one: their numbers were given.
+  const incarnation = Math.max(state.incarnation, await greatestIncarnation(checkpoints)) + 1;
   const message = encodeInputEntry({
     kind: 'incarnation',
     incarnation,
@@ -108,6 +116,8 @@ const startIncarnation = async (
     fellows === undefined
       ? undefined
       : await noteLeftOver({ store: applied.store, state, input, extent, hash: digestOf });
+  // Whoever goes on from here must not trim that meanwhile.
+  if (notes?.from !== undefined) fellows?.say('place', { ...standOf(state), position: notes.from });
   // From now on others can go on only from this state: it must outlive the power.
   await applied.store.sync();
   try {
@@ -142,6 +152,7 @@ class LineOpening {
   #extent: InputExtent;
   #newest: ReadableCheckpoint | undefined;
   #loaded: string | null = null;
+  #left: ShownVersion | undefined;
   readonly #damaged = new Set<string>();
 
   constructor(options: OpenLineOptions, extent: InputExtent) {
@@ -170,8 +181,8 @@ class LineOpening {
     for (let looks = 1; found !== 'continues' && found !== 'announced'; looks += 1) {
       if (looks > looksMax)
         throw new TidemarkError('unreachable', 'the input changes all the time');
-      if (found === 'missing') hasBegun = await this.#begin();
-      else await this.#join(found);
+      if (found !== 'missing') await this.#join(found);
+      else if (!(await this.#joinFork())) hasBegun = await this.#begin();
       if (hasBegun) break;
       found = await this.#find();
     }
@@ -179,7 +190,7 @@ class LineOpening {
       checkpoint: this.#newest,
       damaged: this.#damaged,
       isNewIncarnation: hasBegun || found === 'announced',
-      isRewound: !hasBegun && (await this.#isRewound()),
+      lost: hasBegun ? undefined : laterOf(await this.#shownByCheckpoint(), this.#left),
     };
   }
 
@@ -261,8 +272,25 @@ class LineOpening {
   }
 
   #start(): Promise<void> {
-    const found = { loaded: this.#loaded, newest: this.#newest };
-    return startIncarnation(this.#options, this.#state, this.#extent, found);
+    return startIncarnation(this.#options, this.#state, this.#extent, this.#loaded);
+  }
+
+  /**
+   * Where the input went on from before this state, and what it held since is cut: takes the newest checkpoint
+   * that leads on. That line cannot be brought back behind this one, only the other way round.
+   */
+  async #joinFork(): Promise<boolean> {
+    const { fellows, newIncarnation, applied, input } = this.#options;
+    if (fellows === undefined || newIncarnation === 'refuse') return false;
+    const [state, extent] = [this.#state, this.#extent];
+    if (!(await isCutAboveFork({ store: applied.store, state, input, extent }))) return false;
+    for await (const { one, would } of this.#placed()) {
+      if (would !== 'continues' && would !== 'announced') continue;
+      await this.#load(one);
+      this.#left = { incarnation: state.incarnation, n: state.n, by: 'store' };
+      return true;
+    }
+    return false;
   }
 
   /** Takes a checkpoint from which the input can be folded; waits for one that another server writes. */
@@ -285,7 +313,7 @@ class LineOpening {
     });
     for (let waited = 0; ; waited += lineCheckpointEveryMs) {
       const isOver = waited >= lineCheckpointMsMax;
-      const leading = await this.#leadingCheckpoint(isOver);
+      const leading = await this.#leadingCheckpoint(found, isOver);
       if (leading !== undefined) return this.#load(leading);
       if (isOver) throw missing;
       await timer.sleep(lineCheckpointEveryMs);
@@ -295,34 +323,49 @@ class LineOpening {
 
   /**
    * Newest checkpoint beyond this state from which the input can be folded. The newest of all may be of a line
-   * that was lost, while the input went on from an older state and was cut behind that line's end.
+   * that was lost, while the input went on from an older state. Whoever stands on another line waits for one
+   * beyond it, and takes an older one in the end.
    */
-  async #leadingCheckpoint(isOver: boolean): Promise<ReadableCheckpoint | undefined> {
-    const { checkpoints, tenant, hash } = this.#options;
-    this.#newest = undefined;
-    if (checkpoints === undefined) return undefined;
-    for await (const found of readableCheckpoints(checkpoints, tenant, hash, this.#damaged)) {
-      this.#newest ??= found;
-      const { manifest } = found;
+  async #leadingCheckpoint(
+    found: 'elsewhere' | 'begins-later',
+    isOver: boolean,
+  ): Promise<ReadableCheckpoint | undefined> {
+    let lost: ReadableCheckpoint | undefined;
+    for await (const { one, would } of this.#placed()) {
       const isBeyond =
-        isOlder(this.#state, manifest) ||
-        comparePositions(this.#state.position, manifest.position) < 0;
-      if (!isBeyond) continue;
-      const would = await findInput(asState(manifest), this.#lookAt());
-      if (would === 'continues' || would === 'announced') return found;
-      // The line of that checkpoint was the last, and lost its end: a new incarnation begins from it.
-      if (would === 'missing') return isOver ? found : undefined;
+        isOlder(this.#state, one.manifest) ||
+        comparePositions(this.#state.position, one.manifest.position) < 0;
+      if (!isBeyond && !(isOver && found === 'elsewhere')) continue;
+      // The line of that checkpoint was perhaps the last, and lost its end: a new incarnation begins from it.
+      if (would === 'missing' && isBeyond) lost ??= one;
+      const leads = would === 'continues' || would === 'announced';
+      if (leads && (lost === undefined || found === 'elsewhere')) return one;
     }
-    return undefined;
+    return isOver ? lost : undefined;
   }
 
-  /** Whether the newest checkpoint holds versions that the line on which this state stands does not. */
-  async #isRewound(): Promise<boolean> {
-    const newest = this.#newest;
-    if (newest === undefined || !isOlder(this.#state, newest.manifest)) return false;
+  /** Checkpoints that can be read, newest first, and where they stand to the input. */
+  async *#placed(): AsyncGenerator<{
+    readonly one: ReadableCheckpoint;
+    readonly would: InputFound;
+  }> {
+    const { checkpoints, tenant, hash } = this.#options;
+    this.#newest = undefined;
+    if (checkpoints === undefined) return;
+    for await (const one of readableCheckpoints(checkpoints, tenant, hash, this.#damaged)) {
+      this.#newest ??= one;
+      yield { one, would: await findInput(asState(one.manifest), this.#lookAt()) };
+    }
+  }
+
+  /** Version of the newest checkpoint where the line on which this state stands does not have it. */
+  async #shownByCheckpoint(): Promise<ShownVersion | undefined> {
+    const newest = this.#newest?.manifest;
+    if (newest === undefined || !isOlder(this.#state, newest)) return undefined;
     // On one line versions only rise: whoever was there and is older has folded other input.
-    if (comparePositions(this.#state.position, newest.manifest.position) >= 0) return true;
-    return (await findInput(asState(newest.manifest), this.#lookAt())) === 'missing';
+    const isPassed = comparePositions(this.#state.position, newest.position) >= 0;
+    const isLost = isPassed || (await findInput(asState(newest), this.#lookAt())) === 'missing';
+    return isLost ? { incarnation: newest.incarnation, n: newest.n, by: 'checkpoint' } : undefined;
   }
 }
 
@@ -342,7 +385,7 @@ export const openLine = async (options: OpenLineOptions): Promise<OpenedLine> =>
   if (options.applied.applied().tenant !== options.tenant)
     throw new TidemarkError('wrong-tenant', 'the store is of another tenant');
   const line = await new LineOpening(options, await options.input.extent()).open();
-  if (line.isRewound && options.newIncarnation === 'refuse')
+  if (line.lost !== undefined && options.newIncarnation === 'refuse')
     throw refused(options.applied.applied().incarnation);
   return line;
 };

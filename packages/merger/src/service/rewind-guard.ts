@@ -1,9 +1,10 @@
 import { isLeft, TidemarkError, toHex } from '@tidemark/model';
-import type { Caller, InputLog, InputPosition } from '@tidemark/ports';
+import type { Caller, CheckpointFolder, InputLog, InputPosition } from '@tidemark/ports';
 import type { CursorState, Mac } from '@tidemark/protocol';
 import { encodeInputEntry } from '../fold/input-entry.js';
 import type { AppliedStore } from './applied-store.js';
 import { awaitApplied, awaitEnd } from './await-applied.js';
+import { greatestIncarnation } from './checkpoints.js';
 import { doubtOf, placeCursor, type CursorPlace } from './cursor-line.js';
 import { isApplied, type FoldDriver } from './fold-driver.js';
 import { knownCursor } from './known-cursors.js';
@@ -27,7 +28,7 @@ export interface RewindGuard {
   /** Begins a new incarnation unless `isProved` has become false once everything is folded. */
   readonly rewind: (
     isProved: () => Promise<LostVersion | undefined>,
-    by: 'cursor' | 'checkpoint',
+    by: 'cursor' | 'checkpoint' | 'store',
   ) => Promise<void>;
 }
 
@@ -40,6 +41,7 @@ export interface RewindGuardOptions {
   readonly mac: Mac;
   /** Longest wait for the end of the input, ms. */
   readonly waitMs: number;
+  readonly checkpoints: CheckpointFolder | undefined;
   readonly onEvent: (event: ServerEvent) => void;
   /** Called after a new incarnation began. */
   readonly onRewound: () => void;
@@ -68,7 +70,7 @@ const isPlainlyOn = (applied: AppliedStore, { incarnation, seen }: CursorState):
 
 /** Builds a guard. */
 export const createRewindGuard = (options: RewindGuardOptions): RewindGuard => {
-  const { applied, input, writer, driver, mac, waitMs, onEvent, onRewound } = options;
+  const { applied, input, writer, driver, mac, waitMs, checkpoints, onEvent, onRewound } = options;
 
   const place = (cursor: CursorState): Promise<CursorPlace> =>
     applied.alone(() => placeCursor(applied.store, applied.applied(), cursor));
@@ -86,7 +88,8 @@ export const createRewindGuard = (options: RewindGuardOptions): RewindGuard => {
       const state = applied.applied();
       const { generation, seq: last } = state.position;
       const hash = last === 0 ? undefined : await input.hashAt(state.position);
-      const incarnation = Math.max(state.incarnation, lost.incarnation) + 1;
+      const given = await greatestIncarnation(checkpoints);
+      const incarnation = Math.max(state.incarnation, lost.incarnation, given) + 1;
       const message = encodeInputEntry({
         kind: 'incarnation',
         incarnation,

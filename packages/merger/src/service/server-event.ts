@@ -28,7 +28,7 @@ export type ServerEvent =
       readonly incarnation: number;
       readonly n: number;
       readonly shown: { readonly incarnation: number; readonly n: number };
-      readonly by: 'cursor' | 'checkpoint';
+      readonly by: 'cursor' | 'checkpoint' | 'store';
     }
   | {
       /**
