@@ -1,92 +1,25 @@
-import { openInputLog, openServerStore } from '@tidemark/store-level';
-import type { CheckpointFolder, InputLog, ServerStore } from '@tidemark/ports';
-import {
-  createFellows,
-  type CheckpointManifest,
-  type MergerOptions,
-  type ServerEvent,
-} from '@tidemark/merger';
-import { createMemoryCheckpoints } from '@tidemark/testkit';
+import type { InputLog } from '@tidemark/ports';
+import type { MergerOptions } from '@tidemark/merger';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { Disk, fastTimer, nodeCrypto, schema, World, type DeviceHandle } from './world.js';
+import { copyOf, newFolder, Rewinding, syncAll } from './rewinding.js';
+import { Disk, World } from './world.js';
 
-interface Folder {
-  readonly store: Disk;
-  readonly input: Disk;
-}
-
+let rewinding: Rewinding;
 let world: World;
-let checkpoints: CheckpointFolder;
-/** Checkpoints that a server which went on without an opening has not looked at. */
-let hidden: readonly string[] = [];
-let failing = false;
-const events: ServerEvent[] = [];
 
-const openWorld = async (
-  options: Partial<MergerOptions> = {},
-  keeping: { readonly keep?: number; readonly trimInput?: boolean } = {},
-): Promise<World> => {
-  const memory = createMemoryCheckpoints();
-  const list = async (): Promise<readonly string[]> =>
-    (await memory.list()).filter((name) => !hidden.includes(name));
-  const write: CheckpointFolder['write'] = (...args) =>
-    failing ? Promise.reject(new Error('no room')) : memory.write(...args);
-  checkpoints = { ...memory, list, write };
-  return World.open({
-    onEvent: (event) => events.push(event),
-    checkpoints: { folder: checkpoints, ...keeping },
-    ...options,
-  });
+const open = async (...options: ConstructorParameters<typeof Rewinding>): Promise<void> => {
+  rewinding = new Rewinding(...options);
+  world = await rewinding.open();
 };
 
-beforeEach(async () => {
-  events.length = 0;
-  [hidden, failing] = [[], false];
-  world = await openWorld();
-});
+beforeEach(() => open());
 afterEach(() => world.close());
 
+const serve: Rewinding['serve'] = (...args) => rewinding.serve(...args);
+const expectEqual: Rewinding['expectEqual'] = (...devices) => rewinding.expectEqual(...devices);
+const rewinds: Rewinding['rewinds'] = () => rewinding.rewinds();
+
 async function* none(): AsyncGenerator<Uint8Array, void, undefined> {}
-
-const newFolder = (): Folder => ({ store: new Disk(), input: new Disk() });
-
-const copyOf = async ({ store, input }: Folder): Promise<Folder> => ({
-  store: await store.copy(),
-  input: await input.copy(),
-});
-
-const openFolder = async ({ store, input }: Folder): Promise<readonly [InputLog, ServerStore]> => [
-  await openInputLog({
-    database: input.open(),
-    marker: input.markerPort,
-    hash: nodeCrypto.sha256,
-    clock: world.clock,
-  }),
-  await openServerStore({
-    database: store.open(),
-    marker: store.markerPort,
-    hash: nodeCrypto.sha256,
-  }),
-];
-
-/** Starts the server on a folder, in place of the one that runs. */
-const serve = async (folder: Folder, publish = false): Promise<void> => {
-  await world.stopServer();
-  await world.startServer(...(await openFolder(folder)));
-  if (publish) await world.merger.publish(schema.customization, 'admin');
-};
-
-const syncAll = async (...devices: readonly DeviceHandle[]): Promise<void> => {
-  for (const { replica } of devices) {
-    const log = await replica.sync();
-    expect(log, JSON.stringify(replica.status.error)).toMatchObject({ result: 'synced' });
-  }
-};
-
-const expectEqual = async (...devices: readonly DeviceHandle[]): Promise<void> => {
-  const prints = await world.fingerprints(...devices);
-  expect(new Set(prints).size, prints.join('\n')).toBe(1);
-};
 
 const fill = async (count: number): Promise<void> => {
   for (let i = 0; i < count; i += 500)
@@ -99,8 +32,6 @@ const fill = async (count: number): Promise<void> => {
       })),
     );
 };
-
-const rewinds = (): readonly ServerEvent[] => events.filter(({ type }) => type === 'rewound');
 
 const movedIn = (log: { readonly tables: readonly { readonly upserts: number }[] }): number =>
   log.tables.reduce((sum, { upserts }) => sum + upserts, 0);
@@ -198,14 +129,14 @@ describe('a server whose whole folder was put back', () => {
     gate.held = new Promise((resolve) => {
       gate.release = resolve;
     });
-    const [input] = await openFolder(folder);
+    const [input] = await rewinding.openFolder(folder);
     // The store is lost: everything is folded again, slowly.
     const slow = await World.open({
       validate: async () => {
         await gate.held;
         return undefined;
       },
-      onEvent: (event) => events.push(event),
+      onEvent: (event) => rewinding.events.push(event),
     });
     await slow.stopServer();
     await slow.startServer(input, await slow.newStore());
@@ -265,7 +196,7 @@ describe('a server whose whole folder was put back', () => {
 
   test('[SRV-57] a store from before a new incarnation, or none, takes the checkpoint that the trimmed input stands on', async () => {
     await world.close();
-    world = await openWorld({}, { keep: 1, trimInput: true });
+    await open({}, { keep: 1, trimInput: true });
     const folder = newFolder();
     await serve(folder, true);
     const a = await world.device();
@@ -284,9 +215,9 @@ describe('a server whose whole folder was put back', () => {
     const { generation, first } = await world.input.extent();
     expect([generation, first > 1]).toEqual([2, true]);
     for (const store of [new Disk(), old.store]) {
-      events.length = 0;
+      rewinding.events.length = 0;
       await serve({ store, input: backup.input });
-      expect(events.map(({ type }) => type)).toContain('checkpoint-loaded');
+      expect(rewinding.events.map(({ type }) => type)).toContain('checkpoint-loaded');
       await syncAll(a);
       expect((await world.rows(1)).get(id)?.fields[3]).toBe(111);
       expect(world.merger.state().incarnation).toBe(2);
@@ -305,19 +236,19 @@ describe('a server whose whole folder was put back', () => {
     await syncAll(a);
     await world.merger.checkpoint();
     // The input lost that, and holds other messages under the same numbers and above.
-    hidden = await checkpoints.list();
+    rewinding.hidden = await rewinding.checkpoints.list();
     await serve(backup);
     for (const subject of ['other', 'and more', 'and more still'])
       await world.write({ kind: 'upsert', table: 1, id: 'w', fields: { 1: subject } });
-    hidden = [];
+    rewinding.hidden = [];
     await serve({ store: new Disk(), input: backup.input });
     expect(world.merger.state()).toMatchObject({ incarnation: 2, position: { generation: 2 } });
     await a.replica.increment('visits', id, 'count', 100);
     await syncAll(a);
-    events.length = 0;
+    rewinding.events.length = 0;
     await serve({ store: old, input: backup.input });
-    expect(events.map(({ type }) => type)).toContain('checkpoint-loaded');
-    expect(events.map(({ type }) => type)).not.toContain('fold-failed');
+    expect(rewinding.events.map(({ type }) => type)).toContain('checkpoint-loaded');
+    expect(rewinding.events.map(({ type }) => type)).not.toContain('fold-failed');
     await syncAll(a);
     expect((await world.rows(1)).get(id)?.fields[3]).toBe(111);
     await expectEqual(a);
@@ -338,138 +269,14 @@ describe('a server whose whole folder was put back', () => {
     expect(world.merger.state()).toMatchObject({ incarnation: 2, position: { generation: 2 } });
     await a.replica.increment('visits', id, 'count', 100);
     await syncAll(a);
-    events.length = 0;
+    rewinding.events.length = 0;
     // Its last message is the input's still, and what follows does not build on it.
     await serve({ store: old, input: backup.input });
-    expect(events.map(({ type }) => type)).toContain('checkpoint-loaded');
+    expect(rewinding.events.map(({ type }) => type)).toContain('checkpoint-loaded');
     await syncAll(a);
     expect(world.merger.state().incarnation).toBe(2);
     expect((await world.rows(1)).get(id)?.fields[3]).toBe(111);
     await expectEqual(a);
-  });
-
-  describe('among others', () => {
-    beforeEach(async () => {
-      await world.close();
-      const alone = { say: () => undefined, onWord: () => () => undefined };
-      const fellows = createFellows(alone, { nowMs: () => 0 }, 'one');
-      world = await openWorld({ fellows, timer: fastTimer }, { trimInput: true, keep: 1 });
-    });
-
-    const visit = (id: string, subject = 'kept'): Promise<unknown> =>
-      world.write({ kind: 'upsert', table: 1, id, fields: { 1: subject } });
-
-    const visits = async (prefix: string): Promise<readonly string[]> =>
-      [...(await world.rows(1)).keys()].filter((id) => id.startsWith(prefix));
-
-    /** A folder whose store holds lost input with a checkpoint, while its input went on from before. */
-    const fork = async (
-      lostWrites: number,
-      keptWrites: number,
-      checkpoint: 'checkpoint' | 'no checkpoint' = 'checkpoint',
-    ): Promise<{
-      readonly lost: CheckpointManifest | undefined;
-      readonly kept: CheckpointManifest | undefined;
-      readonly old: Folder;
-      readonly folder: Folder;
-      readonly a: DeviceHandle;
-    }> => {
-      const folder = newFolder();
-      await serve(folder, true);
-      const a = await world.device();
-      await a.replica.create('visits', { subject: 'lost' });
-      const before = await copyOf(folder);
-      for (let i = 0; i < 30; i += 1) await a.replica.create('visits', { subject: `lost ${i}` });
-      await syncAll(a);
-      for (let i = 0; i < lostWrites; i += 1) await visit(`lost ${i}`);
-      const lost = await world.merger.checkpoint();
-      await visit('back');
-      hidden = await checkpoints.list();
-      await serve(before);
-      for (let i = 0; i < keptWrites; i += 1) await visit(`v${i}`);
-      if (checkpoint === 'checkpoint') await world.merger.checkpoint();
-      await visit('v0', 'newest');
-      const kept = checkpoint === 'checkpoint' ? await world.merger.checkpoint() : undefined;
-      hidden = [];
-      await world.stopServer();
-      return { lost, kept, old: folder, folder: before, a };
-    };
-
-    test('[SRV-57] [SRV-73] [SRV-103] a lost store takes the newest checkpoint that leads on, and goes above the newest', async () => {
-      // Fewer versions in more messages.
-      const { lost, kept, folder, a } = await fork(0, 10);
-      expect(kept?.n).toBeLessThan(lost?.n ?? 0);
-      expect((await world.input.extent()).first).toBeGreaterThan((lost?.position.seq ?? 0) + 1);
-      await serve({ store: new Disk(), input: folder.input });
-      expect(rewinds()).toMatchObject([
-        { incarnation: 2, by: 'checkpoint', shown: { n: lost?.n } },
-      ]);
-      expect(await visits('v')).toHaveLength(10);
-      await syncAll(a, a);
-      await expectEqual(a);
-    });
-
-    test('[SRV-104] a lost store joins the line that was cut above the fork, and not the newest checkpoint', async () => {
-      const { lost, folder, a } = await fork(20, 2);
-      const { first, last } = await world.input.extent();
-      expect(first).toBeGreaterThan(1);
-      expect(last).toBeLessThan(lost?.position.seq ?? 0);
-      await serve({ store: new Disk(), input: folder.input });
-      expect(rewinds()).toMatchObject([
-        { incarnation: 2, by: 'checkpoint', shown: { n: lost?.n } },
-      ]);
-      expect(await visits('v')).toEqual(['v0', 'v1']);
-      await syncAll(a, a);
-      await expectEqual(a);
-    });
-
-    test('[SRV-104] so does a store that stands on the lost line, and what it keeps of that comes again', async () => {
-      const { old, folder, a } = await fork(20, 2);
-      await serve({ store: old.store, input: folder.input });
-      await world.merger.settle();
-      expect(rewinds()).toMatchObject([{ incarnation: 2, by: 'store' }]);
-      expect(await visits('v')).toEqual(['v0', 'v1']);
-      expect(await visits('back')).toEqual(['back']);
-      await syncAll(a, a);
-      await expectEqual(a);
-    });
-
-    test('[SRV-57] a store ahead of every checkpoint of the line that the input left it for takes an older one in the end', async () => {
-      const { kept, old, folder, a } = await fork(20, 2);
-      const [lost] = (await checkpoints.list()).slice(-1);
-      hidden = [lost as string];
-      await serve(folder);
-      // Whoever began the new incarnation died before its first checkpoint.
-      failing = true;
-      await syncAll(a, a);
-      expect(rewinds()).toMatchObject([{ incarnation: 2, by: 'cursor' }]);
-      await world.stopServer();
-      [failing, hidden] = [false, []];
-      events.length = 0;
-      await serve({ store: old.store, input: folder.input });
-      expect(events).toContainEqual(
-        expect.objectContaining({ type: 'checkpoint-loaded', n: kept?.n }),
-      );
-      await world.merger.settle();
-      expect(await visits('v')).toEqual(['v0', 'v1']);
-      expect(await visits('back')).toEqual(['back']);
-      await syncAll(a, a);
-      await expectEqual(a);
-    });
-
-    test('[SRV-104] where nothing is cut the newest checkpoint goes on, and what the input holds comes again', async () => {
-      const { lost, folder, a } = await fork(20, 2, 'no checkpoint');
-      expect((await world.input.extent()).first).toBe(1);
-      await serve({ store: new Disk(), input: folder.input });
-      await world.merger.settle();
-      expect(rewinds()).toEqual([]);
-      expect(world.merger.state().incarnation).toBe(2);
-      expect(world.merger.state().n).toBeGreaterThan(lost?.n ?? 0);
-      expect(await visits('v')).toEqual(['v0', 'v1']);
-      await syncAll(a, a);
-      expect((await world.rows(1)).size).toBe(53);
-      await expectEqual(a);
-    });
   });
 
   test('[SRV-74] an incarnation that was given before is never given again', async () => {
@@ -503,7 +310,7 @@ describe('a server whose whole folder was put back', () => {
     await a.replica.create('visits', { subject: 'two' });
     await syncAll(a);
     const damaged = (incarnation: number): Promise<void> =>
-      checkpoints.write(`00000${incarnation}-000000000000001`, new Uint8Array(3), none());
+      rewinding.checkpoints.write(`00000${incarnation}-000000000000001`, new Uint8Array(3), none());
     await world.merger.checkpoint();
     await damaged(4);
     await world.stopServer();
@@ -570,7 +377,7 @@ describe('a server whose whole folder was put back', () => {
   test('[SYN-33] a clone that an old copy does not know offers its own part only', async () => {
     // Without checkpoints the logs keep everything.
     await world.close();
-    world = await openWorld({ checkpoints: undefined } as unknown as Partial<MergerOptions>);
+    await open({ checkpoints: undefined } as unknown as Partial<MergerOptions>);
     const folder = newFolder();
     await serve(folder, true);
     const a = await world.device();
@@ -613,7 +420,7 @@ describe('a server whose whole folder was put back', () => {
     const { generation } = world.merger.state().position;
     expect(generation).toBe(2);
     await world.stopServer();
-    const [input, store] = await openFolder(newFolder());
+    const [input, store] = await rewinding.openFolder(newFolder());
     // The opening is cut after it has stored the first message of the new generation.
     let cut = true;
     const cutInput: InputLog = {
@@ -624,10 +431,10 @@ describe('a server whose whole folder was put back', () => {
         return position;
       },
     };
-    events.length = 0;
+    rewinding.events.length = 0;
     await expect(world.startServer(cutInput, store)).rejects.toThrow('cut by the test');
     const told = (): readonly string[] =>
-      events.map(({ type }) => type).filter((type) => type.startsWith('incarnation'));
+      rewinding.events.map(({ type }) => type).filter((type) => type.startsWith('incarnation'));
     // Whoever began the incarnation never said so.
     expect(told()).toEqual([]);
     cut = false;
