@@ -1,4 +1,6 @@
 import { createFellows, type CheckpointManifest } from '@tidemark/merger';
+import { TidemarkError, utf8Decode } from '@tidemark/model';
+import type { InputLog } from '@tidemark/ports';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { copyOf, newFolder, Rewinding, syncAll, type Folder } from './rewinding.js';
 import { Disk, fastTimer, type DeviceHandle, type World } from './world.js';
@@ -128,5 +130,61 @@ describe('a server among others whose input lost its end and went on without an 
     await syncAll(a, a);
     expect((await world.rows(1)).size).toBe(53);
     await rewinding.expectEqual(a);
+  });
+
+  test('[SRV-104] what finds no room in a full input is set aside, does not keep it full, and comes again later', async () => {
+    const { folder, a } = await fork(20, 2, 'no checkpoint');
+    const [input, store] = await rewinding.openFolder({ store: new Disk(), input: folder.input });
+    const appended: string[] = [];
+    const stillFull = async (): Promise<boolean> =>
+      (await input.extent()).generation === 2 && appended.length > 0 && !trimmed;
+    let trimmed = false;
+    const full: InputLog = {
+      ...input,
+      append: async (messages) => {
+        if (await stillFull()) throw new TidemarkError('input-full', 'the input is full');
+        appended.push(...messages.map(utf8Decode));
+        return input.append(messages);
+      },
+      trim: async (position) => {
+        trimmed ||= position.generation === 2;
+        await input.trim(position);
+      },
+    };
+    await world.startServer(full, store);
+    expect(rewinding.events).toContainEqual(
+      expect.objectContaining({ type: 'background-failed', code: 'input-full' }),
+    );
+    expect(await visits('v')).toEqual([]);
+    await world.merger.checkpoint();
+    expect(trimmed).toBe(true);
+    await world.stopServer();
+    await world.startServer(full, store);
+    await world.merger.settle();
+    expect(rewinding.events).toContainEqual({ type: 'input-brought-back', messages: 3, tooOld: 0 });
+    expect(await visits('v')).toEqual(['v0', 'v1']);
+    await syncAll(a, a);
+    await rewinding.expectEqual(a);
+  });
+
+  test('[SRV-104] an opening that is cut after it changed the line begins a new incarnation with the next one', async () => {
+    const { lost, old, folder } = await fork(20, 2);
+    const ofLost = (await rewinding.checkpoints.list()).at(-1) ?? '';
+    await rewinding.checkpoints.remove(ofLost);
+    const [input, store] = await rewinding.openFolder({ store: old.store, input: folder.input });
+    const cut: InputLog = {
+      ...input,
+      append: () => Promise.reject(new Error('cut by the test')),
+    };
+    await expect(world.startServer(cut, store)).rejects.toThrow('cut by the test');
+    expect(rewinding.events.map(({ type }) => type)).toContain('checkpoint-loaded');
+    await world.startServer(input, store);
+    expect(rewinding.rewinds()).toMatchObject([
+      { incarnation: 2, by: 'store', shown: { incarnation: 1, n: (lost?.n ?? 0) + 1 } },
+    ]);
+    // Once: the note is of a line that is behind now.
+    await world.stopServer();
+    await world.startServer(input, store);
+    expect(rewinding.rewinds()).toHaveLength(1);
   });
 });

@@ -32,7 +32,7 @@ const pieceKey = ({ generation, seq }: InputPosition): string =>
 
 const placeOfKey = (key: string): InputPosition => ({
   generation: Number(key.slice(0, 10)),
-  seq: Number(key.slice(11)),
+  seq: Number(key.slice(11, 26)),
 });
 /** Before and after the keys of all pieces. */
 const firstKey = '0';
@@ -291,6 +291,24 @@ export const setKeptAside = async (
       { space: 'kept-input', key: asidePrefix + key, value },
       { space: 'kept-input', key, value: null },
     ]);
+};
+
+/** Ends the keys of messages that another line holds at the same places as this store's. */
+const ofInputSuffix = '/input';
+
+/** Sets aside messages of the input that this store has not folded and that cannot be stored again now. */
+export const setInputAside = async (
+  store: Pick<ServerStore, 'putEntries'>,
+  messages: readonly InputMessage[],
+  hash: Hash,
+): Promise<void> => {
+  for (const run of runsOf(messages)) {
+    const [first] = run;
+    invariant(first !== undefined, 'a run holds a message');
+    const key = asidePrefix + pieceKey(first.position) + ofInputSuffix;
+    const hashes = run.map((message) => messageHash(message, hash));
+    await store.putEntries([{ space: 'kept-input', key, value: encodeKept(run, hashes) }]);
+  }
 };
 
 /** Messages that were set aside, piece by piece, oldest first; `drop` a piece when it is dealt with. */

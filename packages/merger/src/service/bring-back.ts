@@ -9,7 +9,7 @@ import type {
 import { comesAgain } from '../fold/decide-again.js';
 import type { FoldState } from '../fold/fold-state.js';
 import { decodeInputEntry, encodeInputEntry } from '../fold/input-entry.js';
-import { keptAside, lookUpInput, messageHash } from '../fold/input-memory.js';
+import { keptAside, lookUpInput, messageHash, setInputAside } from '../fold/input-memory.js';
 
 /** Messages of an old generation that are read at a time to be stored again. */
 const leftOverReadMax = 200;
@@ -174,36 +174,66 @@ class Return {
   }
 }
 
+/** Messages of an ended generation after a place, as far as they can be had. */
+const readLeftOver = async (
+  input: InputLog,
+  { generation, seq }: InputPosition,
+): Promise<readonly InputMessage[]> => {
+  const bounds = { maxBytes: leftOverReadBytes, maxMessages: leftOverReadMax };
+  try {
+    const read = await input.read({ generation, seq }, bounds);
+    return read.filter(({ position }) => position.generation === generation);
+  } catch (cause) {
+    // The old generation is gone or has a hole: what it held there cannot be had any more.
+    if (cause instanceof TidemarkError && cause.code === 'storage-damaged') return [];
+    throw cause;
+  }
+};
+
+const isFull = (cause: unknown): boolean =>
+  cause instanceof TidemarkError && cause.code === 'input-full';
+
 /**
  * Stores again what was set aside when this store was put on another line, and what an ended generation
  * holds behind the place where the line left it. Call it when the input is folded to its end. What this
- * rejects with leaves the rest for the next time.
+ * rejects with leaves the rest for the next time; with `input-full` no generation waits for it: a full input
+ * gets room only when the ended ones are trimmed.
  */
 export const bringBack = async (parts: BringBackParts): Promise<BroughtBack> => {
-  const { store, input } = parts;
+  const { store, input, hash } = parts;
   const back = new Return(parts);
+  let full: unknown;
+  const take = async (messages: readonly InputMessage[]): Promise<boolean> => {
+    if (full !== undefined) return false;
+    try {
+      await back.takeAll(messages);
+      return true;
+    } catch (cause) {
+      if (!isFull(cause)) throw cause;
+      full = cause;
+      return false;
+    }
+  };
   for await (const { messages, drop } of keptAside(store)) {
-    await back.takeAll(messages);
+    if (!(await take(messages))) break;
     await drop();
   }
   const note = await readNote(store);
   if (note !== undefined) {
-    const { generation, after, last } = note;
-    let position: InputPosition = { generation, seq: after };
-    while (position.generation === generation && position.seq < last) {
-      const bounds = { maxBytes: leftOverReadBytes, maxMessages: leftOverReadMax };
-      const read = await input.read(position, bounds).catch((cause: unknown) => {
-        // The old generation is gone or has a hole: what it held there cannot be had any more.
-        if (cause instanceof TidemarkError && cause.code === 'storage-damaged') return [];
-        throw cause;
-      });
-      const found = read.filter((one) => one.position.generation === generation);
+    const { generation, last } = note;
+    for (let { after } = note; after < last;) {
+      const found = await readLeftOver(input, { generation, seq: after });
       const end = found.at(-1);
-      if (end === undefined) break;
-      await back.takeAll(found);
-      position = end.position;
+      if (end === undefined) {
+        back.tooOld += last - after;
+        break;
+      }
+      if (!(await take(found))) await setInputAside(store, found, hash);
+      after = end.position.seq;
+      await putNote(store, { generation, after, last });
     }
     await putNote(store, null);
   }
+  if (full !== undefined) throw full;
   return { messages: back.messages, tooOld: back.tooOld };
 };

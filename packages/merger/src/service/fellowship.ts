@@ -3,6 +3,7 @@ import type { InputPosition } from '@tidemark/ports';
 import type { Fold } from '../fold/fold.js';
 import { AbortSource } from './abort-source.js';
 import type { AppliedStore } from './applied-store.js';
+import { leftOverFrom } from './bring-back.js';
 import { createDigestWatch, type Refolded } from './digest-watch.js';
 import { comparePositions, placeEveryMs, standOf, type Fellows } from './fellows.js';
 import type { FoldDriver } from './fold-driver.js';
@@ -106,10 +107,17 @@ export const joinFellows = (parts: FellowshipParts): Fellowship => {
     // Another server misses input: this one may, too, and must not hear of it last.
     if (word.kind === 'stand') driver.nudge();
   });
+  const sayPlace = async (): Promise<void> => {
+    const stand = standOf(applied.applied());
+    fellows.say('place', stand);
+    // What is still to be brought back must not be trimmed by others.
+    const left = await leftOverFrom(applied.store).catch(() => undefined);
+    if (left !== undefined) fellows.say('stand', { ...stand, position: left });
+  };
   const tell = async (): Promise<void> => {
     while (!stopped.aborted) {
       // A server that stands still for good must not hold the others' input back.
-      if (driver.failure() === undefined) fellows.say('place', standOf(applied.applied()));
+      if (driver.failure() === undefined) await sayPlace();
       await options.timer.sleep(placeEveryMs, stopped);
     }
   };

@@ -1,10 +1,9 @@
-import { TidemarkError, toHex, type Hash } from '@tidemark/model';
+import { TidemarkError, type Hash } from '@tidemark/model';
 import type { CheckpointFolder, InputExtent, InputLog, StoreDamage, Timer } from '@tidemark/ports';
 import type { FoldState } from '../fold/fold-state.js';
-import { encodeInputEntry } from '../fold/input-entry.js';
 import { setKeptAside } from '../fold/input-memory.js';
 import type { AppliedStore } from './applied-store.js';
-import { isCutAboveFork, noteLeftOver } from './bring-back.js';
+import { isCutAboveFork } from './bring-back.js';
 import {
   greatestIncarnation,
   newestCheckpoint,
@@ -13,10 +12,11 @@ import {
   type ReadableCheckpoint,
 } from './checkpoints.js';
 import { standForIncarnation } from './election.js';
-import { comparePositions, standOf, type Fellows } from './fellows.js';
+import { comparePositions, type Fellows } from './fellows.js';
 import { findInput, type InputFound } from './find-input.js';
-import type { LostVersion } from './rewind-guard.js';
+import { laterOf, noteLeftLine, readLeftLine, type ShownVersion } from './left-line.js';
 import type { ServerEvent } from './server-event.js';
+import { startIncarnation } from './start-incarnation.js';
 
 /** Longest wait for a checkpoint of the line on which the other servers go on, ms. */
 export const lineCheckpointMsMax = 15_000;
@@ -24,18 +24,6 @@ export const lineCheckpointMsMax = 15_000;
 const lineCheckpointEveryMs = 250;
 /** Times that an opening looks at the input anew, because others changed it meanwhile. */
 const looksMax = 8;
-
-/** A version that was given, and what shows it: a checkpoint, or the store as it was before it took one. */
-type ShownVersion = LostVersion & { readonly by: 'checkpoint' | 'store' };
-
-const laterOf = (
-  a: ShownVersion | undefined,
-  b: ShownVersion | undefined,
-): ShownVersion | undefined => {
-  if (a === undefined || b === undefined) return a ?? b;
-  const order = a.incarnation - b.incarnation || a.n - b.n;
-  return order < 0 ? b : a;
-};
 
 /** What opening found. */
 export interface OpenedLine {
@@ -92,60 +80,6 @@ const asState = ({
   lastHash: inputHash,
 });
 
-const startIncarnation = async (
-  options: OpenLineOptions,
-  state: FoldState,
-  extent: InputExtent,
-  checkpoint: string | null,
-): Promise<void> => {
-  const { input, applied, fellows, checkpoints, hash: digestOf, onEvent } = options;
-  const last = { generation: extent.generation, seq: extent.last };
-  const hash = extent.last === 0 ? undefined : await input.hashAt(last);
-  // Checkpoints may be of lost lines above this one: their numbers were given.
-  const incarnation = Math.max(state.incarnation, await greatestIncarnation(checkpoints)) + 1;
-  const message = encodeInputEntry({
-    kind: 'incarnation',
-    incarnation,
-    position: state.position,
-    digest: state.digest,
-    checkpoint,
-    lastGood: { ...last, hash: hash === undefined ? '' : toHex(hash) },
-  });
-  // What the stream holds and this line lacks is stored again, also by the next opening.
-  const notes =
-    fellows === undefined
-      ? undefined
-      : await noteLeftOver({ store: applied.store, state, input, extent, hash: digestOf });
-  // Whoever goes on from here must not trim that meanwhile.
-  if (notes?.from !== undefined) fellows?.say('place', { ...standOf(state), position: notes.from });
-  // From now on others can go on only from this state: it must outlive the power.
-  await applied.store.sync();
-  try {
-    // A position names one message only: generations that the state has passed are left behind.
-    let { generation, last: end } = extent;
-    while (generation < state.position.generation) {
-      await input.startGeneration({ generation, last: end }, message);
-      [generation, end] = [generation + 1, 1];
-    }
-    await input.startGeneration({ generation, last: end }, message);
-  } catch (cause) {
-    // Another server won, and does this.
-    if (cause instanceof TidemarkError && cause.code === 'behind') await notes?.drop();
-    throw cause;
-  }
-  const missing =
-    state.position.generation === extent.generation
-      ? Math.max(0, state.position.seq - extent.last)
-      : 0;
-  onEvent({
-    type: 'incarnation',
-    incarnation,
-    n: state.n,
-    missingMessages: missing,
-    checkpoint,
-  });
-};
-
 class LineOpening {
   readonly #options: OpenLineOptions;
   #state: FoldState;
@@ -163,6 +97,7 @@ class LineOpening {
 
   async open(): Promise<OpenedLine> {
     const { damage, fellows } = this.#options;
+    this.#left = await readLeftLine(this.#options.applied.store, this.#state);
     this.#newest = await this.#newestCheckpoint();
     const isEmpty = this.#state.n === 0 && this.#state.position.seq === 0;
     let found = await this.#find();
@@ -212,8 +147,20 @@ class LineOpening {
     return { input, extent: this.#extent, isShared: fellows !== undefined };
   }
 
-  /** Loads a checkpoint; where its bytes are damaged, the next older one. */
-  async #load(newest: ReadableCheckpoint | undefined): Promise<void> {
+  /** Loads a checkpoint of the line on which the input goes on, which is not this state's. */
+  async #changeLine(leading: ReadableCheckpoint): Promise<void> {
+    const { incarnation, n } = this.#state;
+    const left = laterOf(this.#left, { incarnation, n, by: 'store' });
+    if (n > 0) await noteLeftLine(this.#options.applied.store, left);
+    this.#left = left;
+    await this.#load(leading, () => this.#newestLeading());
+  }
+
+  /** Loads a checkpoint; where its bytes are damaged, the `next` one, else the next older one. */
+  async #load(
+    newest: ReadableCheckpoint | undefined,
+    next?: () => Promise<ReadableCheckpoint | undefined>,
+  ): Promise<void> {
     const { checkpoints, damage, applied, fellows } = this.#options;
     if (newest === undefined || checkpoints === undefined)
       throw new TidemarkError(
@@ -229,9 +176,10 @@ class LineOpening {
       } catch (cause) {
         if (!(cause instanceof TidemarkError) || cause.code !== 'checkpoint-invalid') throw cause;
         this.#damaged.add(found.name);
-        const older = await this.#newestCheckpoint();
+        const older = (await next?.()) ?? (await this.#newestCheckpoint());
         if (older === undefined) throw cause;
-        this.#newest = found = older;
+        if (next === undefined) this.#newest = older;
+        found = older;
       }
     }
   }
@@ -252,18 +200,20 @@ class LineOpening {
 
   /** Begins a new incarnation; false when another server has begun one meanwhile. */
   async #begin(): Promise<boolean> {
-    const { fellows, timer, input, newIncarnation, applied } = this.#options;
+    const { fellows, timer, input, newIncarnation, applied, checkpoints } = this.#options;
     if (newIncarnation === 'refuse') throw refused(this.#state.incarnation);
     // Nobody else may know by now what the input has lost.
     await applied.store.sync();
+    // Also numbers of lost lines above this one are given. Known before the last look at the input's end.
+    const given = await greatestIncarnation(checkpoints);
     if (fellows === undefined) {
-      await this.#start();
+      await this.#start(given);
       return true;
     }
     const chosen = await standForIncarnation({ fellows, timer, input }, this.#state);
     if (chosen === 'look-again' || (await this.#find()) !== 'missing') return false;
     try {
-      await this.#start();
+      await this.#start(given);
       return true;
     } catch (cause) {
       if (cause instanceof TidemarkError && cause.code === 'behind') return false;
@@ -271,8 +221,13 @@ class LineOpening {
     }
   }
 
-  #start(): Promise<void> {
-    return startIncarnation(this.#options, this.#state, this.#extent, this.#loaded);
+  #start(given: number): Promise<void> {
+    return startIncarnation(this.#options, {
+      state: this.#state,
+      extent: this.#extent,
+      given: Math.max(given, this.#left?.incarnation ?? 0),
+      checkpoint: this.#loaded,
+    });
   }
 
   /**
@@ -284,13 +239,16 @@ class LineOpening {
     if (fellows === undefined || newIncarnation === 'refuse') return false;
     const [state, extent] = [this.#state, this.#extent];
     if (!(await isCutAboveFork({ store: applied.store, state, input, extent }))) return false;
-    for await (const { one, would } of this.#placed()) {
-      if (would !== 'continues' && would !== 'announced') continue;
-      await this.#load(one);
-      this.#left = { incarnation: state.incarnation, n: state.n, by: 'store' };
-      return true;
-    }
-    return false;
+    const leading = await this.#newestLeading();
+    if (leading === undefined) return false;
+    await this.#changeLine(leading);
+    return true;
+  }
+
+  async #newestLeading(): Promise<ReadableCheckpoint | undefined> {
+    for await (const { one, would } of this.#placed())
+      if (would === 'continues' || would === 'announced') return one;
+    return undefined;
   }
 
   /** Takes a checkpoint from which the input can be folded; waits for one that another server writes. */
@@ -314,7 +272,8 @@ class LineOpening {
     for (let waited = 0; ; waited += lineCheckpointEveryMs) {
       const isOver = waited >= lineCheckpointMsMax;
       const leading = await this.#leadingCheckpoint(found, isOver);
-      if (leading !== undefined) return this.#load(leading);
+      if (leading !== undefined)
+        return found === 'elsewhere' ? this.#changeLine(leading) : this.#load(leading);
       if (isOver) throw missing;
       await timer.sleep(lineCheckpointEveryMs);
       this.#extent = await this.#options.input.extent();

@@ -82,13 +82,14 @@ export const createRewindGuard = (options: RewindGuardOptions): RewindGuard => {
     isProved: () => Promise<LostVersion | undefined>,
   ): Promise<BegunIncarnation | undefined> => {
     for (let tried = 1; ; tried += 1) {
+      // Before the end is looked for: others append meanwhile.
+      const given = await greatestIncarnation(checkpoints);
       await awaitEnd(wait);
       const lost = await isProved();
       if (lost === undefined) return undefined;
       const state = applied.applied();
       const { generation, seq: last } = state.position;
       const hash = last === 0 ? undefined : await input.hashAt(state.position);
-      const given = await greatestIncarnation(checkpoints);
       const incarnation = Math.max(state.incarnation, lost.incarnation, given) + 1;
       const message = encodeInputEntry({
         kind: 'incarnation',
