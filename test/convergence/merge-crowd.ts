@@ -29,6 +29,7 @@ const fullRowTable = 3;
 const plainFields = [fieldIds.a, fieldIds.b, fieldIds.c];
 const values = ['x', 'y', 'z', null];
 const hotRecords = 4;
+const hotTables = 2;
 /** Transactions after which the hot records are others: those of before are parked sooner or later. */
 const hotFor = 40;
 const messagesMax = 1_000_000;
@@ -66,6 +67,8 @@ class Author {
   readonly known = new Map<string, Known>();
   /** Records on which something of it waits: a person would have to decide first. */
   readonly stuck = new Set<string>();
+  /** Record that it edited last. */
+  edited: { readonly table: number; readonly record: string } | undefined;
   sentTo = 0;
 
   constructor(name: string, offsetMs: number) {
@@ -194,6 +197,13 @@ export class MergeCrowd {
     await this.#input.append([encodeInputEntry(entry)]);
   }
 
+  /** Tables that are hot now: edits of one record meet. */
+  #tables(): readonly number[] {
+    const window = Math.floor(this.#transactions / hotFor);
+    const first = (window * hotTables) % tableIds.length;
+    return tableIds.slice(first, first + hotTables);
+  }
+
   /** Record that is hot now. */
   #record(): string {
     const window = Math.floor(this.#transactions / hotFor);
@@ -220,10 +230,15 @@ export class MergeCrowd {
 
   #operation(author: Author, index: number): OperationSketch | undefined {
     const random = this.#random;
-    const table = random.pick(tableIds);
-    const record = this.#record();
+    // Chains of edits of one author that has seen nothing meanwhile decide otherwise than edits alone.
+    const again = random.chance(40) ? author.edited : undefined;
+    const { table, record } = again ?? {
+      table: random.pick(this.#tables()),
+      record: this.#record(),
+    };
     const place = `${table}/${record}`;
     if (author.stuck.has(place)) return undefined;
+    author.edited = { table, record };
     const known = author.known.get(place) ?? {
       base: null,
       editedAt: {},
@@ -289,6 +304,7 @@ export class MergeCrowd {
     }
     const places = [...author.known.keys()];
     author.known.clear();
+    author.edited = undefined;
     const window = Math.floor(this.#transactions / hotFor);
     for (const table of tableIds) {
       const ids = Array.from({ length: hotRecords }, (_, i) => `r${window * hotRecords + i}`);
@@ -314,7 +330,7 @@ export class MergeCrowd {
   /** A write of the server's own. */
   async #write(): Promise<void> {
     const random = this.#random;
-    const target = { table: random.pick(tableIds), id: this.#record() };
+    const target = { table: random.pick(this.#tables()), id: this.#record() };
     const fields = Object.fromEntries(
       plainFields.filter(() => random.chance(50)).map((field) => [field, random.pick(values)]),
     );
