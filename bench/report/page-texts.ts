@@ -16,7 +16,9 @@ node test/run/performance.mjs                    # writes this page and its plot
   result is checked outside the timed part: fingerprints of both sides, and what else the case promises. \`verified\` says so.
 - The **floor** of a case is a plain program with the same libraries that moves and writes about the same bytes in the same turn:
   no history, no scopes, no conflicts. 100% would be as fast as that program.
-- Memory is the greatest of the timed part (Linux counts it anew before). CPU seconds are those of the timed part.
+- Memory is the greatest of the timed part (Linux counts it anew before). CPU seconds are those of the timed part. What was freed before
+  and kept by the allocator counts: a device whose rows were all compared shows some hundred MB from then on, in \`incremental\`,
+  \`local-edits\` and \`upload-merge\`. At 100,000 records its heap had 56 MB and its buffers 8 there; with jemalloc in its place 166 MB were shown for 597.
 - Records are like those of a CRM: 12 fields, about 300 bytes, deterministic. \`--data flights\` takes flights of the npm package
   \`vega-datasets\`, which is fetched once.
 - Names of cases are those of a million records; with fewer, \`moved\` tells how many operations there were.
