@@ -125,8 +125,14 @@ class LineOpening {
       checkpoint: this.#newest,
       damaged: this.#damaged,
       isNewIncarnation: hasBegun || found === 'announced',
-      lost: hasBegun ? undefined : laterOf(await this.#shownByCheckpoint(), this.#left),
+      lost: hasBegun ? undefined : laterOf(await this.#shownByCheckpoint(), this.#leftBeyond()),
     };
+  }
+
+  /** Version of the line that this store has left, unless the line that it joined is of a later incarnation. */
+  #leftBeyond(): ShownVersion | undefined {
+    const left = this.#left;
+    return left !== undefined && this.#state.incarnation > left.incarnation ? undefined : left;
   }
 
   async #newestCheckpoint(): Promise<ReadableCheckpoint | undefined> {
