@@ -357,6 +357,33 @@ describe('a server whose whole folder was put back', () => {
     expect((await world.rows(1)).get(id)?.fields[3]).toBe(1_101);
   });
 
+  test('[SYN-32] a copy of the folder from right above the gap is agreed with, too', async () => {
+    const folder = newFolder();
+    await serve(folder, true);
+    const a = await world.device({ user: 'user-1' });
+    const id = await a.replica.create('visits', { subject: 'one', count: 1 });
+    await syncAll(a);
+    const backup = await copyOf(folder);
+    for (let i = 0; i < 20; i += 1) await a.replica.increment('visits', id, 'count', 1);
+    await syncAll(a);
+    await world.merger.checkpoint();
+    await syncAll(a);
+    await serve(backup);
+    await syncAll(a);
+    await a.replica.close();
+    const disk = await a.disk.copy();
+    await world.reopen(a, { user: 'user-1' });
+    await a.replica.increment('visits', id, 'count', 100);
+    await syncAll(a);
+    await a.replica.close();
+    const old = await world.device({ user: 'user-1', disk });
+    await old.replica.increment('visits', id, 'count', 1_000);
+    await syncAll(old);
+    expect(old.replica.status.pending.operations).toBe(0);
+    expect((await world.rows(1)).get(id)?.fields[3]).toBe(1_101);
+    await expectEqual(old);
+  });
+
   test('[SYN-32] so does a log of a replica that the old copy has never seen', async () => {
     const folder = newFolder();
     await serve(folder, true);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { concatBytes, isWellFormed } from '@tidemark/model';
+import { concatBytes, isWellFormed, TidemarkError } from '@tidemark/model';
 import type { CrdtKey, FieldCrdt } from '@tidemark/ports';
 import { ulebBytes } from './byte-reader.js';
 import { joinChanges, splitChanges } from './change-list.js';
@@ -163,6 +163,14 @@ describe('crdt-automerge', () => {
     };
     const sources = [content(first.changes), content(second.changes)];
     const reader = await loadAutomergeCrdt({ hash });
+    const editOf = (document: Uint8Array, value: string) => {
+      try {
+        return crdt.editText(document, value, actor(5), 0);
+      } catch (cause) {
+        if (cause instanceof TidemarkError && cause.code === 'invalid-value') return 'refused';
+        throw cause;
+      }
+    };
     const seen = { applied: 0, refused: 0 };
     fc.assert(
       fc.property(
@@ -191,10 +199,12 @@ describe('crdt-automerge', () => {
             seen.applied += 1;
             // Another adapter holds nothing in memory: it loads the bytes as they were stored.
             expect(reader.read(result.document)).toBe(result.value);
-            const next = crdt.editText(result.document, 'after', actor(5), 0);
+            // Forged operations may make a later edit land oddly, on their own field only: it is refused where
+            // its author would see it do so (found by seed 117897676). What is stored stays readable and means
+            // the same to everybody (found by seed -30822417).
+            const next = editOf(result.document, 'after');
+            if (next === 'refused') return;
             const again = crdt.apply(result.document, [next.changes]);
-            // Forged operations may make a later edit land oddly, on their own field only; what is stored
-            // stays readable and means the same to everybody (found by seed -30822417).
             expect(again.tag).toBe('applied');
             if (again.tag === 'applied') expect(reader.read(again.document)).toBe(again.value);
           } else seen.refused += 1;

@@ -228,7 +228,12 @@ class AutomergeCrdt {
     const draft = automerge.clone(this.#documents.docOf(base), { actor: toHex(actor) });
     const edited = automerge.change(draft, { time: Math.floor(timeMs / 1000) }, edit);
     const change = automerge.getLastLocalChange(edited);
-    invariant(change !== undefined && textOf(edited) === after, 'an edit gives the text asked for');
+    invariant(change !== undefined, 'an edit makes a change');
+    if (textOf(edited) !== after) {
+      // Only what was forged into the document does that.
+      automerge.free(edited);
+      throw new TidemarkError('invalid-value', 'what the text holds lets this edit land elsewhere');
+    }
     const kept = this.#keepEdited(base, edited, change);
     return { document: kept.bytes, changes: joinChanges([packChangeChunk(change)]), value: after };
   }

@@ -55,21 +55,41 @@ export const headAt = async (
   if (index === 0) return toHex(new Uint8Array(32));
   if (index > state.mergedTo) return undefined;
   if (index === state.mergedTo) return state.head;
-  return headInParts(store, logParts(state), index);
+  const merged = await headInParts(store, logParts(state), index);
+  return merged ?? headOfGrant(state, index, state.epoch);
+};
+
+/**
+ * Head at which an epoch began that was granted above a gap: no merged transaction ends there, and a copy of the
+ * log from that time can name no other place. `upTo`: the last epoch that counts.
+ */
+const headOfGrant = (
+  { grants }: Pick<ReplicaState, 'grants'>,
+  index: number,
+  upTo: number,
+): string | undefined => {
+  let head: string | undefined;
+  for (const grant of grants) {
+    if (grant.epoch > upTo || grant.from > index) continue;
+    head = grant.from === index ? grant.head : undefined;
+  }
+  return head;
 };
 
 /**
  * Head at `index` as the log stood under `epoch`: also what a later grant, asked for by another copy of
  * the replica, has cut off. A copy whose epoch was ended finds here what was merged of its own log.
  */
-export const headUnder = (
+export const headUnder = async (
   store: Pick<ServerStore, 'scanEntries'>,
   state: ReplicaState,
   index: number,
   epoch: number,
 ): Promise<string | undefined> => {
   const cutOff = state.grants.some((grant) => grant.epoch > epoch && grant.from < index);
-  return cutOff ? headInParts(store, logParts(state, epoch), index) : headAt(store, state, index);
+  if (!cutOff) return headAt(store, state, index);
+  const merged = await headInParts(store, logParts(state, epoch), index);
+  return merged ?? headOfGrant(state, index, epoch);
 };
 
 const headInParts = async (

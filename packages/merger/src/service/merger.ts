@@ -401,8 +401,9 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     const { lost } = line;
     if (lost !== undefined) {
       // Another server may have begun an incarnation above it meanwhile.
+      const { by, ...version } = lost;
       const isAbove = (): boolean => applied.applied().incarnation > lost.incarnation;
-      await guard.rewind(() => Promise.resolve(isAbove() ? undefined : lost), lost.by);
+      await guard.rewind(() => Promise.resolve(isAbove() ? undefined : version), by);
     }
     if (fellows !== undefined) await bringBackLost(parts, settle);
     if (line.isNewIncarnation) {
