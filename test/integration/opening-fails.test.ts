@@ -51,6 +51,7 @@ const sharedInput = (inner: InputLog): SharedInput => {
       },
       read: (after, bounds) => input.inner.read(after, bounds),
       extent: () => input.inner.extent(),
+      endOf: (generation) => input.inner.endOf(generation),
       hashAt: (position) => input.inner.hashAt(position),
       startGeneration: (expected, first) => input.inner.startGeneration(expected, first),
       trim: (position) => input.inner.trim(position),

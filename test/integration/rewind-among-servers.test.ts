@@ -1,4 +1,4 @@
-import { createFellows, type CheckpointManifest } from '@tidemark/merger';
+import { createFellows, encodeInputEntry, type CheckpointManifest } from '@tidemark/merger';
 import { TidemarkError, utf8Decode } from '@tidemark/model';
 import type { InputLog } from '@tidemark/ports';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -113,6 +113,25 @@ describe('a server among others whose input lost its end and went on without an 
     );
     await world.merger.settle();
     expect(await visits('v')).toEqual(['v0', 'v1']);
+    expect(await visits('back')).toEqual(['back']);
+    await syncAll(a, a);
+    await rewinding.expectEqual(a);
+  });
+
+  test('[SRV-105] so does one whose lost end nobody missed before its generation ended by its size', async () => {
+    const { old, folder, a } = await fork(20, 2);
+    const [input, store] = await rewinding.openFolder(folder);
+    const { generation, last } = await input.extent();
+    await input.startGeneration({ generation, last }, encodeInputEntry({ kind: 'generation' }));
+    rewinding.hidden = (await rewinding.checkpoints.list()).slice(-1);
+    await world.startServer(input, store);
+    await visit('v2');
+    await world.stopServer();
+    rewinding.hidden = [];
+    await rewinding.serve({ store: old.store, input: folder.input });
+    await world.merger.settle();
+    expect(rewinding.rewinds()).toMatchObject([{ incarnation: 2, by: 'store' }]);
+    expect(await visits('v')).toEqual(['v0', 'v1', 'v2']);
     expect(await visits('back')).toEqual(['back']);
     await syncAll(a, a);
     await rewinding.expectEqual(a);

@@ -121,6 +121,11 @@ export class SimStream {
     return { generation: this.#current, first, last: first + messages.length - 1 };
   }
 
+  /** Number of the last message of a generation that has ended. */
+  endOf(generation: number): number | undefined {
+    return this.#ends.get(generation)?.last;
+  }
+
   message({ generation, seq }: InputPosition): StoredMessage | undefined {
     const found = this.#generations.get(generation);
     return found?.messages[seq - found.first];
@@ -299,6 +304,9 @@ export class SimInputLog implements InputLog {
       this.#findAgain();
       return stream.extent();
     });
+
+  readonly endOf = (generation: number): Promise<number | undefined> =>
+    this.#ask((stream) => stream.endOf(generation));
 
   readonly hashAt = (position: InputPosition): Promise<Uint8Array | undefined> =>
     this.#ask((stream) => {

@@ -254,6 +254,11 @@ export interface InputLog {
     bounds: { readonly maxBytes: number; readonly maxMessages: number },
   ) => Promise<readonly InputMessage[]>;
   readonly extent: () => Promise<InputExtent>;
+  /**
+   * Number of the last message of a generation that has ended, also where the message itself is gone; undefined
+   * for the generation that takes messages, and where nothing tells any more.
+   */
+  readonly endOf: (generation: number) => Promise<number | undefined>;
   /** Hash of a stored message as `read` gives it, to compare with what was folded; undefined when it is gone. */
   readonly hashAt: (position: InputPosition) => Promise<Uint8Array | undefined>;
   /**

@@ -238,6 +238,9 @@ class LevelInputLog implements InputLog {
     return Promise.resolve({ generation, first, last });
   };
 
+  readonly endOf = (generation: number): Promise<number | undefined> =>
+    Promise.resolve(this.#state.seals.get(generation));
+
   readonly hashAt = (position: InputPosition): Promise<Uint8Array | undefined> =>
     guardedRead(this.#guard, async () => {
       if (position.generation < 1 || position.seq < 1) return undefined;

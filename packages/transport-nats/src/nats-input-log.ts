@@ -176,6 +176,14 @@ class JetStreamInputLog implements NatsInputLog {
       return { generation, first, last };
     });
 
+  readonly endOf = (generation: number): Promise<number | undefined> =>
+    this.#guarded(async () => {
+      const { current, streams } = this.#generations;
+      if (generation < 1 || generation >= current) return undefined;
+      // The next generation knows it also where the stream has lost its end since.
+      return (await streams.endedAt(generation)) ?? this.#generations.endOf(generation);
+    });
+
   readonly hashAt = (position: InputPosition): Promise<Uint8Array | undefined> =>
     this.#guarded(async () => {
       const { generation, seq } = position;

@@ -1,6 +1,6 @@
 import { loadAutomergeCrdt } from '@tidemark/crdt-automerge';
 import { nodeCrypto } from '@tidemark/crypto-node';
-import { openFold } from '@tidemark/merger';
+import { encodeInputEntry, openFold } from '@tidemark/merger';
 import type { InputLog } from '@tidemark/ports';
 import { describe, expect, it } from 'vitest';
 import { FoldWorld, memoryStore, sha256 } from './fold-world.js';
@@ -22,6 +22,30 @@ describe('looking at the input', () => {
       code: 'input-mismatch',
       details: { reason: 'rewound' },
     });
+  });
+
+  it('[SRV-105] refuses one whose generation had lost messages when it ended', async () => {
+    const world = await FoldWorld.open();
+    await world.enrol('a', 'user-1');
+    await world.enrol('b', 'user-1');
+    const other = await FoldWorld.open();
+    const { input } = world;
+    const [first] = await input.read({ generation: 1, seq: 0 }, { maxBytes: 1, maxMessages: 1 });
+    await other.input.append([first?.bytes ?? new Uint8Array()]);
+    const rolled = encodeInputEntry({ kind: 'generation' });
+    await other.input.startGeneration({ generation: 1, last: 1 }, rolled);
+    const fold = await openFold({
+      tenant: 'acme',
+      store: world.store,
+      input: other.input,
+      crypto: nodeCrypto,
+      crdt: () => loadAutomergeCrdt({ hash: sha256 }),
+    });
+    for (const work of [() => fold.advance(), () => fold.check()])
+      await expect(work()).rejects.toMatchObject({
+        code: 'input-mismatch',
+        details: { reason: 'rewound' },
+      });
   });
 
   it('[SRV-102] fsyncs what it has folded before it tells that the input lacks it', async () => {
@@ -55,6 +79,7 @@ describe('looking at the input', () => {
       damage: [],
       append: (messages) => input.append(messages),
       read: (after, bounds) => input.read(after, bounds),
+      endOf: (generation) => input.endOf(generation),
       hashAt: (position) => input.hashAt(position),
       startGeneration: (expected, first) => input.startGeneration(expected, first),
       trim: (position) => input.trim(position),

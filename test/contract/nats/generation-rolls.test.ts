@@ -253,6 +253,7 @@ describeOnNats('generations of an input on JetStream that roll by their size', (
     const fresh = await open();
     const read = await fresh.read(start, { maxBytes: 1_000_000, maxMessages: 100 });
     expect(read).toHaveLength(5);
+    expect(await fresh.endOf(1)).toBe(17);
     await expect(
       fresh.read(read.at(-1)?.position ?? start, { maxBytes: 1_000_000, maxMessages: 100 }),
     ).rejects.toMatchObject({ code: 'storage-damaged' });

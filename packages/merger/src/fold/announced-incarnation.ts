@@ -46,3 +46,12 @@ export const isReachable = (
   position.seq > state.position.seq &&
   lastGood.generation === position.generation &&
   lastGood.seq === position.seq;
+
+/** Whether a state has folded more of a generation than that held when it ended: its end was lost before. */
+export const isBeyondEnd = async (
+  input: InputLog,
+  { position }: Pick<FoldState, 'position'>,
+): Promise<boolean> => {
+  const end = await input.endOf(position.generation);
+  return end !== undefined && end < position.seq;
+};

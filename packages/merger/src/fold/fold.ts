@@ -23,6 +23,7 @@ import type {
 import {
   continuesFrom,
   isReachable,
+  isBeyondEnd,
   nextGeneration,
   nextIncarnation,
 } from './announced-incarnation.js';
@@ -377,6 +378,7 @@ const checkInput = async (
   const hash = seq === 0 ? undefined : await input.hashAt(state.position);
   if (hash !== undefined && toHex(hash) !== state.lastHash) fail('different');
   if (hash !== undefined || seq === 0) return state.position;
+  if (generation < extent.generation && (await isBeyondEnd(input, state))) fail('rewound');
   // The message itself was trimmed: what follows it must be there, without a gap.
   const next = generation === extent.generation ? seq + 1 : 1;
   if (extent.first > next) fail('trimmed');

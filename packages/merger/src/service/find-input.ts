@@ -1,6 +1,11 @@
 import { TidemarkError, toHex } from '@tidemark/model';
 import type { InputExtent, InputLog, InputMessage } from '@tidemark/ports';
-import { continuesFrom, isReachable, nextIncarnation } from '../fold/announced-incarnation.js';
+import {
+  continuesFrom,
+  isBeyondEnd,
+  isReachable,
+  nextIncarnation,
+} from '../fold/announced-incarnation.js';
 import type { FoldState } from '../fold/fold-state.js';
 
 /** What an input is looked at with. */
@@ -54,6 +59,8 @@ const findBehind = async (
   // Nobody else writes here: a new incarnation begins, from what this store holds.
   if (!isShared && own !== true) return begun === 'gap' ? 'begins-later' : 'missing';
   if (begun !== 'gap' && begun !== undefined && !isReachable(begun, state)) return 'elsewhere';
+  // The generation lost its end and ended all the same, before anybody saw it.
+  if (own === undefined && (await isBeyondEnd(input, state))) return 'elsewhere';
   const next = await nextMessage(input, state);
   // Cut off beyond the beginning of the next generation: only a checkpoint leads there.
   if (next === 'gap') return 'begins-later';

@@ -171,6 +171,24 @@ export const registerInputLogContract = (
       expect(log.damage).toEqual([]);
     });
 
+    it('[STO-99] tells where generations ended, and nothing of the one that takes messages', async () => {
+      const ends = async (): Promise<readonly (number | undefined)[]> =>
+        Promise.all([0, 1, 2, 3, 4].map((generation) => log.endOf(generation)));
+      expect(await ends()).toEqual([undefined, undefined, undefined, undefined, undefined]);
+      await append('a', 'b');
+      await log.startGeneration({ generation: 1, last: 2 }, utf8Encode('one'));
+      await append('c');
+      await log.startGeneration({ generation: 2, last: 2 }, utf8Encode('two'));
+      const known = [undefined, 2, 2, undefined, undefined];
+      expect(await ends()).toEqual(known);
+      await reopen();
+      expect(await ends()).toEqual(known);
+      await log.trim({ generation: 2, seq: 1 });
+      expect((await ends()).slice(2)).toEqual(known.slice(2));
+      await reopen();
+      expect((await ends()).slice(2)).toEqual(known.slice(2));
+    });
+
     it('[STO-75] starts a generation over an empty one', async () => {
       await log.startGeneration({ generation: 1, last: 0 }, utf8Encode('one'));
       expect(await readAll()).toEqual(['2/1 one']);
