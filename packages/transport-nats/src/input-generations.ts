@@ -196,6 +196,7 @@ const beginGeneration = async (
   // It holds its first message already, or has even ended.
   const hasBegun = ['wrong-sequence', 'other-generation'];
   if (offered.tag === 'refused' && !hasBegun.includes(offered.refusal)) throw offered.error;
+  await streams.letIn(generation);
 };
 
 /** Newest generation of a tenant; a tenant without any gets its first. */
@@ -208,5 +209,9 @@ export const newestGeneration = async (streams: StreamStore): Promise<number> =>
   }
   const extent = await streams.extent(newest);
   // Whoever made it ended before its first message was stored: the generation before has it.
-  return extent?.last === 0 && generations.includes(newest - 1) ? newest - 1 : newest;
+  if (extent?.last !== 0) return newest;
+  if (generations.includes(newest - 1)) return newest - 1;
+  // Nothing tells any more how it was to begin.
+  await streams.letIn(newest);
+  return newest;
 };

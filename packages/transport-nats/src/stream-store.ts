@@ -6,13 +6,20 @@ import {
   type JetStreamClient,
   type JetStreamManager,
   type StoredMsg,
+  type StreamConfig,
   type StreamInfo,
 } from '@nats-io/jetstream';
 import { headers } from '@nats-io/nats-core';
 import { TidemarkError } from '@tidemark/model';
 import { isFromServer, markFromServer } from './answer.js';
 import { connectionFailure, refusalFailure, refusalOf, type Refusal } from './failure.js';
-import { endSubject, streamGeneration, streamName, streamSubjects } from './subjects.js';
+import {
+  endSubject,
+  serverSubjects,
+  streamGeneration,
+  streamName,
+  streamSubjects,
+} from './subjects.js';
 
 /** Time within which JetStream knows a message again by its id, ms. */
 export const duplicateWindowMs = 120_000;
@@ -136,7 +143,7 @@ export class StreamStore {
     return Math.max(bytesMax - (await this.before(generation)).bytes, this.roomMin);
   }
 
-  /** Makes the stream of a generation unless it is there. */
+  /** Makes the stream of a generation unless it is there. All but the first let devices in once they have begun. */
   async create(generation: number): Promise<void> {
     const room = await this.#roomOf(generation);
     try {
@@ -154,7 +161,7 @@ export class StreamStore {
         name: streamName(this.token, generation),
         // A server that made its input anew goes on with it under the same name.
         description: `${inputNamePrefix}${this.#name}`,
-        subjects: streamSubjects(this.token, generation),
+        subjects: (generation === 1 ? streamSubjects : serverSubjects)(this.token, generation),
         storage: StorageType.File,
         retention: RetentionPolicy.Limits,
         // A full stream refuses; it never drops what is not merged yet.
@@ -169,6 +176,18 @@ export class StreamStore {
       if (cause instanceof JetStreamApiError && cause.code === nameInUse) return;
       throw cause;
     }
+  }
+
+  /** Lets devices store into a generation that has begun. */
+  async letIn(generation: number): Promise<void> {
+    const { config } = await this.#manager.streams.info(streamName(this.token, generation));
+    await this.#letIn(generation, config);
+  }
+
+  async #letIn(generation: number, config: StreamConfig): Promise<void> {
+    const subjects = streamSubjects(this.token, generation);
+    if (config.sealed || config.subjects.length >= subjects.length) return;
+    await this.#manager.streams.update(config.name, { ...config, subjects });
   }
 
   /**
@@ -219,6 +238,8 @@ export class StreamStore {
         { subjects_filter: end },
       );
       this.#name = inputNameIn(config.description) ?? this.#name;
+      // Whoever began it died before it let devices in; refused, it is for the next look.
+      if (state.last_seq > 0) await this.#letIn(generation, config).catch(() => undefined);
       return {
         first: Math.max(1, state.first_seq),
         last: state.last_seq,

@@ -54,11 +54,16 @@ export const entrySubject = (token: string, generation: number | '*'): string =>
 export const endSubject = (token: string, generation: number): string =>
   `tm.${token}.in.${generation}.end`;
 
+/** Subjects that the stream of a generation stores before it has begun: only servers publish to them. */
+export const serverSubjects = (token: string, generation: number): string[] => [
+  entrySubject(token, generation),
+  endSubject(token, generation),
+];
+
 /** Subjects that the stream of a generation stores. */
 export const streamSubjects = (token: string, generation: number): string[] => [
   `tm.${token}.ops.${generation}.*.*`,
-  entrySubject(token, generation),
-  endSubject(token, generation),
+  ...serverSubjects(token, generation),
 ];
 
 /** What the subject of a stored message says of it. */

@@ -140,6 +140,62 @@ describeOnNats('input on JetStream that several servers share', () => {
     for (const log of [...all, await open()]) expect(await readAll(log)).toEqual(read);
   });
 
+  it('[NAT-87] a device that knows the next subject stores nothing before the beginning of a generation', async () => {
+    const log = await open();
+    const attacker = await connectServer({ servers: [server.url] }, systemEntropy);
+    const ended = headersOf('eve');
+    ended.set('Tidemark-Ended', '99');
+    for (let generation = 1; generation <= 5; generation += 1) {
+      let isOver = false;
+      const flood = async (): Promise<void> => {
+        while (!isOver) {
+          for (let i = 0; i < 5; i += 1)
+            attacker.core.publish(`tm.${tenant}.ops.${generation + 1}.-.r1`, utf8Encode('evil'), {
+              headers: ended,
+            });
+          await attacker.core.flush();
+        }
+      };
+      const flooded = flood();
+      const first = utf8Encode(`first of ${generation + 1}`);
+      // What was sent at the beginning of this generation may still be on its way.
+      await vi.waitFor(async () => log.startGeneration(await log.extent(), first), 5_000);
+      isOver = true;
+      await flooded;
+    }
+    await attacker.close();
+    const fresh = await open();
+    for (let generation = 2; generation <= 6; generation += 1) {
+      const [first] = await fresh.read({ generation, seq: 0 }, { maxBytes: 1, maxMessages: 1 });
+      expect(first && print(first)).toBe(`${generation}/1 first of ${generation}`);
+    }
+    // Behind the beginning it is an envelope as any other.
+    await publish(`tm.${tenant}.ops.6.-.r1`, 'later');
+    const { last } = await fresh.extent();
+    const later = await fresh.read({ generation: 6, seq: last - 1 }, wide);
+    expect(later.map(print)).toEqual([`6/${last} r1 of ann: later`]);
+  });
+
+  it('[NAT-87] devices are let into a generation whose server died when it had begun it', async () => {
+    const log = await open();
+    await log.append([utf8Encode('a')]);
+    await publish(`tm.${tenant}.in.1.end`, 'first of 2');
+    await connection.core.request(
+      `$JS.API.STREAM.CREATE.OPS-${tenant}-2`,
+      JSON.stringify({
+        name: `OPS-${tenant}-2`,
+        subjects: [`tm.${tenant}.in.2.entry`, `tm.${tenant}.in.2.end`],
+        storage: 'file',
+        retention: 'limits',
+      }),
+    );
+    await publish(`tm.${tenant}.in.2.entry`, 'first of 2');
+    await expect(publish(`tm.${tenant}.ops.2.-.r1`, 'early')).rejects.toThrow(/no responders/);
+    await log.extent();
+    await publish(`tm.${tenant}.ops.2.-.r1`, 'later');
+    expect(await readAll(log)).toEqual(['1/1 a', '2/1 first of 2', '2/2 r1 of ann: later']);
+  });
+
   it('[NAT-3] refuses to end a generation where it does not end', async () => {
     const [one, two] = [await open(), await open()];
     await one.append([utf8Encode('a')]);
