@@ -1,7 +1,7 @@
 import { createFellows, encodeInputEntry, type CheckpointManifest } from '@tidemark/merger';
 import { TidemarkError, utf8Decode } from '@tidemark/model';
 import type { InputLog } from '@tidemark/ports';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { copyOf, newFolder, Rewinding, syncAll, type Folder } from './rewinding.js';
 import { Disk, fastTimer, type DeviceHandle, type World } from './world.js';
 
@@ -131,6 +131,27 @@ describe('a server among others whose input lost its end and went on without an 
     await rewinding.serve({ store: old.store, input: folder.input });
     await world.merger.settle();
     expect(rewinding.rewinds()).toMatchObject([{ incarnation: 2, by: 'store' }]);
+    expect(await visits('v')).toEqual(['v0', 'v1', 'v2']);
+    expect(await visits('back')).toEqual(['back']);
+    await syncAll(a, a);
+    await rewinding.expectEqual(a);
+  });
+
+  test('[SRV-105] a server behind an ended generation writes the checkpoint that others need, if there is none', async () => {
+    const { old, folder, a } = await fork(20, 2, 'no checkpoint');
+    const [input, store] = await rewinding.openFolder(folder);
+    const { generation, last } = await input.extent();
+    await input.startGeneration({ generation, last }, encodeInputEntry({ kind: 'generation' }));
+    const ofLostLine = await rewinding.checkpoints.list();
+    rewinding.hidden = ofLostLine;
+    await world.startServer(input, store);
+    await visit('v2');
+    await vi.waitFor(async () => expect(await rewinding.checkpoints.list()).toHaveLength(1));
+    await world.stopServer();
+    rewinding.hidden = [];
+    await rewinding.serve({ store: old.store, input: folder.input });
+    await world.merger.settle();
+    expect(rewinding.rewinds()).toHaveLength(1);
     expect(await visits('v')).toEqual(['v0', 'v1', 'v2']);
     expect(await visits('back')).toEqual(['back']);
     await syncAll(a, a);

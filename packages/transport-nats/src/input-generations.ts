@@ -5,7 +5,6 @@ import { dialPauseMs } from './back-off.js';
 import type { SpaceAlarm } from './space-alarm.js';
 import type { Refusal } from './failure.js';
 import type { Offered, StreamExtent, StreamStore } from './stream-store.js';
-import { entrySubject } from './subjects.js';
 
 /** Times that one append offers a message whose fate is unknown: within the time that NATS knows its id. */
 export const appendTriesMax = 8;
@@ -96,13 +95,24 @@ export class InputGenerations {
       if (this.#current !== generation) continue;
       if (extent === undefined) await this.#findAgain();
       else if (extent.end !== undefined) await this.followEnd(generation, extent.end);
-      else {
+      else if (extent.last > 0 || generation === 1 || !(await this.#beginAgain(generation))) {
         this.#missingSinceMs = undefined;
         await this.#noteSpace(generation, extent);
         return { ...extent, generation };
       }
     }
     throw new TidemarkError('storage-damaged', 'the generations of the input have no end');
+  }
+
+  /**
+   * Begins a generation of which nothing is there as the end before it says. False where that is gone: then nobody
+   * knows how it began, and it takes what comes.
+   */
+  async #beginAgain(generation: number): Promise<boolean> {
+    const end = await this.streams.end(generation - 1);
+    if (end === undefined) await this.streams.letIn(generation);
+    else await beginGeneration(this.streams, generation, end, this.newId());
+    return end !== undefined;
   }
 
   /** All generations share one limit: what earlier ones take is not left to the current one. */
@@ -188,8 +198,8 @@ const beginGeneration = async (
   end: StoredMsg,
   id: string,
 ): Promise<void> => {
-  await streams.create(generation);
-  const subject = entrySubject(streams.token, generation);
+  await streams.create(generation, id);
+  const subject = await streams.beginsOn(generation);
   const where = { lastSeq: 0, ended: end.seq - 1 };
   const offered = await streams.offer(generation, subject, end.data, id, where);
   if (offered.tag === 'unknown') throw offered.error;
@@ -204,7 +214,7 @@ export const newestGeneration = async (streams: StreamStore): Promise<number> =>
   const generations = await streams.generations();
   const newest = generations.at(-1);
   if (newest === undefined) {
-    await streams.create(1);
+    await streams.create(1, '');
     return 1;
   }
   const extent = await streams.extent(newest);

@@ -18,7 +18,7 @@ import { archiveGeneration, type ArchivedRange } from './archive.js';
 import { isGrown, rollPauseMs, rollTriesMax, type GenerationRoll } from './generation-roll.js';
 import { GrowthWatch } from './growth-watch.js';
 import { appendEntries } from './input-append.js';
-import { InputGenerations, newestGeneration } from './input-generations.js';
+import { InputGenerations, newestGeneration, type OpenExtent } from './input-generations.js';
 import { newInputName } from './input-name.js';
 import { InputReader } from './input-reader.js';
 import type { NatsServerConnection } from './server-connection.js';
@@ -88,6 +88,8 @@ class JetStreamInputLog implements NatsInputLog {
   readonly #reads = new TurnQueue();
   readonly #listeners = new Set<() => void>();
   readonly #alarm: SpaceAlarm;
+  /** What the newest look found. */
+  #extent: OpenExtent | undefined;
   /** A roll that is under way, with the pause after one that failed. */
   #rolling: Promise<void> | undefined;
   readonly #stopped = new Abort();
@@ -160,21 +162,32 @@ class JetStreamInputLog implements NatsInputLog {
       this.#guarded(async () => {
         if (bounds.maxMessages < 1) return [];
         const start = after.generation < 1 ? { generation: 1, seq: 0 } : after;
-        return this.#reader.read(start, bounds);
+        const messages = await this.#reader.read(start, bounds);
+        this.#rollIfGrown(messages.at(-1)?.position.generation);
+        return messages;
       }),
     );
 
   readonly extent = (): Promise<InputExtent> =>
     this.#guarded(async () => {
-      const extent = await this.#generations.openExtent();
-      const { generation, first, last } = extent;
-      const { roll } = this.#options;
-      if (roll !== undefined && isGrown(extent, roll, this.#streams))
-        this.#rolling ??= this.#roll(roll, generation).finally(() => {
-          this.#rolling = undefined;
-        });
+      this.#extent = await this.#generations.openExtent();
+      const { generation, first, last } = this.#extent;
       return { generation, first, last };
     });
+
+  /**
+   * Ends the generation that was read when it has grown. Whoever only looks does not: it may have folded what
+   * the stream has lost, and would end it there.
+   */
+  #rollIfGrown(generation: number | undefined): void {
+    const { roll } = this.#options;
+    const extent = this.#extent;
+    if (roll === undefined || extent === undefined || extent.generation !== generation) return;
+    if (!isGrown(extent, roll, this.#streams)) return;
+    this.#rolling ??= this.#roll(roll, generation).finally(() => {
+      this.#rolling = undefined;
+    });
+  }
 
   readonly endOf = (generation: number): Promise<number | undefined> =>
     this.#guarded(async () => {

@@ -14,8 +14,10 @@ import { TidemarkError } from '@tidemark/model';
 import { isFromServer, markFromServer } from './answer.js';
 import { connectionFailure, refusalFailure, refusalOf, type Refusal } from './failure.js';
 import {
+  beginSubject,
   endSubject,
-  serverSubjects,
+  entrySubject,
+  storedKind,
   streamGeneration,
   streamName,
   streamSubjects,
@@ -143,25 +145,30 @@ export class StreamStore {
     return Math.max(bytesMax - (await this.before(generation)).bytes, this.roomMin);
   }
 
-  /** Makes the stream of a generation unless it is there. All but the first let devices in once they have begun. */
-  async create(generation: number): Promise<void> {
+  /**
+   * Makes the stream of a generation unless it is there. All but the first take only the message that begins them
+   * before they are let in to; `unique` makes its subject.
+   */
+  async create(generation: number, unique: string): Promise<void> {
     const room = await this.#roomOf(generation);
     try {
-      await this.#add(generation, room);
+      await this.#add(generation, room, unique);
     } catch (cause) {
       // Streams that could not be sealed yet still hold the space that NATS keeps free for them.
       if (refusalIn(cause) !== 'full' || room === this.roomMin) throw cause;
-      await this.#add(generation, this.roomMin);
+      await this.#add(generation, this.roomMin, unique);
     }
   }
 
-  async #add(generation: number, room: number): Promise<void> {
+  async #add(generation: number, room: number, unique: string): Promise<void> {
+    const { token } = this;
+    const begin = beginSubject(token, generation, unique);
     try {
       await this.#manager.streams.add({
-        name: streamName(this.token, generation),
+        name: streamName(token, generation),
         // A server that made its input anew goes on with it under the same name.
         description: `${inputNamePrefix}${this.#name}`,
-        subjects: (generation === 1 ? streamSubjects : serverSubjects)(this.token, generation),
+        subjects: generation === 1 ? streamSubjects(token, generation) : [begin],
         storage: StorageType.File,
         retention: RetentionPolicy.Limits,
         // A full stream refuses; it never drops what is not merged yet.
@@ -178,6 +185,13 @@ export class StreamStore {
     }
   }
 
+  /** Subject on which the first message of a generation is stored. */
+  async beginsOn(generation: number): Promise<string> {
+    const { config } = await this.#manager.streams.info(streamName(this.token, generation));
+    const [only, ...others] = config.subjects;
+    return others.length > 0 || only === undefined ? entrySubject(this.token, generation) : only;
+  }
+
   /** Lets devices store into a generation that has begun. */
   async letIn(generation: number): Promise<void> {
     const { config } = await this.#manager.streams.info(streamName(this.token, generation));
@@ -185,8 +199,8 @@ export class StreamStore {
   }
 
   async #letIn(generation: number, config: StreamConfig): Promise<void> {
+    if (config.sealed || config.subjects.length > 1) return;
     const subjects = streamSubjects(this.token, generation);
-    if (config.sealed || config.subjects.length >= subjects.length) return;
     await this.#manager.streams.update(config.name, { ...config, subjects });
   }
 
@@ -280,7 +294,9 @@ export class StreamStore {
   /** Where a generation ended, as the first message of the next one tells; undefined when that is gone. */
   async endedAt(generation: number): Promise<number | undefined> {
     const first = await this.message(generation + 1, 1);
-    const text = first?.header.get(endedHeader) ?? '';
+    // A device may write any header.
+    const isEntry = first !== undefined && storedKind(this.token, first.subject)?.kind === 'entry';
+    const text = isEntry && isFromServer(first.header) ? first.header.get(endedHeader) : '';
     return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
   }
 

@@ -54,16 +54,18 @@ export const entrySubject = (token: string, generation: number | '*'): string =>
 export const endSubject = (token: string, generation: number): string =>
   `tm.${token}.in.${generation}.end`;
 
-/** Subjects that the stream of a generation stores before it has begun: only servers publish to them. */
-export const serverSubjects = (token: string, generation: number): string[] => [
-  entrySubject(token, generation),
-  endSubject(token, generation),
-];
+/**
+ * Subject of the message that begins a generation: the only one of its stream until then. What makes it `unique`
+ * nobody else knows, who could publish there, or have JetStream's word go there.
+ */
+export const beginSubject = (token: string, generation: number, unique: string): string =>
+  `tm.${token}.in.${generation}.begin-${unique}`;
 
-/** Subjects that the stream of a generation stores. */
+/** Subjects that the stream of a generation stores once it has begun. */
 export const streamSubjects = (token: string, generation: number): string[] => [
   `tm.${token}.ops.${generation}.*.*`,
-  ...serverSubjects(token, generation),
+  entrySubject(token, generation),
+  endSubject(token, generation),
 ];
 
 /** What the subject of a stored message says of it. */
@@ -76,8 +78,10 @@ export type StoredKind =
 export const storedKind = (token: string, subject: string): StoredKind | undefined => {
   const [tm, tenant, part, , name, replica, ...more] = subject.split('.');
   if (tm !== 'tm' || tenant !== token || name === undefined || more.length > 0) return undefined;
-  if (part === 'in' && replica === undefined)
-    return name === 'entry' || name === 'end' ? { kind: name } : undefined;
+  if (part === 'in' && replica === undefined) {
+    if (name === 'end') return { kind: name };
+    return name === 'entry' || name.startsWith('begin-') ? { kind: 'entry' } : undefined;
+  }
   return part === 'ops' && replica !== undefined
     ? { kind: 'envelope', device: name, replica }
     : undefined;

@@ -87,10 +87,17 @@ describeOnNats('generations of an input on JetStream that roll by their size', (
   };
   const generationOf = async (log: NatsInputLog): Promise<number> =>
     (await log.extent()).generation;
+  /** As a fold does: looks where the input ends, and reads up to there. */
+  const follow = async (log: NatsInputLog): Promise<number> => {
+    const { generation, last } = await log.extent();
+    const behind = { generation, seq: Math.max(0, last - 1) };
+    await log.read(behind, { maxBytes: 1, maxMessages: 1 });
+    return generation;
+  };
   const rollOnce = async (log: NatsInputLog, from: number): Promise<void> => {
     const before = await generationOf(log);
     positionsOf(await log.append(Array.from({ length: 17 }, (_, i) => named(from + i))));
-    await vi.waitFor(async () => expect(await generationOf(log)).toBe(before + 1), 5_000);
+    await vi.waitFor(async () => expect(await follow(log)).toBe(before + 1), 5_000);
   };
   /** As a device does: to the generation that it knows, and to the next one when that takes no more. */
   const upload = async (log: NatsInputLog, bytes: Uint8Array): Promise<void> => {
@@ -123,7 +130,7 @@ describeOnNats('generations of an input on JetStream that roll by their size', (
       ...all.map((log, at) =>
         work(`server ${at}`, async (bytes) => {
           positionsOf(await log.append([bytes]));
-          await log.extent();
+          await follow(log);
         }),
       ),
       work('device', (bytes) => upload(all[0], bytes)),
@@ -135,7 +142,7 @@ describeOnNats('generations of an input on JetStream that roll by their size', (
     }
     // A roll that is under way adds its marker.
     await vi.waitFor(async () => {
-      const { state } = await ofStream('INFO', await generationOf(all[0]));
+      const { state } = await ofStream('INFO', await follow(all[0]));
       expect(state.bytes).toBeLessThan(roll.bytes);
     }, 10_000);
     const read = await readAll(all[1]);
@@ -159,6 +166,13 @@ describeOnNats('generations of an input on JetStream that roll by their size', (
       const { config, state } = await ofStream('INFO', at);
       expect([config['sealed'], config['max_bytes']]).toEqual([true, state.bytes]);
     }
+  });
+
+  it('[NAT-82] who only looks ends none', async () => {
+    const log = await open();
+    positionsOf(await log.append(Array.from({ length: 17 }, (_, i) => named(i))));
+    for (let looks = 0; looks < 20; looks += 1) expect(await generationOf(log)).toBe(1);
+    await rollOnce(log, 17);
   });
 
   it('[NAT-8] a generation that has rolled is archived and removed as a whole', async () => {
@@ -192,7 +206,7 @@ describeOnNats('generations of an input on JetStream that roll by their size', (
         const [outcome] = await log.append([named(stored)]);
         if (outcome?.tag !== 'stored') return outcome;
         stored += 1;
-        await log.extent();
+        await follow(log);
       }
     })();
     expect(failure).toMatchObject({ error: { code: 'input-full' } });

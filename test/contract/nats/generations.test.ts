@@ -149,10 +149,15 @@ describeOnNats('input on JetStream that several servers share', () => {
       let isOver = false;
       const flood = async (): Promise<void> => {
         while (!isOver) {
-          for (let i = 0; i < 5; i += 1)
+          for (let i = 0; i < 5; i += 1) {
             attacker.core.publish(`tm.${tenant}.ops.${generation + 1}.-.r1`, utf8Encode('evil'), {
               headers: ended,
             });
+            // What JetStream says to this goes where servers publish.
+            attacker.core.publish(`tm.${tenant}.ops.${generation - 1}.-.r1`, utf8Encode('evil'), {
+              reply: `tm.${tenant}.in.${generation + 1}.entry`,
+            });
+          }
           await attacker.core.flush();
         }
       };
@@ -184,16 +189,58 @@ describeOnNats('input on JetStream that several servers share', () => {
       `$JS.API.STREAM.CREATE.OPS-${tenant}-2`,
       JSON.stringify({
         name: `OPS-${tenant}-2`,
-        subjects: [`tm.${tenant}.in.2.entry`, `tm.${tenant}.in.2.end`],
+        subjects: [`tm.${tenant}.in.2.begin-0a`],
         storage: 'file',
         retention: 'limits',
       }),
     );
-    await publish(`tm.${tenant}.in.2.entry`, 'first of 2');
+    await publish(`tm.${tenant}.in.2.begin-0a`, 'first of 2');
     await expect(publish(`tm.${tenant}.ops.2.-.r1`, 'early')).rejects.toThrow(/no responders/);
     await log.extent();
     await publish(`tm.${tenant}.ops.2.-.r1`, 'later');
     expect(await readAll(log)).toEqual(['1/1 a', '2/1 first of 2', '2/2 r1 of ann: later']);
+  });
+
+  it('[NAT-87] a generation that lost its beginning while servers run is begun again', async () => {
+    const log = await open();
+    await log.append([utf8Encode('a')]);
+    await log.startGeneration({ generation: 1, last: 1 }, utf8Encode('first of 2'));
+    const ask = async (verb: string, body = {}) => {
+      const subject = `$JS.API.STREAM.${verb}.OPS-${tenant}-2`;
+      const answer = await connection.core.request(subject, JSON.stringify(body));
+      return (answer.json() as { readonly config: Readonly<Record<string, unknown>> }).config;
+    };
+    const config = await ask('INFO');
+    await ask('DELETE');
+    await ask('CREATE', { ...config, subjects: [`tm.${tenant}.in.2.begin-0a`] });
+    expect(await log.extent()).toEqual({ generation: 2, first: 1, last: 1 });
+    await publish(`tm.${tenant}.ops.2.-.r1`, 'later');
+    expect(await readAll(log)).toEqual(['1/1 a', '2/1 first of 2', '2/2 r1 of ann: later']);
+  });
+
+  it('[NAT-6] no header of a device tells where a generation ended', async () => {
+    const log = await open();
+    await log.append([utf8Encode('a')]);
+    await publish(`tm.${tenant}.in.1.end`, 'first of 2');
+    await connection.core.request(
+      `$JS.API.STREAM.CREATE.OPS-${tenant}-2`,
+      JSON.stringify({
+        name: `OPS-${tenant}-2`,
+        subjects: [`tm.${tenant}.ops.2.*.*`, `tm.${tenant}.in.2.entry`, `tm.${tenant}.in.2.end`],
+        storage: 'file',
+        retention: 'limits',
+      }),
+    );
+    const forged = headersOf('eve');
+    forged.set('Tidemark-Server', '1');
+    forged.set('Tidemark-Ended', '0');
+    await connection.core.request(`tm.${tenant}.ops.2.-.r1`, utf8Encode('evil'), {
+      headers: forged,
+      timeout: 5_000,
+    });
+    const fresh = await open();
+    await fresh.extent();
+    expect(await fresh.endOf(1)).not.toBe(0);
   });
 
   it('[NAT-3] refuses to end a generation where it does not end', async () => {

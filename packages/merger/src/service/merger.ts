@@ -82,9 +82,9 @@ const createUpkeep = (
   const once = async (): Promise<void> => {
     if (await horizon.advance()) emit({ type: 'horizon', ...horizon.horizon() });
     // Whoever began this line may have died before its first checkpoint: the others cannot begin without one.
-    const { incarnation } = applied.applied();
+    const { incarnation, position } = applied.applied();
     const lacksOne = (checkpoints?.newest()?.incarnation ?? 0) < incarnation;
-    if (options.fellows !== undefined && incarnation > 1 && lacksOne) mustWrite = true;
+    mustWrite ||= options.fellows !== undefined && position.generation > 1 && lacksOne;
     if (mustWrite && Math.abs(options.clock.nowMs() - failedAtMs) >= checkpointRetryMs) {
       mustWrite = false;
       await tryCheckpoint();
