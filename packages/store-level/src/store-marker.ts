@@ -6,6 +6,8 @@ import { storeIdBytes } from './open-database.js';
 const markerFormat = 1;
 const checksumBytes = 8;
 const headerBytes = 1 + 1 + storeIdBytes + 6;
+/** Greatest ordinal that a marker may tell of: no store comes there, and all above must still find room. */
+const ordinalMax = 2 ** 47;
 
 /** What the marker beside a database says about the store, and the payload of the engine. */
 export interface MarkerContent {
@@ -44,9 +46,11 @@ export const decodeMarker = (
   if (!equalBytes(hash(body).subarray(0, checksumBytes), bytes.subarray(body.length)))
     return 'damaged';
   const flags = body[1] as number;
+  const ordinal = getU48(body, 2 + storeIdBytes);
+  if (ordinal > ordinalMax) return 'damaged';
   return {
     storeId: new Uint8Array(body).slice(2, 2 + storeIdBytes),
-    ordinal: getU48(body, 2 + storeIdBytes),
+    ordinal,
     repairWanted: (flags & 1) !== 0,
     payload: (flags & 2) === 0 ? undefined : new Uint8Array(body).slice(headerBytes),
   };
