@@ -12,7 +12,7 @@ const knownSeeds = {
   'an edit at disk does not wait for its fsync': 126,
   'what an envelope brings again is merged again': 151,
   'any envelope is taken for its named replica': 3448,
-  'a refusal leaves no sync error': 25,
+  'a refusal leaves no sync error': 3003,
   'a rejected write of the disk is swallowed': 6,
   'a receipt alone removes pending operations': 3,
   'a page removes operations that it does not cover': 8,
