@@ -202,10 +202,13 @@ const beginGeneration = async (
   const subject = await streams.beginsOn(generation);
   const where = { lastSeq: 0, ended: end.seq - 1 };
   const offered = await streams.offer(generation, subject, end.data, id, where);
-  if (offered.tag === 'unknown') throw offered.error;
-  // It holds its first message already, or has even ended.
-  const hasBegun = ['wrong-sequence', 'other-generation'];
-  if (offered.tag === 'refused' && !hasBegun.includes(offered.refusal)) throw offered.error;
+  // It holds its first message already, or has even ended; or devices are let in, and nobody takes this one.
+  const hasBegun =
+    offered.tag === 'stored' ||
+    (offered.tag === 'refused' &&
+      ['wrong-sequence', 'other-generation'].includes(offered.refusal)) ||
+    (await streams.beginsOn(generation)) !== subject;
+  if (!hasBegun) throw offered.error;
   await streams.letIn(generation);
 };
 
