@@ -1,6 +1,6 @@
 import { createFellows, encodeInputEntry, type CheckpointManifest } from '@tidemark/merger';
 import { TidemarkError, utf8Decode } from '@tidemark/model';
-import type { InputLog } from '@tidemark/ports';
+import type { InputLog, ServerStore } from '@tidemark/ports';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { copyOf, newFolder, Rewinding, syncAll, type Folder } from './rewinding.js';
 import { Disk, fastTimer, type DeviceHandle, type World } from './world.js';
@@ -21,6 +21,15 @@ const visit = (id: string, subject = 'kept'): Promise<unknown> =>
 
 const visits = async (prefix: string): Promise<readonly string[]> =>
   [...(await world.rows(1)).keys()].filter((id) => id.startsWith(prefix));
+
+/** Opens a folder whose generation has ended by its size. */
+const openRolled = async (folder: Folder): Promise<readonly [InputLog, ServerStore]> => {
+  const opened = await rewinding.openFolder(folder);
+  const [input] = opened;
+  const { generation, last } = await input.extent();
+  await input.startGeneration({ generation, last }, encodeInputEntry({ kind: 'generation' }));
+  return opened;
+};
 
 /** A folder whose store holds lost input with a checkpoint, while its input went on from before. */
 const fork = async (
@@ -120,9 +129,7 @@ describe('a server among others whose input lost its end and went on without an 
 
   test('[SRV-105] so does one whose lost end nobody missed before its generation ended by its size', async () => {
     const { old, folder, a } = await fork(20, 2);
-    const [input, store] = await rewinding.openFolder(folder);
-    const { generation, last } = await input.extent();
-    await input.startGeneration({ generation, last }, encodeInputEntry({ kind: 'generation' }));
+    const [input, store] = await openRolled(folder);
     rewinding.hidden = (await rewinding.checkpoints.list()).slice(-1);
     await world.startServer(input, store);
     await visit('v2');
@@ -139,11 +146,8 @@ describe('a server among others whose input lost its end and went on without an 
 
   test('[SRV-105] a server behind an ended generation writes the checkpoint that others need, if there is none', async () => {
     const { old, folder, a } = await fork(20, 2, 'no checkpoint');
-    const [input, store] = await rewinding.openFolder(folder);
-    const { generation, last } = await input.extent();
-    await input.startGeneration({ generation, last }, encodeInputEntry({ kind: 'generation' }));
-    const ofLostLine = await rewinding.checkpoints.list();
-    rewinding.hidden = ofLostLine;
+    const [input, store] = await openRolled(folder);
+    rewinding.hidden = await rewinding.checkpoints.list();
     await world.startServer(input, store);
     await visit('v2');
     await vi.waitFor(async () => expect(await rewinding.checkpoints.list()).toHaveLength(1));

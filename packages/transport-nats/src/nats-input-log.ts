@@ -194,7 +194,10 @@ class JetStreamInputLog implements NatsInputLog {
       const { current, streams } = this.#generations;
       if (generation < 1 || generation >= current) return undefined;
       // The next generation knows it also where the stream has lost its end since.
-      return (await streams.endedAt(generation)) ?? this.#generations.endOf(generation);
+      const told = await streams.endedAt(generation);
+      if (told !== undefined) return told;
+      const end = await streams.end(generation);
+      return end === undefined ? this.#generations.endOf(generation) : end.seq - 1;
     });
 
   readonly hashAt = (position: InputPosition): Promise<Uint8Array | undefined> =>
