@@ -1,5 +1,11 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { pullEntriesMax } from '@tidemark/merger';
+import { transactionOpsMax } from '@tidemark/model';
+import { openReplica } from '@tidemark/node';
 import { describe, expect, test } from 'vitest';
-import { memory, openFixture, place, randomFrom, type Fixture } from './server-fixture.js';
+import { memory, openFixture, place, randomFrom, schema, type Fixture } from './server-fixture.js';
 import { PullingDevice } from './pulling-device.js';
 
 const all = { tables: 'all' } as const;
@@ -86,6 +92,30 @@ describe('download', () => {
     await other.pull();
     await expectEqual(b, other);
     await b.server.close();
+  });
+
+  test('[PUL-54] a window that alone holds more than an answer reads is passed, and what follows it, too', async () => {
+    const f = await openFixture();
+    await fill(f, 3);
+    const device = new PullingDevice(await f.link('r1'), all);
+    await device.pull();
+    // The writer's operations are so short that one envelope holds them all, and an envelope is one window.
+    const folder = await mkdtemp(path.join(tmpdir(), 'tidemark-pull-'));
+    const account = { tenant: 'acme', user: 'root', schema };
+    const writer = await openReplica({ folder, ...account, transport: f.server.transport });
+    const transactions = Math.ceil((pullEntriesMax + 1) / transactionOpsMax);
+    for (let t = 0; t < transactions; t += 1)
+      await writer.transaction(async (edits) => {
+        for (let i = 0; i < transactionOpsMax; i += 1) await edits.create('plain', {}, `${t}-${i}`);
+      });
+    await writer.sync();
+    await fill(f, 5);
+    await device.pull(undefined, 100);
+    expect(device.sorted(2)).toHaveLength(transactions * transactionOpsMax);
+    await expectEqual(f, device);
+    await writer.close();
+    await rm(folder, { recursive: true });
+    await f.server.close();
   });
 
   test('[PUL-77] what others change in another scope is not read, but to walk records back', async () => {

@@ -22,6 +22,7 @@ export const pullEntriesMax = 5_000;
 /** Segments of the feed that one answer passes by at most. */
 export const pullSegmentsMax = 10_000;
 const recordBatch = 256;
+/** Table of the place behind all changes of a version. */
 const tableMax = Number.MAX_SAFE_INTEGER;
 
 /** One pass over the feed: of the tables in `from`, each from its own version, to `to`. */
@@ -198,6 +199,13 @@ export type FeedStep =
   { readonly done: true } | { readonly done: false; readonly place: FeedPlace | null };
 
 /**
+ * Version behind which the changes lie that follow a place. What ended a batch is not read again: it alone may
+ * be as much as an answer reads, and none would ever come further.
+ */
+const behindOf = (start: FeedPlace | null): number =>
+  start === null ? 0 : start.table === tableMax ? start.n : start.n - 1;
+
+/**
  * Reads the segments of a pass from a place on, until they hold `pullEntriesMax` entries or `pullSegmentsMax`
  * were passed by, and then to the end of the window: the next one begins behind all versions of this one.
  */
@@ -211,7 +219,7 @@ const loadBatch = async (
   const aside: ScannedSegment[] = [];
   const pinned = pinnedKeys(scopes);
   const { incarnation, to: upTo } = pass;
-  const after = Math.max(Math.min(...pass.from.values()), start === null ? 0 : start.n - 1);
+  const after = Math.max(Math.min(...pass.from.values()), behindOf(start));
   const isOfPass = (place: SegmentPlace): boolean =>
     scopes.has(place.table) && place.last > (pass.from.get(place.table) ?? Infinity);
   const isNeeded = (place: SegmentPlace, outline: FeedOutline): boolean =>
