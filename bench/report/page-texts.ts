@@ -40,9 +40,13 @@ export const suiteNotes: Readonly<Record<string, string>> = {
     '1,000 records; in `conflicts-10` somebody else edited the field of each tenth operation meanwhile. Afterwards the histories of random ' +
     'operations are asked for (100 after the last run), and a fresh device downloads everything.',
   incremental:
-    'A sync after so many records changed on the server. `after folding`: after 20 syncs without changes, in which the device folds what came before.',
+    'A sync after so many records changed on the server. `after folding`: after 20 syncs without changes, in which the device folds what came before. ' +
+    'All rows of both sides are compared before each one, and a sync begins a second behind that. Only `0 changed`, and `100 changed` at 10,000 and ' +
+    '100,000 records, were measured with that second: the other lines also show what the comparison left to do, most of it at a million, where ' +
+    '`100 changed` is compared with 0.0228 s of its own run.',
   'local-edits':
-    'Edits without a network on a device that holds all records. `live query` is the median time until a query over 1,000 records that ' +
+    'Edits without a network on a device that holds all records. Each run edits the same records again, so that most of what it reads was read ' +
+    'before; records that were not take longer. `live query` is the median time until a query over 1,000 records that ' +
     'an application watches shows an edit, from the call of the edit.',
   'cold-start':
     '`server`: a server with so many records and as many merged operations answers. `rebuild`: its store is gone; it comes back from the ' +
