@@ -106,14 +106,23 @@ export type { Horizon, RehydrateReason } from './service/pull-cursor.js';
 export { horizonDefault, type HorizonLimits } from './service/feed-horizon.js';
 export { openAppliedStore, type AppliedStore } from './service/applied-store.js';
 export {
-  openPreparedTables,
   preparedDefault,
   preparedRetryMs,
   preparedStaleShare,
   type PreparedLimits,
+} from './service/prepared-cache.js';
+export {
+  openPreparedTables,
   type PreparedStep,
   type PreparedTables,
 } from './service/prepared-tables.js';
+export {
+  openScopePostings,
+  postingIdsMax,
+  postingRowsMin,
+  type PostedIds,
+  type ScopePostings,
+} from './service/scope-postings.js';
 export type { PackRoom } from './service/pack-reader.js';
 export {
   decodePack,

@@ -89,26 +89,32 @@ export interface ReadCounters {
   readonly packs: number;
 }
 
-/** Rows of a table up to an id, in bytes that the store does not look into. */
+/** What was prepared of a table up to an id, in bytes that the store does not look into. */
 export interface PreparedPack {
-  /** Id of the last row in UTF-8. */
+  /** Id of the last row in UTF-8, or what else packs are ordered by. */
   readonly last: Uint8Array;
   readonly bytes: Uint8Array;
 }
 
 /**
- * Packs of a table's rows that the engine prepares from records: a cache of this store alone. No dump holds
- * them, and a load removes them. Packs that were written before a note are there when the note is.
+ * Packs that the engine prepares from records, each on a shelf: a cache of this store alone. No dump holds
+ * them, and a load removes them. Packs that were written before a note are there when the note is. The shelf of
+ * a table's rows is that of its number; shelves from 2^31 on are of no table.
  */
 export interface PreparedPacks {
-  /** What the engine noted of a table; undefined when nothing is noted. */
-  readonly readNote: (table: number) => Promise<Uint8Array | undefined>;
-  /** Writes a pack, if one is given, and the note in one batch. */
-  readonly put: (table: number, pack: PreparedPack | undefined, note: Uint8Array) => Promise<void>;
-  /** First pack that ends behind the id `after`, given in UTF-8; undefined where none does. */
-  readonly next: (table: number, after: Uint8Array) => Promise<PreparedPack | undefined>;
-  /** Removes a table's note, then its packs. */
-  readonly clear: (table: number) => Promise<void>;
+  /** What the engine noted of a shelf; undefined when nothing is noted. */
+  readonly readNote: (shelf: number) => Promise<Uint8Array | undefined>;
+  /** Writes packs and the note in one batch. */
+  readonly put: (shelf: number, packs: readonly PreparedPack[], note: Uint8Array) => Promise<void>;
+  /** First pack that ends behind `after`; undefined where none does. */
+  readonly next: (shelf: number, after: Uint8Array) => Promise<PreparedPack | undefined>;
+  /** Packs that end behind `after` and before `before`, in order: at least one if there is any, up to `maxBytes` and one more. */
+  readonly scan: (
+    shelf: number,
+    range: { readonly after: Uint8Array; readonly before: Uint8Array; readonly maxBytes: number },
+  ) => Promise<readonly PreparedPack[]>;
+  /** Removes a shelf's note, then its packs. */
+  readonly clear: (shelf: number) => Promise<void>;
 }
 
 /**

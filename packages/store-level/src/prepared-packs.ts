@@ -3,13 +3,21 @@ import { del, plain, put, type Database } from './database.js';
 import type { GroupWriter } from './group-writer.js';
 import { preparedEnd, preparedIdOfKey, preparedKey } from './server-keys.js';
 import { seal, unseal } from './sealed-value.js';
-import { guardedRead, type ReadGuard, type ServerReads } from './server-reads.js';
+import {
+  guardedRead,
+  type KeyRange,
+  type ReadGuard,
+  type ScanBounds,
+  type ServerReads,
+} from './server-reads.js';
 
 const nothing = new Uint8Array(0);
 /** The engine's note lies before all packs: there is no empty id. */
-const noteKey = (table: number): Uint8Array => preparedKey(table, nothing);
+const noteKey = (shelf: number): Uint8Array => preparedKey(shelf, nothing);
 /** Bytes that a look for a pack fetches: LevelDB gives the one that passes them, and no other. */
 const lookBytes = 1_024;
+/** Packs that one call reads at most. */
+const packsReadMax = 10_000;
 
 /** Packs that an engine prepares for first fills: a cache of the store's own, of which no dump knows. */
 export const createPreparedPacks = (
@@ -18,36 +26,48 @@ export const createPreparedPacks = (
   reads: ServerReads,
   guard: ReadGuard,
 ): PreparedPacks => ({
-  readNote: (table) =>
+  readNote: (shelf) =>
     guardedRead(guard, async () => {
-      const note = await database.get(noteKey(table));
+      const note = await database.get(noteKey(shelf));
       return note === undefined ? undefined : plain(note);
     }),
-  put: (table, pack, note) => {
-    const operations = [put(noteKey(table), note)];
-    if (pack !== undefined) {
-      const key = preparedKey(table, pack.last);
-      operations.push(put(key, seal(key, false, pack.bytes)));
+  put: (shelf, packs, note) => {
+    const operations = [put(noteKey(shelf), note)];
+    for (const { last, bytes } of packs) {
+      const key = preparedKey(shelf, last);
+      operations.push(put(key, seal(key, false, bytes)));
     }
     return writer.write(operations, 'os');
   },
-  next: async (table, after) => {
-    let found: PreparedPack | undefined;
-    await reads.scan(
-      'packs',
-      { gt: preparedKey(table, after), lt: preparedEnd(table) },
-      { entries: 1, bytes: lookBytes },
-      (key, value) => {
-        const bytes = unseal(key, false, plain(value)) ?? nothing;
-        found = { last: preparedIdOfKey(plain(key)), bytes };
-        return false;
-      },
-    );
-    return found;
+  next: async (shelf, after) => {
+    const range = { gt: preparedKey(shelf, after), lt: preparedEnd(shelf) };
+    const [pack] = await packsIn(reads, range, { entries: 1, bytes: lookBytes });
+    return pack;
   },
-  clear: async (table) => {
+  scan: (shelf, { after, before, maxBytes }) => {
+    const range = { gt: preparedKey(shelf, after), lt: preparedKey(shelf, before) };
+    return packsIn(reads, range, { entries: packsReadMax, bytes: maxBytes });
+  },
+  clear: async (shelf) => {
     // Before the first pack: without a note the others are nobody's.
-    await writer.write([del(noteKey(table))], 'os');
-    await guardedRead(guard, () => database.clear({ gt: noteKey(table), lt: preparedEnd(table) }));
+    await writer.write([del(noteKey(shelf))], 'os');
+    await guardedRead(guard, () => database.clear({ gt: noteKey(shelf), lt: preparedEnd(shelf) }));
   },
 });
+
+/** Packs of a range, until they are as many or long as the bounds say. */
+const packsIn = async (
+  reads: ServerReads,
+  range: KeyRange,
+  bounds: ScanBounds,
+): Promise<readonly PreparedPack[]> => {
+  const packs: PreparedPack[] = [];
+  let left = bounds.bytes;
+  await reads.scan('packs', range, bounds, (key, value) => {
+    const bytes = unseal(key, false, plain(value)) ?? nothing;
+    packs.push({ last: preparedIdOfKey(plain(key)), bytes });
+    left -= bytes.length;
+    return left > 0 && packs.length < bounds.entries;
+  });
+  return packs;
+};

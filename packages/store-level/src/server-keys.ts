@@ -12,7 +12,7 @@ import { getU32, getU48, setU32, setU48 } from './keys.js';
  *   0x44 ledger     + incarnation u32 + last u48 + table u32
  *   0x45 sizes      + incarnation u32 + last u48 + table u32         of the feed's segments
  *   0x46 entries    + space u8 + key
- *   0x47 prepared   + table u32 + last id                            of this store alone; without an id: a note
+ *   0x47 prepared   + shelf u32 + last id                            of this store alone; without an id: a note
  *   0x50 kept       + space u8 + key                                 entries that are of this store alone
  *   0x5f loading    one key: a load is under way
  */
@@ -98,11 +98,11 @@ export const recordsEnd = (table: number): Uint8Array => {
 
 const preparedHead = 5;
 
-/** Key of a prepared pack; with an empty id it sorts before all packs of the table. */
-export const preparedKey = (table: number, id: Uint8Array): Uint8Array => {
+/** Key of a prepared pack; with an empty id it sorts before all packs of the shelf. */
+export const preparedKey = (shelf: number, id: Uint8Array): Uint8Array => {
   const key = new Uint8Array(preparedHead + id.length);
   key[0] = preparedSpace;
-  setU32(key, 1, table);
+  setU32(key, 1, shelf);
   key.set(id, preparedHead);
   return key;
 };
@@ -110,8 +110,8 @@ export const preparedKey = (table: number, id: Uint8Array): Uint8Array => {
 /** Id within the key of a prepared pack. */
 export const preparedIdOfKey = (key: Uint8Array): Uint8Array => key.subarray(preparedHead);
 
-/** Key behind all packs of a table: no id begins with so great a byte. */
-export const preparedEnd = (table: number): Uint8Array => preparedKey(table, Uint8Array.of(0xff));
+/** Key behind all packs of a shelf: that of the next one. */
+export const preparedEnd = (shelf: number): Uint8Array => preparedKey(shelf + 1, new Uint8Array(0));
 
 /** Where a segment stands among its kind: by incarnation, the last version that it holds, table. */
 export interface SegmentPlace {

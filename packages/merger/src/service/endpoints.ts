@@ -18,7 +18,7 @@ import { answerEnroll, type EnrollDeps } from './enroll.js';
 import type { FoldDriver } from './fold-driver.js';
 import { createPagesAhead, type PageTurn } from './pages-ahead.js';
 import type { Horizon } from './pull-cursor.js';
-import type { PreparedTables } from './prepared-tables.js';
+import type { PreparedFills } from './prepared-fills.js';
 import { answerPull, type PullSource } from './pull.js';
 import type { ReceiptKey } from './receipt-key.js';
 import {
@@ -49,7 +49,7 @@ export interface EndpointDeps {
   readonly mac: Mac;
   readonly horizon: () => Horizon;
   readonly archived: (replica: string) => ArchivedLog | undefined;
-  readonly prepared: PreparedTables;
+  readonly prepared: PreparedFills;
   readonly sizes: TableSizes;
   readonly book: SyncLogBook;
   readonly submit: (entry: InputEntry) => Promise<FoldState>;

@@ -16,7 +16,7 @@ import type { ValidateHook } from '../fold/validate-hook.js';
 import type { Fellows } from './fellows.js';
 import type { HorizonLimits } from './feed-horizon.js';
 import type { AuthenticateHook } from './enroll.js';
-import type { PreparedLimits } from './prepared-tables.js';
+import type { PreparedLimits } from './prepared-cache.js';
 import type { ScratchStore } from './refold.js';
 import type { ServerEvent } from './server-event.js';
 

@@ -28,7 +28,7 @@ import {
   showSyncError,
   type SyncErrorView,
 } from './sync-error-desk.js';
-import { openPreparedTables, preparedDefault, type PreparedTables } from './prepared-tables.js';
+import { openPreparedFills, preparedDefault, type PreparedFills } from './prepared-fills.js';
 import { createReceiptKey, type ReceiptKey } from './receipt-key.js';
 import { createRewindGuard, type RewindGuard } from './rewind-guard.js';
 import { createSyncLogBook } from './sync-log-book.js';
@@ -196,7 +196,7 @@ interface ServiceParts {
   readonly ticks: Set<() => void>;
   readonly book: ReturnType<typeof createSyncLogBook>;
   readonly sizes: ReturnType<typeof createTableSizes>;
-  readonly prepared: PreparedTables;
+  readonly prepared: PreparedFills;
   readonly settle: () => Promise<FoldState>;
   readonly hasCaughtUp: () => boolean;
   readonly guard: RewindGuard;
@@ -302,7 +302,7 @@ export const openMerger = async (options: MergerOptions): Promise<Merger> => {
     ...(options.window === undefined ? {} : { window: options.window }),
   });
   const horizon = await openFeedHorizon(applied, { ...horizonDefault, ...options.horizon });
-  const prepared = openPreparedTables({
+  const prepared = openPreparedFills({
     applied,
     horizon: horizon.horizon,
     clock: options.clock,

@@ -1,14 +1,18 @@
 import { utf8Decode, type TableId } from '@tidemark/model';
 import type { StoredRecord } from '@tidemark/ports';
+import { hashOfScopeKey } from '../fold/feed-outline.js';
 import type { CountedReads } from './applied-store.js';
 import type { PageWriter } from './page-writer.js';
 import type { PreparedTables } from './prepared-tables.js';
+import type { ScopePostings } from './scope-postings.js';
 import { packedTail } from './prepared-pack.js';
 import { scopedBytes, type ReadScope } from './request-scope.js';
 
 /** Records that one answer reads at most while it fills tables. */
 export const pullRecordsMax = 10_000;
 const scanBytesMax = 1024 * 1024;
+/** Records that are read by their ids at once. */
+const postedRecords = 256;
 
 /** Where a fill stopped: after record `filling`, or null at the end of the table. */
 export interface FillStep {
@@ -55,13 +59,8 @@ export const fillFromPacks = async (
     pages.passOn({ parts: [pack.tail], ...(packed === undefined ? {} : { packed }) });
     return { filling: step.filling, scanned: pack.rows };
   }
-  if (step.kind === 'records') {
-    const { records } = step.page;
-    reads.countRecords(records.length);
-    const added = addRecords(scope, records, pages);
-    const last = records[added - 1]?.id ?? filling;
-    return { filling: added === records.length ? null : last, scanned: added };
-  }
+  if (step.kind === 'records')
+    return fillFromSmall(reads, scope, step.page.records, filling, pages);
   const { blocks } = step;
   reads.countPacks(step.packs);
   const added = pages.addBlocks(scope.tableId, blocks);
@@ -70,6 +69,56 @@ export const fillFromPacks = async (
   for (let i = 0; i < added; i += 1) scanned += blocks[i]?.count ?? 0;
   if (added === blocks.length) return { filling: step.filling, scanned };
   return { filling: last === undefined ? filling : utf8Decode(last.last), scanned };
+};
+
+/**
+ * Reads the records of a table that have had the value of the scope key that its scope is pinned to, behind the id
+ * `filling`, into the pages of an answer, for a fill that began at version `at`. Undefined when the table must be
+ * scanned.
+ */
+export const fillFromPostings = async (
+  postings: ScopePostings,
+  reads: CountedReads,
+  scope: ReadScope,
+  at: number,
+  filling: string,
+  pages: PageWriter,
+): Promise<FillStep | undefined> => {
+  const { tableId, key } = scope;
+  if (key === null) return undefined;
+  const wanted = { field: key.field, hash: hashOfScopeKey(key.value) };
+  const step = await postings.read(tableId, at, filling, wanted);
+  if (step === undefined) return undefined;
+  if (step.kind === 'records')
+    return fillFromSmall(reads, scope, step.page.records, filling, pages);
+  reads.countPacks(step.postings);
+  if (step.isDense) return undefined;
+  let after = filling;
+  let scanned = 0;
+  for (let from = 0; from < step.ids.length; from += postedRecords) {
+    const ids = step.ids.slice(from, from + postedRecords);
+    const found = await reads.store.getRecords(tableId, ids);
+    const records = found.filter((one) => one !== undefined);
+    const added = addRecords(scope, records, pages);
+    scanned += added;
+    if (added > 0) after = (records[added - 1] as StoredRecord).id;
+    if (added < records.length) return { filling: after, scanned };
+  }
+  return { filling: step.filling, scanned };
+};
+
+/** Adds all records of a small table, as far as they fit. */
+const fillFromSmall = (
+  reads: CountedReads,
+  scope: ReadScope,
+  records: readonly StoredRecord[],
+  filling: string,
+  pages: PageWriter,
+): FillStep => {
+  reads.countRecords(records.length);
+  const added = addRecords(scope, records, pages);
+  const last = records[added - 1]?.id ?? filling;
+  return { filling: added === records.length ? null : last, scanned: added };
 };
 
 /**

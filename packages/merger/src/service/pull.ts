@@ -30,8 +30,14 @@ import {
   type RehydrateReason,
 } from './pull-cursor.js';
 import { readFeed, type FeedPass } from './pull-feed.js';
-import { fillFromPacks, fillTable, pullRecordsMax } from './pull-fill.js';
-import type { PreparedTables } from './prepared-tables.js';
+import {
+  fillFromPacks,
+  fillFromPostings,
+  fillTable,
+  pullRecordsMax,
+  type FillStep,
+} from './pull-fill.js';
+import type { PreparedFills } from './prepared-fills.js';
 import { readRequestScope, type ReadScope, type RequestScope } from './request-scope.js';
 
 /** Smallest answer that a pull may ask for, in bytes. */
@@ -54,7 +60,7 @@ export interface PullSource {
   readonly signed: (replica: string, receipt: Receipt) => Receipt;
   /** Parts of its origins' logs that a clone shares: fixed when its first epoch was granted. */
   readonly lineage: (replica: string) => Promise<readonly LogPart[]>;
-  readonly prepared: PreparedTables;
+  readonly prepared: PreparedFills;
   /** Records of a table, for progress; 0 when unknown, and counted for later if it may be. */
   readonly tableSize: (table: TableId, mayCount: boolean) => number;
 }
@@ -111,11 +117,25 @@ const fillVersions = async (
   for (const table of group) {
     const scope = work.scope.tables.get(table);
     const known = given.tables.find((one) => one.table === table);
-    if (scope === undefined || !goesInBlocks(work, scope)) continue;
-    if (known === undefined || known.filling === '')
-      versions.set(table, await work.source.prepared.begin(table));
+    if (scope === undefined || (known !== undefined && known.filling !== '')) continue;
+    const { tables, postings } = work.source.prepared;
+    if (goesInBlocks(work, scope)) versions.set(table, await tables.begin(table));
+    else if (scope.key !== null) versions.set(table, await postings.begin(table, scope.key.field));
   }
   return versions;
+};
+
+/** Fills a table from what is prepared of it; undefined where its records must be scanned. */
+const fillPrepared = (
+  { source, request, reads, pages }: PullWork,
+  scope: ReadScope,
+  at: number,
+  filling: string,
+): Promise<FillStep | undefined> => {
+  const { tables, postings } = source.prepared;
+  return goesInBlocks({ request }, scope)
+    ? fillFromPacks(tables, reads, scope, at, filling, pages, takenCodecs(request))
+    : fillFromPostings(postings, reads, scope, at, filling, pages);
 };
 
 /** Fills the tables of the pull that are not filled yet, without stopping the fold. */
@@ -127,17 +147,7 @@ const fillTables = async (work: PullWork, start: CursorState): Promise<CursorSta
     if (filling === null || pull?.group.includes(table) !== true) continue;
     const scope = work.scope.tables.get(table);
     if (scope === undefined) continue;
-    const passed = goesInBlocks(work, scope)
-      ? await fillFromPacks(
-          work.source.prepared,
-          work.reads,
-          scope,
-          at,
-          filling,
-          work.pages,
-          takenCodecs(work.request),
-        )
-      : undefined;
+    const passed = await fillPrepared(work, scope, at, filling);
     const step = passed ?? (await fillTable(work.reads, scope, filling, work.pages, left));
     left -= step.scanned;
     cursor = {

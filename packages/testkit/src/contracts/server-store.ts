@@ -371,7 +371,7 @@ const registerPreparedRules = (store: () => ServerStore, reopen: () => Promise<v
     for (const id of ids)
       await store().prepared.put(
         table,
-        { last: utf8Encode(id), bytes: utf8Encode(`pack to ${id}`) },
+        [{ last: utf8Encode(id), bytes: utf8Encode(`pack to ${id}`) }],
         note,
       );
   };
@@ -402,11 +402,35 @@ const registerPreparedRules = (store: () => ServerStore, reopen: () => Promise<v
     expect(store().reads().packs - before).toBe(3);
   });
 
+  it('[STO-67] prepared packs between two ids are read together, in order, up to a number of bytes', async () => {
+    // No table has so great a number; what packs are ordered by may begin with any byte.
+    const shelf = 2 ** 31 + 7;
+    const lasts = [[0, 1], [3], [3, 9], [255], [255, 255, 1]].map((one) => Uint8Array.from(one));
+    const packs = lasts.map((last) => ({ last, bytes: new Uint8Array(100).fill(last.length) }));
+    await put(7, ['z']);
+    await store().prepared.put(shelf + 1, packs, note);
+    await store().prepared.put(shelf, [...packs].reverse(), note);
+    const scan = async (after: readonly number[], before: readonly number[], maxBytes = 10_000) =>
+      store().prepared.scan(shelf, {
+        ...{ after: Uint8Array.from(after), before: Uint8Array.from(before), maxBytes },
+      });
+    expect(await scan([], [255, 255, 255])).toEqual(packs);
+    expect(await scan([3], [255])).toEqual([packs[2]]);
+    expect(await scan([], [3])).toEqual([packs[0]]);
+    expect(await scan([3], [3, 9])).toEqual([]);
+    expect(await scan([], [255], 150)).toEqual(packs.slice(0, 2));
+    expect(await scan([], [255], 1)).toEqual(packs.slice(0, 1));
+    await store().prepared.clear(shelf);
+    expect(await scan([], [255, 255, 255])).toEqual([]);
+    expect(await store().prepared.readNote(shelf + 1)).toEqual(note);
+    expect(await walk(7, '')).toEqual(['z']);
+  });
+
   it('[STO-67] prepared packs and their note outlive a reopening, and a clear of their table removes both', async () => {
     expect(await store().prepared.readNote(7)).toBeUndefined();
     for (const table of [7, 8]) await put(table, ['a', 'b']);
     const later = utf8Encode('a later note');
-    await store().prepared.put(8, undefined, later);
+    await store().prepared.put(8, [], later);
     await reopen();
     expect(await store().prepared.readNote(7)).toEqual(note);
     expect(await store().prepared.readNote(8)).toEqual(later);
