@@ -15,9 +15,11 @@ import {
   tickSubject,
 } from './subjects.js';
 
-/** Calls that one tenant's server works on at once; more are answered by `timeout`, to try again. */
+/** Calls that one tenant's server works on at once; others wait their turn. */
 export const callsInFlightMax = 256;
-/** Bytes of calls that one tenant's server works on at once. */
+/** Calls that wait their turn at most; more are answered by `timeout`, to try again. */
+export const callsWaitingMax = 4_096;
+/** Bytes of calls that one tenant's server works on, or that wait, at once. */
 export const callBytesInFlightMax = 32 * 1024 * 1024;
 /** Shortest time between two ticks, ms: windows applied meanwhile share the next one. */
 export const tickPauseMs = 20;
@@ -41,9 +43,17 @@ export interface ServeTenantOptions {
   readonly protocols?: Protocols;
 }
 
+/** A call, read out of the buffer into which the connection reads on. */
+interface Call {
+  readonly message: Msg;
+  readonly asked: ReturnType<typeof askOf>;
+  readonly user: string;
+  readonly body: Uint8Array;
+}
+
 /** A tenant that is being served. */
 export interface ServedTenant {
-  /** Calls in flight. */
+  /** Calls in flight, those that wait their turn included. */
   readonly calls: () => number;
   /** Stops taking calls and waits for those in flight, at most 5 s. */
   readonly close: () => Promise<void>;
@@ -85,6 +95,9 @@ class TenantServer implements ServedTenant {
   readonly #options: ServeTenantOptions;
   readonly #running = new Set<Promise<void>>();
   readonly #stopListening: () => Promise<void>;
+  /** Calls that wait until one of those that are worked on is answered, in their order. */
+  readonly #waiting: (() => void)[] = [];
+  #working = 0;
   #bytes = 0;
 
   constructor(options: ServeTenantOptions) {
@@ -136,22 +149,43 @@ class TenantServer implements ServedTenant {
     if (!mayAnswerOn(message.reply ?? '', asked?.device ?? noDevice)) return;
     const bytes = message.data.length;
     const isFull =
-      this.#running.size >= callsInFlightMax ||
+      this.#running.size >= callsInFlightMax + callsWaitingMax ||
       (this.#bytes > 0 && this.#bytes + bytes > callBytesInFlightMax);
     if (isFull) return this.#fail(message, new TidemarkError('timeout', 'the server is busy'));
     this.#bytes += bytes;
-    const running: Promise<void> = this.#answer(message).finally(() => {
+    // What waits, or is answered later, needs its own bytes.
+    const body = new Uint8Array(message.data);
+    const call = { message, asked, user: userOf(message.headers), body };
+    const running: Promise<void> = this.#answer(call).finally(() => {
       this.#bytes -= bytes;
       this.#running.delete(running);
     });
     this.#running.add(running);
   }
 
-  async #answer(message: Msg): Promise<void> {
+  /** Resolves when a call may be worked on. */
+  #turn(): Promise<void> | undefined {
+    if (this.#working >= callsInFlightMax)
+      return new Promise((resolve) => this.#waiting.push(resolve));
+    this.#working += 1;
+    return undefined;
+  }
+
+  /** Gives the turn of a call to the one that has waited longest. */
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#working -= 1;
+    else next();
+  }
+
+  async #answer(call: Call): Promise<void> {
+    const { message } = call;
     const done = new Abort();
+    // Whoever waits his turn, too, hears that the server lives.
     void this.#tellWorking(message, done);
+    await this.#turn();
     try {
-      const answer = await this.#ask(message);
+      const answer = await this.#ask(call);
       if (answer.length > messageBytesMax)
         throw new TidemarkError('malformed-message', 'an answer exceeds the size of a message');
       if (!this.#options.connection.core.isClosed()) respondTo(message, answer, this.#options.name);
@@ -161,6 +195,7 @@ class TenantServer implements ServedTenant {
       this.#fail(message, cause);
     } finally {
       done.abort();
+      this.#leave();
     }
   }
 
@@ -174,10 +209,8 @@ class TenantServer implements ServedTenant {
     }
   }
 
-  async #ask(message: Msg): Promise<Uint8Array> {
+  async #ask({ asked, user, body }: Call): Promise<Uint8Array> {
     const { tenant, service, generation, protocols } = this.#options;
-    const asked = askOf(message.subject);
-    const user = userOf(message.headers);
     if (asked === undefined)
       throw new TidemarkError('malformed-message', 'there is no such endpoint');
     if (asked.ask === 'hello') return encodeHello({ generation: await generation() }, protocols);
@@ -188,8 +221,7 @@ class TenantServer implements ServedTenant {
       user,
       ...(device === noDevice ? {} : { device }),
     };
-    // The connection reads on into the same buffer: what is answered later needs its own bytes.
-    return service.answer(caller, asked.ask, new Uint8Array(message.data));
+    return service.answer(caller, asked.ask, body);
   }
 
   #fail(message: Msg, cause: unknown): void {

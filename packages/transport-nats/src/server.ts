@@ -19,7 +19,13 @@ export {
   type NatsCheckpointsOptions,
 } from './nats-checkpoints.js';
 export { openServerTalk, serverWordBytesMax } from './server-talk.js';
-export { serveTenant, type ServedTenant, type ServeTenantOptions } from './serve-tenant.js';
+export {
+  callsInFlightMax,
+  callsWaitingMax,
+  serveTenant,
+  type ServedTenant,
+  type ServeTenantOptions,
+} from './serve-tenant.js';
 export {
   claimsMsMax,
   createNatsKeys,
