@@ -102,6 +102,7 @@ export { aheadCallsMax, pagesKnownMax } from './service/pages-ahead.js';
 export { packedBytesMin } from './service/pack-tail.js';
 export { pullRecordsMax } from './service/pull-fill.js';
 export { pullEntriesMax } from './service/pull-feed.js';
+export { keyedSegmentBytesMax, KeyedSegments } from './service/keyed-segments.js';
 export type { Horizon, RehydrateReason } from './service/pull-cursor.js';
 export { horizonDefault, type HorizonLimits } from './service/feed-horizon.js';
 export { openAppliedStore, type AppliedStore } from './service/applied-store.js';

@@ -19,6 +19,7 @@ import type { FoldDriver } from './fold-driver.js';
 import { createPagesAhead, type PageTurn } from './pages-ahead.js';
 import type { Horizon } from './pull-cursor.js';
 import type { PreparedFills } from './prepared-fills.js';
+import { KeyedSegments } from './keyed-segments.js';
 import { answerPull, type PullSource } from './pull.js';
 import type { ReceiptKey } from './receipt-key.js';
 import {
@@ -189,6 +190,7 @@ export const createEndpoints = (
       receiptOf(deps.applied.applied(), await readReplica(reads, replica), deps.archived(replica)),
     signed: deps.receiptKey.sign,
     prepared: deps.prepared,
+    keyed: new KeyedSegments(deps.applied.reloads),
     lineage: async (replica) => (await readReplica(deps.applied.store, replica))?.lineage ?? [],
     tableSize: (table, mayCount) => {
       if (mayCount) deps.sizes.want(table);

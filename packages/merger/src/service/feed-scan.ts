@@ -2,15 +2,10 @@ import { TidemarkError } from '@tidemark/model';
 import { FeedOutline } from '../fold/feed-outline.js';
 import { decodeFeedSegment, type FeedSegment } from '../fold/feed-segment.js';
 import type { CountedReads } from './applied-store.js';
+import type { KeyedSegments, SegmentPlace } from './keyed-segments.js';
 
 /** Bytes of outlines, and of segments, that are read at once. */
 const readBytesMax = 1024 * 1024;
-
-/** Place of a segment in the feed of this server: last version and table. */
-export interface SegmentPlace {
-  readonly last: number;
-  readonly table: number;
-}
 
 /** A segment that a scan came by; read where it was needed. */
 export interface ScannedSegment {
@@ -47,13 +42,14 @@ const endOfChunk = (sized: readonly Sized[], at: number): number => {
 };
 
 /**
- * Reads segments of the feed in the given order, about a megabyte at a time. To be called while no window is
+ * Reads segments of the feed in the given order, about a megabyte at a time; not those that are kept. To be called while no window is
  * applied: rejects with `storage-damaged` where one is missing.
  */
 export async function* readSegments(
   { store }: CountedReads,
   incarnation: number,
   wanted: readonly Sized[],
+  kept?: KeyedSegments,
 ): AsyncGenerator<{
   readonly place: SegmentPlace;
   readonly first: number;
@@ -61,11 +57,17 @@ export async function* readSegments(
 }> {
   for (let at = 0; at < wanted.length;) {
     const chunk = wanted.slice(at, endOfChunk(wanted, at));
-    const places = chunk.map(({ place }) => place);
-    const segments = await store.getFeedSegments(incarnation, places);
-    for (let i = 0; i < chunk.length; i += 1) {
-      const place = places[i] as SegmentPlace;
-      const segment = segments[i];
+    const known = chunk.map(({ place }) => kept?.find(incarnation, place));
+    const places = chunk.filter((_, i) => known[i] === undefined).map(({ place }) => place);
+    const segments = places.length === 0 ? [] : await store.getFeedSegments(incarnation, places);
+    let read = 0;
+    for (const [i, { place }] of chunk.entries()) {
+      const feed = known[i];
+      if (feed !== undefined) {
+        yield { place, first: feed.header.first, feed };
+        continue;
+      }
+      const segment = segments[read++];
       if (segment === undefined)
         throw new TidemarkError('storage-damaged', 'a segment of the feed is missing', {
           ...place,
@@ -84,6 +86,7 @@ export async function* scanFeed(
   reads: CountedReads,
   range: FeedRange,
   isNeeded: (place: SegmentPlace, outline: FeedOutline) => boolean,
+  kept?: KeyedSegments,
 ): AsyncGenerator<ScannedSegment> {
   const { incarnation, after, upTo } = range;
   let from: SegmentPlace | undefined;
@@ -101,7 +104,7 @@ export async function* scanFeed(
     const needed = new Set(
       seen.filter(({ place, outline }) => outline.first === undefined || isNeeded(place, outline)),
     );
-    const segments = readSegments(reads, incarnation, [...needed]);
+    const segments = readSegments(reads, incarnation, [...needed], kept);
     for (const one of seen) {
       from = one.place;
       const { first = 0 } = one.outline;

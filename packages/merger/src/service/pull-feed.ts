@@ -13,7 +13,8 @@ import type { FeedPlace, PageEntry } from '@tidemark/protocol';
 import { hashOfId, hashOfScopeKey, type FeedOutline } from '../fold/feed-outline.js';
 import { rewindRow, type FeedChange, type FeedEntry } from '../fold/feed-segment.js';
 import type { CountedReads } from './applied-store.js';
-import { readSegments, scanFeed, type ScannedSegment, type SegmentPlace } from './feed-scan.js';
+import { readSegments, scanFeed, type ScannedSegment } from './feed-scan.js';
+import type { KeyedSegments, SegmentPlace } from './keyed-segments.js';
 import type { PageWriter } from './page-writer.js';
 import { isInScope, type ReadScope } from './request-scope.js';
 
@@ -211,6 +212,7 @@ const behindOf = (start: FeedPlace | null): number =>
  */
 const loadBatch = async (
   reads: CountedReads,
+  keyed: KeyedSegments,
   pass: FeedPass,
   scopes: ReadonlyMap<TableId, ReadScope>,
   start: FeedPlace | null,
@@ -226,7 +228,7 @@ const loadBatch = async (
     isOfPass(place) && concerns(pinned, place, outline);
   let count = 0;
   let last = after;
-  for await (const segment of scanFeed(reads, { incarnation, after, upTo }, isNeeded)) {
+  for await (const segment of scanFeed(reads, { incarnation, after, upTo }, isNeeded, keyed)) {
     const isFull = count >= pullEntriesMax || needed.length + aside.length >= pullSegmentsMax;
     if (isFull && segment.first > last) return { needed, aside, to: last };
     last = Math.max(last, segment.place.last);
@@ -240,18 +242,44 @@ const loadBatch = async (
   return { needed, aside, to: upTo };
 };
 
+/** Change with its table. */
+interface FeedPlaced {
+  readonly table: TableId;
+  readonly entry: FeedChange;
+}
+
 /** Changes of a batch: by table and record in version order, and the first one of each record, in order. */
 interface Changes {
   readonly byRecord: ChangesByRecord;
   readonly firsts: readonly FeedPlace[];
 }
 
+type Concerned = (id: RecordId) => boolean;
+
 /**
- * Changes of the pass in a batch behind a place. Of segments that the scope key passes over only what concerns
- * records of the others: without it they could not be walked back.
+ * Which records of a segment a pinned scope key leaves to be decided; undefined for all. Where values are shown as
+ * of `to` all are: what a later change took out of the scope was in it then.
+ */
+const concernedBy = async (
+  reads: CountedReads,
+  keyed: KeyedSegments,
+  pass: FeedPass,
+  { key }: ReadScope,
+  { place, bytes, feed }: ScannedSegment,
+): Promise<Concerned | undefined> => {
+  if (key === null || pass.asOfTo || feed === undefined) return undefined;
+  const segment = { place, bytes, feed };
+  const hash = hashOfScopeKey(key.value);
+  return keyed.concerned(reads.store, pass.incarnation, segment, key.field, hash);
+};
+
+/**
+ * Changes of the pass in a batch behind a place. Of segments and records that the scope key passes over only what
+ * concerns records of the others: without it they could not be walked back.
  */
 const changesOf = async (
   reads: CountedReads,
+  keyed: KeyedSegments,
   batch: Batch,
   pass: FeedPass,
   scopes: ReadonlyMap<TableId, ReadScope>,
@@ -264,13 +292,19 @@ const changesOf = async (
     n > (pass.from.get(table) ?? pass.to) &&
     n <= Math.min(pass.to, batch.to) &&
     (start === null || comparePlaces({ n, table, id }, start) > 0);
-  for (const { place, feed } of batch.needed) {
+  const passedOver: FeedPlaced[] = [];
+  for (const segment of batch.needed) {
+    const { place, feed } = segment;
     const { table } = place;
-    const changes = isPlain(pass, scopes.get(table) as ReadScope)
-      ? feed?.changes()
-      : feed?.entries();
+    const scope = scopes.get(table) as ReadScope;
+    const isConcerned = await concernedBy(reads, keyed, pass, scope, segment);
+    const changes = isPlain(pass, scope) ? feed?.changes() : feed?.entries();
     for (const entry of changes ?? []) {
       if (!isOfPage(table, entry)) continue;
+      if (isConcerned?.(entry.id) === false) {
+        passedOver.push({ table, entry });
+        continue;
+      }
       let ids = wanted.get(table);
       if (ids === undefined) wanted.set(table, (ids = new Set()));
       if (!ids.has(entry.id)) firsts.push({ n: entry.n, table, id: entry.id });
@@ -278,6 +312,13 @@ const changesOf = async (
       addEntry(grouped, table, entry);
     }
   }
+  let isSorted = true;
+  const addPassedOver = (table: TableId, entry: FeedChange): void => {
+    if (wanted.get(table)?.has(entry.id) !== true) return;
+    addEntry(grouped, table, entry);
+    isSorted = false;
+  };
+  for (const { table, entry } of passedOver) addPassedOver(table, entry);
   const hashes = wantedHashes(wanted);
   const asides = batch.aside.filter(({ place, outline }) =>
     outline.mayChange(hashes.get(place.table) ?? []),
@@ -286,10 +327,10 @@ const changesOf = async (
     const ids = wanted.get(place.table);
     if (ids === undefined || !feed.ids().some((id) => ids.has(id))) continue;
     for (const entry of feed.entries())
-      if (ids.has(entry.id) && isOfPage(place.table, entry)) addEntry(grouped, place.table, entry);
+      if (isOfPage(place.table, entry)) addPassedOver(place.table, entry);
   }
-  // Those of the segments passed over came behind the others.
-  if (asides.length > 0)
+  // Those that were passed over came behind the others.
+  if (!isSorted)
     for (const byRecord of grouped.values())
       for (const entries of byRecord.values()) entries.sort((a, b) => a.n - b.n);
   return { byRecord: grouped, firsts: firsts.sort(comparePlaces) };
@@ -338,14 +379,15 @@ const storedOf = async (
  */
 export const readFeed = async (
   reads: CountedReads,
+  keyed: KeyedSegments,
   pass: FeedPass,
   scopes: ReadonlyMap<TableId, ReadScope>,
   start: FeedPlace | null,
   pages: PageWriter,
 ): Promise<FeedStep> => {
-  const batch = await loadBatch(reads, pass, scopes, start);
+  const batch = await loadBatch(reads, keyed, pass, scopes, start);
   const to = Math.min(batch.to, pass.to);
-  const { byRecord, firsts } = await changesOf(reads, batch, pass, scopes, start);
+  const { byRecord, firsts } = await changesOf(reads, keyed, batch, pass, scopes, start);
   const ahead = await lookAhead(reads, pass, scopes, to, byRecord);
   let place = start;
   for (let at = 0; at < firsts.length; at += recordBatch) {

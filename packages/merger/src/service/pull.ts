@@ -29,6 +29,7 @@ import {
   type Horizon,
   type RehydrateReason,
 } from './pull-cursor.js';
+import type { KeyedSegments } from './keyed-segments.js';
 import { readFeed, type FeedPass } from './pull-feed.js';
 import {
   fillFromPacks,
@@ -61,6 +62,8 @@ export interface PullSource {
   /** Parts of its origins' logs that a clone shares: fixed when its first epoch was granted. */
   readonly lineage: (replica: string) => Promise<readonly LogPart[]>;
   readonly prepared: PreparedFills;
+  /** Segments of the feed that were read lately. */
+  readonly keyed: KeyedSegments;
   /** Records of a table, for progress; 0 when unknown, and counted for later if it may be. */
   readonly tableSize: (table: TableId, mayCount: boolean) => number;
 }
@@ -191,7 +194,8 @@ const catchUp = async (work: PullWork, start: CursorState): Promise<PullStep> =>
     const pass = passOf(cursor, state);
     if (pass.from.size > 0) {
       const place = cursor.pull?.place ?? null;
-      const step = await readFeed(work.reads, pass, work.scope.tables, place, work.pages);
+      const { keyed } = work.source;
+      const step = await readFeed(work.reads, keyed, pass, work.scope.tables, place, work.pages);
       if (!step.done) {
         const { pull } = cursor;
         const moved = pull && step.place && { pull: { ...pull, place: step.place } };
